@@ -1,0 +1,312 @@
+//! One row of the table of keys: name, type, default, check, scope, documentation; and how a
+//! value's text is parsed by its row. A value that passed [`Key::parse`] is never parsed again.
+
+use crate::error::{ConfigError, Source};
+
+/// Type of a key, as Kafka's `ConfigDef` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`, in any case.
+    Bool,
+    /// Text.
+    Text,
+    /// A 32-bit signed integer.
+    Int,
+    /// A 64-bit signed integer.
+    Long,
+    /// Items between commas; space around an item is dropped.
+    List,
+}
+
+impl Kind {
+    /// Kafka's id of the type in `DescribeConfigs` (version 3 and later).
+    pub const fn kafka_id(self) -> i8 {
+        match self {
+            Self::Bool => 1,
+            Self::Text => 2,
+            Self::Int => 3,
+            Self::Long => 5,
+            Self::List => 7,
+        }
+    }
+}
+
+/// What a value must satisfy beyond its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Nothing more.
+    Any,
+    /// An integer of at least this.
+    AtLeast(i64),
+    /// An integer between these two, both allowed.
+    Between(i64, i64),
+    /// -1, which means without limit, or an integer of at least this.
+    UnlimitedOrAtLeast(i64),
+    /// One of these words, exactly.
+    OneOf(&'static [&'static str]),
+    /// A list of these words, each at most once; may be empty.
+    ListOf(&'static [&'static str]),
+    /// A text or list with something in it.
+    NotEmpty,
+}
+
+/// A broker key that supplies the default of a topic key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synonym {
+    /// The broker key.
+    pub key: &'static str,
+    /// The broker key's value times this is the topic key's value (hours to milliseconds).
+    pub factor: i64,
+}
+
+/// Where a key may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// On a broker, at its start.
+    Broker,
+    /// On a broker, at its start; Kafka also changes it while the broker runs.
+    BrokerDynamic,
+    /// On a topic; a broker key, the first one that is set, gives the default.
+    Topic(&'static [Synonym]),
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// Apache Kafka's, with Kafka's meaning.
+    Kafka,
+    /// Millrace's own.
+    Millrace,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The name, as written in files.
+    pub name: &'static str,
+    /// The type.
+    pub kind: Kind,
+    /// The default as text; `None` is Kafka's null.
+    pub default: Option<&'static str>,
+    /// What a value must satisfy.
+    pub check: Check,
+    /// Where it may be set.
+    pub scope: Scope,
+    /// Whose key it is.
+    pub maker: Maker,
+    /// What it does, in one line.
+    pub doc: &'static str,
+}
+
+/// A parsed value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Bool(bool),
+    Number(i64),
+    Text(String),
+    List(Vec<String>),
+}
+
+/// The row's type says which of these may be asked; a test reads every key.
+impl Value {
+    pub(crate) fn number(&self) -> i64 {
+        let Self::Number(number) = self else {
+            unreachable!("not a number: {self:?}")
+        };
+        *number
+    }
+
+    pub(crate) fn bool(&self) -> bool {
+        let Self::Bool(value) = self else {
+            unreachable!("not a bool: {self:?}")
+        };
+        *value
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        let Self::Text(text) = self else {
+            unreachable!("not a text: {self:?}")
+        };
+        text
+    }
+
+    pub(crate) fn into_list(self) -> Vec<String> {
+        let Self::List(items) = self else {
+            unreachable!("not a list: {self:?}")
+        };
+        items
+    }
+}
+
+impl Key {
+    /// A row for a key of Kafka's, of broker scope and without a check.
+    pub(crate) const fn kafka(
+        name: &'static str,
+        kind: Kind,
+        default: Option<&'static str>,
+        doc: &'static str,
+    ) -> Self {
+        let (check, scope, maker) = (Check::Any, Scope::Broker, Maker::Kafka);
+        Self {
+            name,
+            kind,
+            default,
+            check,
+            scope,
+            maker,
+            doc,
+        }
+    }
+
+    /// A row for a key of our own, of broker scope and without a check.
+    pub(crate) const fn own(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        let (check, scope, maker) = (Check::Any, Scope::Broker, Maker::Millrace);
+        Self {
+            name,
+            kind,
+            default: Some(default),
+            check,
+            scope,
+            maker,
+            doc,
+        }
+    }
+
+    /// The same row with a check.
+    pub(crate) const fn check(self, check: Check) -> Self {
+        Self { check, ..self }
+    }
+
+    /// The same row, of a key that Kafka changes while the broker runs.
+    pub(crate) const fn dynamic(self) -> Self {
+        Self {
+            scope: Scope::BrokerDynamic,
+            ..self
+        }
+    }
+
+    /// The same row, of a topic key with these broker keys behind it.
+    pub(crate) const fn topic(self, synonyms: &'static [Synonym]) -> Self {
+        Self {
+            scope: Scope::Topic(synonyms),
+            ..self
+        }
+    }
+
+    /// Broker keys behind a topic key, strongest first; none for a broker key.
+    pub const fn synonyms(&self) -> &'static [Synonym] {
+        match self.scope {
+            Scope::Topic(synonyms) => synonyms,
+            Scope::Broker | Scope::BrokerDynamic => &[],
+        }
+    }
+
+    /// The unit of the value, read from the name, as Kafka names its keys.
+    pub fn unit(&self) -> Option<&'static str> {
+        let last = self
+            .name
+            .rsplit('.')
+            .find(|word| *word != "max" && *word != "size");
+        match last {
+            Some("ms") => Some("milliseconds"),
+            Some("minutes") => Some("minutes"),
+            Some("hours") => Some("hours"),
+            Some("bytes") => Some("bytes"),
+            _ => None,
+        }
+    }
+
+    /// What a value may be, for a person.
+    pub fn allowed(&self) -> String {
+        let noun = match self.kind {
+            Kind::Bool => return "true or false".to_owned(),
+            Kind::Int | Kind::Long => "an integer",
+            Kind::Text => "a text",
+            Kind::List => "a list separated by commas",
+        };
+        let max = self.number_max();
+        let range = match self.check {
+            Check::Any => match self.kind {
+                Kind::Int | Kind::Long => format!("{noun} of at most {max}"),
+                Kind::Bool | Kind::Text | Kind::List => noun.to_owned(),
+            },
+            Check::AtLeast(min) => format!("{noun} from {min} to {max}"),
+            Check::Between(min, max) => format!("{noun} from {min} to {max}"),
+            Check::UnlimitedOrAtLeast(min) => {
+                format!("-1 (no limit) or {noun} from {min} to {max}")
+            }
+            Check::OneOf(words) => format!("one of {}", words.join(", ")),
+            Check::ListOf(words) => format!("{noun} of {}, each at most once", words.join(", ")),
+            Check::NotEmpty => format!("{noun} that is not empty"),
+        };
+        match self.unit() {
+            Some(unit) => format!("{range} ({unit})"),
+            None => range,
+        }
+    }
+
+    /// Parses and checks a value. `from` goes into the error.
+    pub(crate) fn parse(&self, text: &str, from: &Source) -> Result<Value, ConfigError> {
+        self.parse_checked(text)
+            .ok_or_else(|| self.refuse(text, self.allowed(), from))
+    }
+
+    /// The error for a value of this key.
+    pub(crate) fn refuse(&self, value: &str, allowed: String, from: &Source) -> ConfigError {
+        ConfigError::BadValue {
+            key: self.name,
+            value: value.to_owned(),
+            allowed,
+            from: from.clone(),
+        }
+    }
+
+    fn parse_checked(&self, text: &str) -> Option<Value> {
+        let text = text.trim();
+        let value = match self.kind {
+            Kind::Bool if text.eq_ignore_ascii_case("true") => Value::Bool(true),
+            Kind::Bool if text.eq_ignore_ascii_case("false") => Value::Bool(false),
+            Kind::Bool => return None,
+            Kind::Int => Value::Number(i64::from(text.parse::<i32>().ok()?)),
+            Kind::Long => Value::Number(text.parse::<i64>().ok()?),
+            Kind::Text => Value::Text(text.to_owned()),
+            Kind::List if text.is_empty() => Value::List(Vec::new()),
+            Kind::List => Value::List(text.split(',').map(|item| item.trim().to_owned()).collect()),
+        };
+        self.satisfied_by(&value).then_some(value)
+    }
+
+    fn satisfied_by(&self, value: &Value) -> bool {
+        match (self.check, value) {
+            (Check::AtLeast(min), Value::Number(number)) => *number >= min,
+            (Check::Between(min, max), Value::Number(number)) => (min..=max).contains(number),
+            (Check::UnlimitedOrAtLeast(min), Value::Number(number)) => {
+                *number == -1 || *number >= min
+            }
+            (Check::OneOf(words), Value::Text(text)) => words.contains(&text.as_str()),
+            (Check::ListOf(words), Value::List(items)) => items
+                .iter()
+                .enumerate()
+                .all(|(i, item)| words.contains(&item.as_str()) && !items[..i].contains(item)),
+            (Check::NotEmpty, Value::Text(text)) => !text.is_empty(),
+            (Check::NotEmpty, Value::List(items)) => {
+                !items.is_empty() && items.iter().all(|item| !item.is_empty())
+            }
+            (Check::Any, Value::List(items)) => items.iter().all(|item| !item.is_empty()),
+            (Check::Any, _) => true,
+            (_, Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_)) => false,
+        }
+    }
+
+    const fn number_max(&self) -> i64 {
+        match self.kind {
+            Kind::Int => i32::MAX as i64,
+            Kind::Long | Kind::Bool | Kind::Text | Kind::List => i64::MAX,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Where logs are stored, when they become durable, and what storage may hold open or keep back.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::key::{Check, Key, Kind};
+use crate::values::Values;
+
+pub(crate) const KEYS: &[Key] = &[
+    Key::kafka(
+        "log.dirs",
+        Kind::List,
+        None,
+        "The directories that hold the data; beats log.dir.",
+    )
+    .check(Check::NotEmpty),
+    Key::kafka(
+        "log.dir",
+        Kind::Text,
+        Some("./millrace-data"),
+        "The directory that holds the data, when log.dirs does not name several.",
+    )
+    .check(Check::NotEmpty),
+    Key::kafka(
+        "log.retention.check.interval.ms",
+        Kind::Long,
+        Some("300000"),
+        "Time from one look for segments whose retention has ended to the next.",
+    )
+    .check(Check::AtLeast(1)),
+    Key::own(
+        "log.flush.lag.ms",
+        Kind::Int,
+        "20",
+        "No byte of a durability=fsync topic stays unflushed longer than this.",
+    )
+    .check(Check::Between(1, 60_000)),
+    Key::own(
+        "log.unflushed.bytes.max",
+        Kind::Long,
+        "67108864",
+        "Most unflushed bytes in one directory; past it, connections are not read.",
+    )
+    .check(Check::AtLeast(1 << 20)),
+    Key::own(
+        "log.dir.reserve.bytes",
+        Kind::Long,
+        "67108864",
+        "Space kept back in each directory so that deletes and metadata work on a full disk.",
+    )
+    .check(Check::AtLeast(0)),
+    Key::own(
+        "log.cut.keep.bytes",
+        Kind::Long,
+        "268435456",
+        "Most bytes that recovery keeps aside in .cut files, per directory; 0 keeps none.",
+    )
+    .check(Check::AtLeast(0)),
+    Key::own(
+        "log.journal.initial.bytes",
+        Kind::Long,
+        "1048576",
+        "Size of a new journal file.",
+    )
+    .check(Check::Between(1 << 20, 1 << 30)),
+    Key::own(
+        "log.journal.file.bytes.max",
+        Kind::Long,
+        "134217728",
+        "Size that each of a directory's two journal files may grow to.",
+    )
+    .check(Check::Between(1 << 20, 1 << 30)),
+    Key::own(
+        "log.direct.sync.bytes",
+        Kind::Long,
+        "65536",
+        "An unflushed range of at least this is synced in its segment, a smaller one journaled.",
+    )
+    .check(Check::AtLeast(4096)),
+    Key::own(
+        "log.open.files.max",
+        Kind::Int,
+        "512",
+        "Most segment files kept open at once; files that are not settled stay open beyond it.",
+    )
+    .check(Check::AtLeast(16)),
+    Key::own(
+        "log.index.maps.max",
+        Kind::Int,
+        "1024",
+        "Most indexes of sealed segments that are mapped at once.",
+    )
+    .check(Check::AtLeast(1)),
+    Key::own(
+        "log.producer.snapshot.bytes",
+        Kind::Long,
+        "16777216",
+        "Producer state is saved after this many bytes, which bounds the replay at a start.",
+    )
+    .check(Check::AtLeast(1 << 16)),
+];
+
+/// Storage of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `log.dirs`, or else `log.dir`: at least one, none twice, in the order given.
+    pub dirs: Vec<PathBuf>,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `log.flush.lag.ms`.
+    pub flush_lag: Duration,
+    /// `log.unflushed.bytes.max`, per directory.
+    pub unflushed_bytes_max: u64,
+    /// `log.dir.reserve.bytes`, per directory.
+    pub reserve_bytes: u64,
+    /// `log.cut.keep.bytes`, per directory.
+    pub cut_keep_bytes: u64,
+    /// `log.journal.initial.bytes`: at most `journal_file_bytes_max`.
+    pub journal_initial_bytes: u64,
+    /// `log.journal.file.bytes.max`, per journal file.
+    pub journal_file_bytes_max: u64,
+    /// `log.direct.sync.bytes`: at most a quarter of `journal_file_bytes_max`.
+    pub direct_sync_bytes: u64,
+    /// `log.open.files.max`.
+    pub open_files_max: u32,
+    /// `log.index.maps.max`.
+    pub index_maps_max: u32,
+    /// `log.producer.snapshot.bytes`.
+    pub producer_snapshot_bytes: u64,
+}
+
+impl LogConfig {
+    pub(crate) fn read(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            dirs: dirs(values)?,
+            retention_check_interval: values.millis("log.retention.check.interval.ms"),
+            flush_lag: values.millis("log.flush.lag.ms"),
+            unflushed_bytes_max: values.count("log.unflushed.bytes.max"),
+            reserve_bytes: values.count("log.dir.reserve.bytes"),
+            cut_keep_bytes: values.count("log.cut.keep.bytes"),
+            journal_initial_bytes: values.count("log.journal.initial.bytes"),
+            journal_file_bytes_max: values.count("log.journal.file.bytes.max"),
+            direct_sync_bytes: values.count("log.direct.sync.bytes"),
+            open_files_max: values.count32("log.open.files.max"),
+            index_maps_max: values.count32("log.index.maps.max"),
+            producer_snapshot_bytes: values.count("log.producer.snapshot.bytes"),
+        })
+    }
+}
+
+fn dirs(values: &Values) -> Result<Vec<PathBuf>, ConfigError> {
+    let names = ["log.dirs", "log.dir"];
+    let key = values
+        .strongest(names.into_iter())
+        .map_or("log.dir", |(key, _)| key);
+    let dirs: Vec<PathBuf> = if key == "log.dirs" {
+        values
+            .list(key)
+            .unwrap_or_default()
+            .into_iter()
+            .map(PathBuf::from)
+            .collect()
+    } else {
+        values.text(key).map(PathBuf::from).into_iter().collect()
+    };
+    // Paths compare by components, so that `a` and `a/` count as one.
+    let distinct: BTreeSet<_> = dirs.iter().collect();
+    if distinct.len() != dirs.len() {
+        return Err(values.refuse(key, "each directory once"));
+    }
+    Ok(dirs)
+}

@@ -1,0 +1,192 @@
+//! The rows of topic keys, each with the broker keys behind it.
+
+use crate::key::{Check, Key, Kind, Synonym};
+
+pub(crate) const POLICIES: &[&str] = &["delete", "compact"];
+pub(crate) const TIMESTAMPS: &[&str] = &["CreateTime", "LogAppendTime"];
+pub(crate) const COMPRESSIONS: &[&str] =
+    &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+
+const MINUTE_MS: i64 = 60 * 1000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+const fn same(key: &'static str) -> Synonym {
+    Synonym { key, factor: 1 }
+}
+
+pub(crate) const KEYS: &[Key] = &[
+    Key::kafka(
+        "segment.bytes",
+        Kind::Int,
+        Some("1073741824"),
+        "Largest segment file.",
+    )
+    .check(Check::AtLeast(1 << 20))
+    .topic(&[same("log.segment.bytes")]),
+    Key::kafka(
+        "segment.ms",
+        Kind::Long,
+        Some("604800000"),
+        "A new segment begins after this time.",
+    )
+    .check(Check::AtLeast(1))
+    .topic(&[
+        same("log.roll.ms"),
+        Synonym {
+            key: "log.roll.hours",
+            factor: HOUR_MS,
+        },
+    ]),
+    Key::kafka(
+        "segment.index.bytes",
+        Kind::Int,
+        Some("10485760"),
+        "Largest index of a segment; a full one begins a new segment.",
+    )
+    .check(Check::AtLeast(4))
+    .topic(&[same("log.index.size.max.bytes")]),
+    Key::kafka(
+        "index.interval.bytes",
+        Kind::Int,
+        Some("4096"),
+        "Bytes of log from one index entry to the next.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.index.interval.bytes")]),
+    Key::kafka(
+        "retention.ms",
+        Kind::Long,
+        Some("604800000"),
+        "Records are kept this long, by the largest timestamp of a segment; -1 is for ever.",
+    )
+    .check(Check::UnlimitedOrAtLeast(0))
+    .topic(&[
+        same("log.retention.ms"),
+        Synonym {
+            key: "log.retention.minutes",
+            factor: MINUTE_MS,
+        },
+        Synonym {
+            key: "log.retention.hours",
+            factor: HOUR_MS,
+        },
+    ]),
+    Key::kafka(
+        "retention.bytes",
+        Kind::Long,
+        Some("-1"),
+        "Each partition is kept to about this size; -1 is no limit.",
+    )
+    .check(Check::UnlimitedOrAtLeast(0))
+    .topic(&[same("log.retention.bytes")]),
+    Key::kafka(
+        "file.delete.delay.ms",
+        Kind::Long,
+        Some("60000"),
+        "A file that no longer counts is removed after this time.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.segment.delete.delay.ms")]),
+    Key::kafka(
+        "max.message.bytes",
+        Kind::Int,
+        Some("1048588"),
+        "Most bytes in one record batch, as compressed.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("message.max.bytes")]),
+    Key::kafka(
+        "min.insync.replicas",
+        Kind::Int,
+        Some("1"),
+        "Replicas that must hold a record before acks=all is answered.",
+    )
+    .check(Check::AtLeast(1))
+    .topic(&[same("min.insync.replicas")]),
+    Key::kafka(
+        "flush.messages",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "The append that reaches this many unflushed records replies after a flush.",
+    )
+    .check(Check::AtLeast(1))
+    .topic(&[same("log.flush.interval.messages")]),
+    Key::kafka(
+        "flush.ms",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "Records are flushed after this time, whatever the topic's durability.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.flush.interval.ms")]),
+    Key::kafka(
+        "cleanup.policy",
+        Kind::List,
+        Some("delete"),
+        "Whether old segments are deleted, old values of keys compacted, both or neither.",
+    )
+    .check(Check::ListOf(POLICIES))
+    .topic(&[same("log.cleanup.policy")]),
+    Key::kafka(
+        "compression.type",
+        Kind::Text,
+        Some("producer"),
+        "Codec in which batches are stored; producer keeps each as it came.",
+    )
+    .check(Check::OneOf(COMPRESSIONS))
+    .topic(&[same("compression.type")]),
+    Key::kafka(
+        "message.timestamp.type",
+        Kind::Text,
+        Some("CreateTime"),
+        "Whether a record's timestamp is the producer's or the broker's.",
+    )
+    .check(Check::OneOf(TIMESTAMPS))
+    .topic(&[same("log.message.timestamp.type")]),
+    Key::kafka(
+        "message.timestamp.before.max.ms",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "How far a record's timestamp may lie before the broker's time.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.message.timestamp.before.max.ms")]),
+    Key::kafka(
+        "message.timestamp.after.max.ms",
+        Kind::Long,
+        Some("3600000"),
+        "How far a record's timestamp may lie after the broker's time.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.message.timestamp.after.max.ms")]),
+    Key::kafka(
+        "unclean.leader.election.enable",
+        Kind::Bool,
+        Some("false"),
+        "A replica that misses acknowledged records may lead.",
+    )
+    .topic(&[same("unclean.leader.election.enable")]),
+    Key::kafka(
+        "preallocate",
+        Kind::Bool,
+        Some("false"),
+        "Segment files get their size at once.",
+    )
+    .topic(&[same("log.preallocate")]),
+    Key::own(
+        "durability",
+        Kind::Text,
+        "fsync",
+        "What acks=all and consumers wait for: records on stable storage, or in the page cache.",
+    )
+    .check(Check::OneOf(&["fsync", "page-cache"]))
+    .topic(&[]),
+    Key::own(
+        "record.validation",
+        Kind::Text,
+        "full",
+        "Whether the records inside a batch are checked, or only its header and checksum.",
+    )
+    .check(Check::OneOf(&["full", "header"]))
+    .topic(&[]),
+];

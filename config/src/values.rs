@@ -1,0 +1,129 @@
+//! What was set, by key: the text as written, its parsed value and its source; and reading it back
+//! with the table's default behind it. Only keys of the broker table are in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::{ConfigError, Source};
+use crate::key::{Key, Value};
+use crate::table;
+
+/// One value that was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) text: String,
+    pub(crate) value: Value,
+    pub(crate) source: Source,
+}
+
+/// All values that were set on the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Values(BTreeMap<&'static str, Setting>);
+
+impl Values {
+    /// Sets a key, checked; a weaker source never replaces a stronger one.
+    pub(crate) fn set(&mut self, name: &str, text: &str, from: Source) -> Result<(), ConfigError> {
+        let key = table::known_broker_key(name, &from)?;
+        let value = key.parse(text, &from)?;
+        let weaker = |old: &Setting| old.source.strength() > from.strength();
+        if !self.0.get(key.name).is_some_and(weaker) {
+            let text = text.trim().to_owned();
+            self.0.insert(
+                key.name,
+                Setting {
+                    text,
+                    value,
+                    source: from,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// What was set for a key, if anything.
+    pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
+        self.0.get(name)
+    }
+
+    /// The one of several keys for one thing that counts: the strongest source wins, and within
+    /// one source the first in the list. `None` when none was set.
+    pub(crate) fn strongest<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Option<(&'a str, &Setting)> {
+        let mut best: Option<(&'a str, &Setting)> = None;
+        for name in names {
+            if let Some(setting) = self.setting(name)
+                && best.is_none_or(|(_, b)| setting.source.strength() > b.source.strength())
+            {
+                best = Some((name, setting));
+            }
+        }
+        best
+    }
+
+    /// The value with its text and source; `None` is Kafka's null.
+    pub(crate) fn effective(&self, name: &str) -> Option<Setting> {
+        if let Some(setting) = self.setting(name) {
+            return Some(setting.clone());
+        }
+        let key = row(name);
+        let text = key.default?;
+        let value = key
+            .parse(text, &Source::Default)
+            .expect("a test parses every default");
+        Some(Setting {
+            text: text.to_owned(),
+            value,
+            source: Source::Default,
+        })
+    }
+
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.effective(name)
+            .expect("the table has a default for every number")
+            .value
+            .number()
+    }
+
+    /// A number that the table's check keeps at zero or above.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        u64::try_from(self.number(name)).expect("the table's check forbids negative values")
+    }
+
+    /// A number that the table's check keeps within 0 and 2^31 - 1.
+    pub(crate) fn count32(&self, name: &str) -> u32 {
+        u32::try_from(self.number(name)).expect("the table's type is int and not negative")
+    }
+
+    pub(crate) fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.count(name))
+    }
+
+    pub(crate) fn bool(&self, name: &str) -> bool {
+        self.effective(name)
+            .expect("the table has a default for every bool")
+            .value
+            .bool()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        Some(self.effective(name)?.value.into_text())
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
+        Some(self.effective(name)?.value.into_list())
+    }
+
+    /// The error for the value that a key has now.
+    pub(crate) fn refuse(&self, name: &str, allowed: &str) -> ConfigError {
+        match self.effective(name) {
+            Some(now) => row(name).refuse(&now.text, allowed.to_owned(), &now.source),
+            None => row(name).refuse("", allowed.to_owned(), &Source::Default),
+        }
+    }
+}
+
+fn row(name: &str) -> &'static Key {
+    table::broker_key(name).expect("every key that code reads is in the table; tests read them all")
+}
