@@ -1,1 +1,8 @@
-//! placeholder
+//! Sockets, dispatch, one handler file per API: runs core's decisions on log and net.
+//!
+//! Entry point: `Broker::start`. A request comes in through `net`, finds its row in `dispatch` and
+//! is served by the handler of its API in `handlers`.
+
+mod context;
+mod metrics;
+mod outcome;

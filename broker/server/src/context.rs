@@ -1,0 +1,135 @@
+//! What a handler knows: the node it runs on and the request it serves.
+//!
+//! A handler decides who asks only from [`RequestContext::principal`], which comes from the
+//! connection, never from the message; and tells addresses only from the connection's listener.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use millrace_config::BrokerConfig;
+use millrace_host::{Host, Mono};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// One node: what all its connections and tasks share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// The machine.
+    pub(crate) host: Host,
+    /// The configuration, checked.
+    pub(crate) config: Arc<BrokerConfig>,
+    /// Counters, with their handles cached.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled when a stop begins: long waits (an empty fetch) end early then.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Principal {
+    /// Kafka's notation, `User:name`.
+    pub(crate) name: Arc<str>,
+}
+
+impl Principal {
+    /// Whoever connects to a listener that does not authenticate.
+    pub(crate) fn anonymous() -> Self {
+        Self { name: Arc::from("User:ANONYMOUS") }
+    }
+}
+
+/// An address as clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Host name or address, without brackets.
+    pub(crate) host: String,
+    /// Port, never 0.
+    pub(crate) port: u16,
+}
+
+/// What stays the same for all requests of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionInfo {
+    /// Who asks.
+    pub(crate) principal: Principal,
+    /// Name of the listener that accepted the connection.
+    pub(crate) listener: Arc<str>,
+    /// What clients of that listener are told as this node's address.
+    pub(crate) advertised: Arc<Endpoint>,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// Number of the connection, unique while the node runs; for logs and for ownership of fetch
+    /// sessions.
+    pub(crate) id: u64,
+}
+
+/// What a request does to a resource, as access control lists name it (KIP-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Reading records, committing offsets.
+    Read,
+    /// Writing records.
+    Write,
+    /// Creating topics.
+    Create,
+    /// Deleting topics, records, groups.
+    Delete,
+    /// Changing what is there.
+    Alter,
+    /// Seeing that it is there, and what it is.
+    Describe,
+    /// What only brokers do to each other.
+    ClusterAction,
+}
+
+/// What an operation is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resource<'a> {
+    /// The cluster as a whole.
+    Cluster,
+    /// A topic, by name.
+    Topic(&'a str),
+    /// A consumer group.
+    Group(&'a str),
+    /// A transactional id.
+    TransactionalId(&'a str),
+}
+
+/// One request, and the node that serves it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    /// The node.
+    pub(crate) node: Arc<Node>,
+    /// The connection.
+    pub(crate) connection: Arc<ConnectionInfo>,
+    /// What the client calls itself, `""` for null. Foreign text: show it by [`shown`].
+    pub(crate) client_id: Arc<str>,
+    /// The version the request speaks; served, but for `ApiVersions`, which answers any.
+    pub(crate) api_version: i16,
+    /// Of the request header.
+    pub(crate) correlation_id: i32,
+    /// When the request had arrived.
+    pub(crate) received: Mono,
+    /// When its effect and wait must have ended; a client's own timeout is cut to it.
+    pub(crate) deadline: Mono,
+}
+
+impl RequestContext {
+    /// Whether the principal may do `operation` to `resource`. Everyone may do everything until
+    /// there are access control lists; every handler asks nevertheless.
+    #[expect(clippy::unused_self, reason = "the principal decides once there are access lists")]
+    pub(crate) fn authorize(&self, _operation: Operation, _resource: Resource<'_>) -> bool {
+        true
+    }
+}
+
+/// Longest foreign text in a log line or message, in characters.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// Foreign text made safe to print: control characters escaped, at most 100 characters.
+pub(crate) fn shown(text: &str) -> impl fmt::Display + '_ {
+    let cut = text.char_indices().nth(SHOWN_CHARS_MAX).map_or(text.len(), |(at, _)| at);
+    text[..cut].escape_debug()
+}

@@ -1,0 +1,252 @@
+//! What the node counts, in Prometheus' form. Handles are made once and cached: counting is one
+//! atomic addition. Labels take values only from fixed lists (APIs, close reasons, error codes),
+//! never from clients, so that the number of series has a bound.
+
+use std::fmt;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::outcome::CloseReason;
+
+/// Bounds of the latency histograms, in seconds.
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
+    5.0,
+];
+
+/// The counters of one API.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiMetrics {
+    /// Requests whose effect was begun.
+    pub(crate) requests: IntCounter,
+    /// From a request's arrival to the hand-over of its reply, in seconds.
+    pub(crate) seconds: Histogram,
+}
+
+/// The counters of the produce path.
+#[derive(Clone, Debug)]
+pub(crate) struct ProduceMetrics {
+    /// Batches appended.
+    pub(crate) batches: IntCounter,
+    /// Bytes of the batches appended.
+    pub(crate) bytes: IntCounter,
+    /// Records appended.
+    pub(crate) records: IntCounter,
+    /// Batches recognised as duplicates, and so not appended again.
+    pub(crate) duplicates: IntCounter,
+    /// Batches refused for what they contain.
+    pub(crate) rejected: IntCounter,
+    /// Appends that took more than 50 ms.
+    pub(crate) stalls: IntCounter,
+}
+
+/// The counters of the fetch path.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchMetrics {
+    /// Bytes of batches in replies.
+    pub(crate) bytes: IntCounter,
+    /// Fetches that waited for data.
+    pub(crate) waits: IntCounter,
+    /// Fetches that ended their wait without data.
+    pub(crate) empty: IntCounter,
+    /// Fetch sessions in the cache.
+    pub(crate) sessions: IntGauge,
+}
+
+/// All counters of a node.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    errors: IntCounterVec,
+    closes: Vec<IntCounter>,
+    /// Connections open now.
+    pub(crate) connections: IntGauge,
+    /// Connections accepted, those closed at once for a limit included.
+    pub(crate) accepted: IntCounter,
+    /// Failures to accept (too few descriptors, as a rule).
+    pub(crate) accept_errors: IntCounter,
+    /// Bytes of requests received, their length fields included.
+    pub(crate) received_bytes: IntCounter,
+    /// Bytes of replies handed to the machine.
+    pub(crate) sent_bytes: IntCounter,
+    /// Bytes reserved now from the budget of requests in progress.
+    pub(crate) budget_bytes: IntGauge,
+    /// Frames that had to wait for room in that budget.
+    pub(crate) budget_waits: IntCounter,
+    /// The produce path.
+    pub(crate) produce: ProduceMetrics,
+    /// The fetch path.
+    pub(crate) fetch: FetchMetrics,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Makes metrics and registers them. Names are distinct by construction (a test gathers them).
+#[derive(Debug, Default)]
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        let counter = IntCounter::new(name, help).expect("metric names are valid");
+        self.register(counter.clone());
+        counter
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        let gauge = IntGauge::new(name, help).expect("metric names are valid");
+        self.register(gauge.clone());
+        gauge
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let counters =
+            IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid");
+        self.register(counters.clone());
+        counters
+    }
+
+    fn register(&self, metric: impl prometheus::core::Collector + 'static) {
+        self.registry.register(Box::new(metric)).expect("metric names are distinct");
+    }
+}
+
+impl Metrics {
+    /// All counters, at zero.
+    pub(crate) fn new() -> Self {
+        let make = Maker::default();
+        let seconds = HistogramOpts::new(
+            "millrace_request_seconds",
+            "From a request's arrival to the hand-over of its reply.",
+        )
+        .buckets(LATENCY_BUCKETS.to_vec());
+        let seconds = HistogramVec::new(seconds, &["api"]).expect("metric names are valid");
+        make.register(seconds.clone());
+        let closes = make.counters(
+            "millrace_connection_closes_total",
+            "Connections ended, by reason.",
+            &["reason"],
+        );
+        Self {
+            requests: make.counters("millrace_requests_total", "Requests begun.", &["api"]),
+            seconds,
+            errors: make.counters(
+                "millrace_request_errors_total",
+                "Error codes in replies.",
+                &["api", "error"],
+            ),
+            closes: CloseReason::ALL
+                .iter()
+                .map(|reason| closes.with_label_values(&[reason.label()]))
+                .collect(),
+            connections: make.gauge("millrace_connections", "Connections open."),
+            accepted: make.counter("millrace_connections_accepted_total", "Connections accepted."),
+            accept_errors: make.counter("millrace_accept_errors_total", "Failures to accept."),
+            received_bytes: make.counter("millrace_received_bytes_total", "Bytes of requests."),
+            sent_bytes: make.counter("millrace_sent_bytes_total", "Bytes of replies."),
+            budget_bytes: make.gauge(
+                "millrace_request_budget_bytes",
+                "Bytes reserved for requests in progress.",
+            ),
+            budget_waits: make.counter(
+                "millrace_request_budget_waits_total",
+                "Requests that waited for room in the budget.",
+            ),
+            produce: produce(&make),
+            fetch: fetch(&make),
+            registry: make.registry,
+        }
+    }
+
+    /// The counters of one API, made on first use; for the dispatch table to keep.
+    pub(crate) fn api(&self, name: &str) -> ApiMetrics {
+        ApiMetrics {
+            requests: self.requests.with_label_values(&[name]),
+            seconds: self.seconds.with_label_values(&[name]),
+        }
+    }
+
+    /// Counts an error code in a reply. Both names come from fixed lists. Not for the hot path of
+    /// success: it looks the counter up.
+    pub(crate) fn count_error(&self, api: &'static str, error: &'static str) {
+        self.errors.with_label_values(&[api, error]).inc();
+    }
+
+    /// The counter of connections ended for `reason`.
+    pub(crate) fn closed(&self, reason: CloseReason) -> &IntCounter {
+        &self.closes[reason as usize]
+    }
+
+    /// Where other parts of the node register metrics of their own.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("gathered metrics are valid, and writing to memory does not fail");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+fn produce(make: &Maker) -> ProduceMetrics {
+    ProduceMetrics {
+        batches: make.counter("millrace_produce_batches_total", "Batches appended."),
+        bytes: make.counter("millrace_produce_bytes_total", "Bytes of batches appended."),
+        records: make.counter("millrace_produce_records_total", "Records appended."),
+        duplicates: make.counter(
+            "millrace_produce_duplicates_total",
+            "Batches recognised as duplicates, and not appended again.",
+        ),
+        rejected: make.counter(
+            "millrace_produce_rejected_total",
+            "Batches refused for what they contain.",
+        ),
+        stalls: make.counter(
+            "millrace_append_stalls_total",
+            "Appends that took more than 50 ms.",
+        ),
+    }
+}
+
+fn fetch(make: &Maker) -> FetchMetrics {
+    FetchMetrics {
+        bytes: make.counter("millrace_fetch_bytes_total", "Bytes of batches in replies."),
+        waits: make.counter("millrace_fetch_waits_total", "Fetches that waited for data."),
+        empty: make.counter("millrace_fetch_empty_total", "Fetches that waited in vain."),
+        sessions: make.gauge("millrace_fetch_sessions", "Fetch sessions in the cache."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_and_close_reasons_find_their_own_counter() {
+        let metrics = Metrics::new();
+        for reason in CloseReason::ALL {
+            metrics.closed(reason).inc();
+        }
+        metrics.closed(CloseReason::Internal).inc();
+        let text = metrics.text();
+        for reason in CloseReason::ALL {
+            let count = if reason == CloseReason::Internal { 2 } else { 1 };
+            let line =
+                format!("millrace_connection_closes_total{{reason=\"{}\"}} {count}", reason.label());
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}
