@@ -28,7 +28,10 @@ impl Add<Duration> for Mono {
 
     /// Saturates: a deadline past the end of representable time never comes.
     fn add(self, delay: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

@@ -8,16 +8,16 @@
 pub mod clock;
 pub mod disk;
 pub mod net;
+pub mod real;
 pub mod rng;
 pub mod spawn;
-
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 pub use clock::{Clock, Mono, Now};
-pub use disk::{Disk, DirEntry, EntryKind, File, FileMap, LockGuard, OpenMode, Space};
+pub use disk::{DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space};
 pub use net::{Connection, FileSlice, Listener, Net, Piece, ReadHalf, Rope, WriteHalf};
 pub use rng::Rng;
 pub use spawn::{Pool, Spawn, TaskHandle};

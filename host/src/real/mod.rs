@@ -1,0 +1,197 @@
+//! The real machine: Linux files and sockets, on tokio.
+//!
+//! Owns the two runtimes and the bounded pools of the product. What always holds: nothing here
+//! waits for a device on a runtime's worker but through the page cache, every pool and queue has
+//! a limit named in [`Options`], and threads are made when there is work for them, so that an
+//! idle process stays small.
+
+mod clock;
+mod disk;
+mod file;
+mod limits;
+mod listen;
+mod map;
+mod net;
+mod pools;
+mod rng;
+mod send;
+mod signals;
+mod spawn;
+mod write_back;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+pub use limits::{OpenFiles, open_files, raise_open_files};
+pub use signals::{Signal, Signals};
+
+use crate::Host;
+use pools::Pools;
+
+/// Stack of a runtime worker or pool thread, in bytes of address space; only what is touched is
+/// resident.
+const WORKER_STACK_BYTES: usize = 2 << 20;
+
+/// The named limits of the real host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Workers of the Data runtime. More than cores, since a worker may block in the page cache.
+    pub data_workers: usize,
+    /// Threads for `sync` and `sync_dir`: how many syncs may be on their way at once.
+    pub sync_threads: usize,
+    /// Threads for reads that wait for the device.
+    pub cold_read_threads: usize,
+    /// Threads for `list`, `rename`, `remove` and `remove_dir`.
+    pub directory_threads: usize,
+    /// Threads for host name look-ups.
+    pub resolve_threads: usize,
+    /// Operations that may wait in front of one pool; past it the caller blocks until there is
+    /// room, which slows whoever asks and grows nothing.
+    pub pool_queue_max: usize,
+    /// How long an idle pool thread stays.
+    pub pool_idle_timeout_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            data_workers: (2 * cores).max(4),
+            sync_threads: 16,
+            cold_read_threads: 16,
+            directory_threads: 4,
+            resolve_threads: 2,
+            pool_queue_max: 4096,
+            pool_idle_timeout_ms: 5000,
+        }
+    }
+}
+
+/// Counts of what went wrong or was slow on the machine, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MachineCounts {
+    /// Tasks ended by a panic.
+    pub task_panics: u64,
+    /// Times a caller had to wait because a pool's queue was full.
+    pub pool_full_waits: u64,
+}
+
+/// The machine of one process: two runtimes, the pools, and the [`Host`] made of them.
+pub struct RealHost {
+    host: Host,
+    spawn: Arc<spawn::RealSpawn>,
+    pools: Arc<Pools>,
+    // `Some` until `stop` or drop takes them.
+    runtimes: Option<(Runtime, Runtime)>,
+}
+
+impl RealHost {
+    /// Starts the Data and the Control runtime. Pools start their threads when first used.
+    pub fn start(options: &Options) -> io::Result<Self> {
+        let data = Builder::new_multi_thread()
+            .worker_threads(options.data_workers.max(1))
+            .max_blocking_threads(1)
+            .thread_stack_size(WORKER_STACK_BYTES)
+            .thread_name("data")
+            .enable_all()
+            .build()?;
+        let control = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .thread_stack_size(WORKER_STACK_BYTES)
+            .thread_name("control")
+            .enable_all()
+            .build()?;
+        let parts = assemble(options, data.handle().clone(), control.handle().clone())?;
+        let (host, spawn, pools) = parts;
+        Ok(Self {
+            host,
+            spawn,
+            pools,
+            runtimes: Some((data, control)),
+        })
+    }
+
+    /// The seams, for the broker.
+    pub fn host(&self) -> Host {
+        self.host.clone()
+    }
+
+    /// A host on the same runtimes and pools whose tasks are killed apart from all others.
+    pub fn another_node(&self) -> Host {
+        let spawn = Arc::new(self.spawn.another_node());
+        Host {
+            spawn,
+            ..self.host.clone()
+        }
+    }
+
+    /// What went wrong or was slow so far.
+    pub fn counts(&self) -> MachineCounts {
+        MachineCounts {
+            task_panics: self.spawn.panics(),
+            pool_full_waits: self.pools.full_waits(),
+        }
+    }
+
+    /// Runs `future` on the calling thread until it is done. Not from inside a task.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match &self.runtimes {
+            Some((_, control)) => control.block_on(future),
+            None => unreachable!("the runtimes are only taken by stop and drop"),
+        }
+    }
+
+    /// Ends every task and waits up to `timeout` for the workers. Not from inside a task.
+    pub fn stop(mut self, timeout: Duration) {
+        self.host.spawn.kill();
+        if let Some((data, control)) = self.runtimes.take() {
+            data.shutdown_timeout(timeout);
+            control.shutdown_timeout(timeout);
+        }
+    }
+}
+
+impl Drop for RealHost {
+    /// Ends the tasks without waiting, so that it is safe inside a task of another runtime.
+    fn drop(&mut self) {
+        if let Some((data, control)) = self.runtimes.take() {
+            data.shutdown_background();
+            control.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for RealHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RealHost").finish_non_exhaustive()
+    }
+}
+
+/// A host on the tokio runtime this is called from (its net and time drivers must be enabled):
+/// both pools of tasks are that runtime. For tests and small tools.
+pub fn host(options: &Options) -> io::Result<Host> {
+    let runtime = Handle::try_current().map_err(io::Error::other)?;
+    Ok(assemble(options, runtime.clone(), runtime)?.0)
+}
+
+fn assemble(
+    options: &Options,
+    data: Handle,
+    control: Handle,
+) -> io::Result<(Host, Arc<spawn::RealSpawn>, Arc<Pools>)> {
+    let pools = Arc::new(Pools::new(options));
+    let spawn = Arc::new(spawn::RealSpawn::new(data.clone(), control));
+    let host = Host {
+        disk: Arc::new(disk::RealDisk::new(Arc::clone(&pools))),
+        net: Arc::new(net::RealNet::new(data, Arc::clone(&pools))),
+        clock: Arc::new(clock::RealClock),
+        rng: Arc::new(rng::RealRng::new()?),
+        spawn: Arc::<spawn::RealSpawn>::clone(&spawn),
+    };
+    Ok((host, spawn, pools))
+}
