@@ -1,0 +1,163 @@
+//! A program under watch: its output is printed as it comes, waiting for it has a deadline, and it
+//! never outlives the value that holds it.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Lines of output that may wait to be read.
+const LINES_MAX: usize = 1024;
+
+/// A running program in a process group of its own.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    child: Child,
+    lines: Receiver<String>,
+    name: String,
+}
+
+impl Watched {
+    /// Starts one line of shell. It becomes the program itself (`exec`), so that a signal meets the
+    /// program and its status is the program's.
+    pub(crate) fn start(line: &str, directory: &Path) -> Result<Self, String> {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("exec 2>&1; exec {line}")])
+            .current_dir(directory)
+            // A clone builds into its own directory, as a newcomer's does.
+            .env_remove("CARGO_TARGET_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cannot start `{line}`: {error}"))?;
+        let output = child
+            .stdout
+            .take()
+            .expect("the output was asked to be piped");
+        let (sender, lines) = sync_channel(LINES_MAX);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a developer's tool, not part of a node"
+        )]
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                println(&line);
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            child,
+            lines,
+            name: line.to_owned(),
+        })
+    }
+
+    /// Waits for a line that satisfies a condition; an error when the output ends or time is up.
+    pub(crate) fn wait_for_line(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, String> {
+        let deadline = now() + limit;
+        loop {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(now()))
+            {
+                Ok(line) if wanted(&line) => return Ok(line),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("`{}` did not {what} within {limit:?}", self.name));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait().map_err(|error| error.to_string())?;
+                    return Err(format!(
+                        "`{}` ended before it could {what}: {status}",
+                        self.name
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<(), String> {
+        self.signal("TERM")
+    }
+
+    /// Waits for the end of the program.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        let deadline = now() + limit;
+        loop {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(now()))
+            {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.child.wait().map_err(|error| error.to_string());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("`{}` did not end within {limit:?}", self.name));
+                }
+            }
+        }
+    }
+
+    /// Signals the program's whole group.
+    fn signal(&self, name: &str) -> Result<(), String> {
+        let group = format!("-{}", self.child.id());
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), "--", &group])
+            .status();
+        match sent {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!(
+                "cannot send SIG{name} to `{}`: {other:?}",
+                self.name
+            )),
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            if let Err(reason) = self.signal("KILL") {
+                eprintln!("xtask: {reason}");
+            }
+            if let Err(error) = self.child.wait() {
+                eprintln!("xtask: `{}`: {error}", self.name);
+            }
+        }
+    }
+}
+
+/// Runs a command to its end; an error unless it succeeds.
+pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+/// Prints a line for the developer.
+#[expect(clippy::print_stdout, reason = "the output of a developer's tool")]
+pub(crate) fn println(line: &str) {
+    println!("{line}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a developer's tool, not part of a node"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
