@@ -1,1 +1,12 @@
-//! placeholder
+//! What is on disk and how it comes back: segments, indexes, journal, ledger, recovery.
+//!
+//! What always holds (`docs/durability.md`, rules J1–A5): bytes count as durable only after a sync
+//! that began after they were written; a failed sync is terminal for its directory; the mark of a
+//! change is durable before the change; recovery never takes *unreadable* for *empty*.
+
+pub mod dir;
+pub mod error;
+pub mod flusher;
+pub mod ledger;
+pub mod mark;
+pub mod sink;

@@ -1,0 +1,99 @@
+//! What can go wrong with files, said for people: what happened, to which path, what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A failure of the log room.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call on the machine failed.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as a verb: `open`, `sync`, `write the ledger`.
+        what: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the machine said.
+        source: io::Error,
+    },
+    /// A file's content isn't what its format says.
+    #[error("{what}")]
+    BadFile {
+        /// Which file and what is wrong with it.
+        what: String,
+    },
+    /// The log directory took a failed sync or write; nothing more is written to it (F1, F2).
+    #[error("log directory {} is offline: {reason}; repair or replace the disk, then restart", path.display())]
+    Offline {
+        /// The log directory.
+        path: PathBuf,
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// Another process holds the directory.
+    #[error(
+        "log directory {} is in use by another process; stop it, or choose another directory with log.dirs",
+        path.display()
+    )]
+    InUse {
+        /// The log directory.
+        path: PathBuf,
+    },
+    /// The directory can't be read or written by this user.
+    #[error("log directory {}: {reason}; check its owner, its mode and how it is mounted", path.display())]
+    Access {
+        /// The log directory.
+        path: PathBuf,
+        /// What was refused.
+        reason: String,
+    },
+    /// The directory belongs to another cluster or node, or is no log directory.
+    #[error("log directory {}: {reason}", path.display())]
+    Foreign {
+        /// The log directory.
+        path: PathBuf,
+        /// Whose it is, and what to do.
+        reason: String,
+    },
+    /// Written by a newer Millrace.
+    #[error(
+        "log directory {} has format {found}, this version reads up to {known}; run the version that wrote it or a newer one",
+        path.display()
+    )]
+    NewerFormat {
+        /// The log directory.
+        path: PathBuf,
+        /// Its format number.
+        found: u32,
+        /// The newest this version reads.
+        known: u32,
+    },
+    /// Damage that recovery may not decide alone (R1, L3, R5).
+    #[error("{what}; the directory stays offline until an operator decides (millrace check)")]
+    Corrupt {
+        /// Which file, which bytes, what was expected.
+        what: String,
+    },
+    /// No room for a change that needs some (F4).
+    #[error("no space left in log directory {}; delete topics or add room, it resumes by itself", path.display())]
+    DiskFull {
+        /// The log directory.
+        path: PathBuf,
+    },
+    /// One partition can't be served: its bytes are damaged or missing.
+    #[error("partition {partition} is offline: {reason}")]
+    PartitionOffline {
+        /// `topic-partition`.
+        partition: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: names the call and the path.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+}
