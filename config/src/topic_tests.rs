@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use crate::{
     BrokerConfig, CleanupPolicy, Compression, Described, Durability, Origin, RecordValidation,
     TimestampType, TopicConfig, TopicOverrides,
@@ -229,4 +231,55 @@ fn a_topics_listing_has_values_in_its_own_units_with_all_synonyms() {
             vec![("durability", "fsync")]
         )
     );
+}
+
+/// Values near every bound, and text that is no value at all.
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        (-3_i64..12).prop_map(|number| number.to_string()),
+        Just(i64::MAX.to_string()),
+        Just(i64::from(i32::MAX).to_string()),
+        "[a-zA-Z,-]{0,12}",
+        any::<String>(),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_client_sends_is_resolved_or_refused(
+        keys in prop::collection::vec(0..20_usize, 0..4),
+        values in prop::collection::vec(any_value(), 4),
+    ) {
+        let rows: Vec<_> = crate::topic_keys().collect();
+        let names = keys.iter().map(|key| rows[*key].name.to_owned());
+        let overrides: TopicOverrides = names.zip(values).collect();
+        let broker = BrokerConfig::default();
+        let resolved = TopicConfig::resolve(&broker, &overrides);
+        let listed = broker.describe_topic(&overrides);
+        prop_assert_eq!(resolved.is_ok(), listed.is_ok());
+        // What is listed, given back as it stands, means the same.
+        if let (Ok(resolved), Ok(listed)) = (resolved, listed) {
+            let again = listed.into_iter().map(|d| (d.key.name.to_owned(), d.value.unwrap()));
+            prop_assert_eq!(resolved, TopicConfig::resolve(&broker, &again.collect()).unwrap());
+        }
+    }
+
+    #[test]
+    fn whatever_an_operator_sets_is_taken_or_refused(index in 0..70_usize, value in any_value()) {
+        let rows: Vec<_> = crate::broker_keys().collect();
+        let key = rows[index % rows.len()].name;
+        if let Err(refused) = BrokerConfig::from_pairs([(key, value.as_str())]) {
+            prop_assert!(refused.to_string().contains(key));
+        }
+    }
+
+    #[test]
+    fn no_text_is_too_strange_for_a_file(text in any::<String>()) {
+        let entries = crate::properties::parse(&text).map_or(0, |entries| entries.len());
+        prop_assert!(entries <= text.lines().count());
+        if let Err((line, _)) = crate::toml_file::parse(&text) {
+            prop_assert!(line <= text.split('\n').count());
+        }
+    }
 }
