@@ -161,9 +161,26 @@ fn is_test(path: &str) -> bool {
     path.ends_with("_tests.rs") || path.split('/').any(|part| part == "tests")
 }
 
+/// Whether another file declares this one as a module for tests: `#[cfg(test)] mod name;`.
+fn is_test_module(path: &str) -> bool {
+    let path = root().join(path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let declared = format!("#[cfg(test)]\nmod {stem};");
+    let declared_in_crate = format!("#[cfg(test)]\npub(crate) mod {stem};");
+    let directory = path.parent().expect("a source file is in a directory");
+    let own = [
+        directory.with_extension("rs"),
+        directory.join("mod.rs"),
+        directory.join("lib.rs"),
+    ];
+    own.iter()
+        .filter_map(|parent| fs::read_to_string(parent).ok())
+        .any(|content| content.contains(&declared) || content.contains(&declared_in_crate))
+}
+
 /// A source file without the tests at its end.
 fn product(path: &str, content: &str) -> String {
-    if is_test(path) {
+    if is_test(path) || is_test_module(path) {
         return String::new();
     }
     let end = content
