@@ -1,1 +1,13 @@
-//! placeholder
+//! Kafka's protocol: bytes to types and back, without any input or output of its own.
+//!
+//! Always: foreign bytes never panic and never take memory out of proportion to what was received;
+//! the generated codec behind [`messages`] is named by no other crate.
+
+pub mod api;
+pub mod error_code;
+pub mod header;
+pub mod ids;
+pub mod messages;
+pub mod producer;
+
+pub mod records;

@@ -1,0 +1,194 @@
+//! The table of APIs: one row for each that this broker serves.
+//!
+//! What always holds: what is advertised, served, dispatched and authorised comes from these rows
+//! and nowhere else; a row names the operation that it is authorised by, or doesn't compile; the
+//! versions are those of Apache Kafka 4.3.1.
+
+/// Whether the next request of a connection may begin while this one waits for its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    /// The next effect may begin while this one's reply waits for its condition.
+    Overlaps,
+    /// Begins when the waits before it have ended; the next begins when its reply is complete.
+    Barrier,
+}
+
+/// What an API is authorised by: operation and kind of resource (Kafka's matrix, KIP-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizedBy {
+    /// Anyone who may connect.
+    Connection,
+    /// `WRITE` on each topic, and on the transactional id where there is one.
+    WriteTopic,
+    /// `READ` on each topic.
+    ReadTopic,
+    /// `DESCRIBE` on each topic.
+    DescribeTopic,
+    /// `DESCRIBE` on the group or transactional id.
+    DescribeCoordinated,
+    /// `CREATE` on the cluster or the topic.
+    CreateTopic,
+    /// `DELETE` on each topic.
+    DeleteTopic,
+    /// `WRITE` on the transactional id, else `IDEMPOTENT_WRITE` on the cluster or `WRITE` on any
+    /// topic.
+    WriteAnything,
+}
+
+/// An inclusive range of versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The lowest.
+    pub min: i16,
+    /// The highest.
+    pub max: i16,
+}
+
+impl Versions {
+    /// Whether `version` lies within.
+    pub const fn contains(self, version: i16) -> bool {
+        self.min <= version && version <= self.max
+    }
+}
+
+/// One API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiRow {
+    /// Which API.
+    pub api: Api,
+    /// Kafka's name, for logs and metrics.
+    pub name: &'static str,
+    /// What `ApiVersions` says. Produce says 0 although 0–2 are refused: older librdkafka takes
+    /// its absence for a lack of compression (KAFKA-18659).
+    pub advertised: Versions,
+    /// What is served.
+    pub served: Versions,
+    /// The first version with compact encodings and tag sections; `i16::MAX` when there is none.
+    pub first_flexible: i16,
+    /// Its place in the order of a connection.
+    pub ordering: Ordering,
+    /// What it is authorised by.
+    pub authorized_by: AuthorizedBy,
+}
+
+impl ApiRow {
+    /// Whether `version` is flexible.
+    pub const fn is_flexible(&self, version: i16) -> bool {
+        version >= self.first_flexible
+    }
+
+    /// The version of the request header: 1, or 2 with a tag section.
+    pub const fn request_header_version(&self, version: i16) -> i16 {
+        if self.is_flexible(version) { 2 } else { 1 }
+    }
+
+    /// The version of the response header: 0, or 1 with a tag section. `ApiVersions` always
+    /// answers with 0: the client doesn't know yet what the broker speaks (KIP-511).
+    pub const fn response_header_version(&self, version: i16) -> i16 {
+        if self.is_flexible(version) && !matches!(self.api, Api::ApiVersions) { 1 } else { 0 }
+    }
+}
+
+macro_rules! api_table {
+    ($($api:ident = $key:literal, advertised $amin:literal..=$amax:literal,
+       served $smin:literal..=$smax:literal, flexible $flexible:literal,
+       $ordering:ident, $authorized:ident;)*) => {
+        /// An API that is served, by Kafka's key.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(i16)]
+        pub enum Api {
+            $(
+                #[doc = concat!("Key ", stringify!($key), ".")]
+                $api = $key,
+            )*
+        }
+
+        /// Every row, in order of the key.
+        pub const TABLE: &[ApiRow] = &[$(ApiRow {
+            api: Api::$api,
+            name: stringify!($api),
+            advertised: Versions { min: $amin, max: $amax },
+            served: Versions { min: $smin, max: $smax },
+            first_flexible: $flexible,
+            ordering: Ordering::$ordering,
+            authorized_by: AuthorizedBy::$authorized,
+        }),*];
+
+        impl Api {
+            /// The API with this key; `None` when it isn't served.
+            pub const fn from_key(key: i16) -> Option<Self> {
+                match key {
+                    $($key => Some(Self::$api),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+api_table! {
+    Produce = 0, advertised 0..=13, served 3..=13, flexible 9, Overlaps, WriteTopic;
+    Fetch = 1, advertised 4..=18, served 4..=18, flexible 12, Barrier, ReadTopic;
+    ListOffsets = 2, advertised 1..=11, served 1..=11, flexible 6, Barrier, DescribeTopic;
+    Metadata = 3, advertised 0..=13, served 0..=13, flexible 9, Barrier, DescribeTopic;
+    FindCoordinator = 10, advertised 0..=6, served 0..=6, flexible 3, Barrier, DescribeCoordinated;
+    ApiVersions = 18, advertised 0..=4, served 0..=4, flexible 3, Barrier, Connection;
+    CreateTopics = 19, advertised 2..=7, served 2..=7, flexible 5, Barrier, CreateTopic;
+    DeleteTopics = 20, advertised 1..=6, served 1..=6, flexible 4, Barrier, DeleteTopic;
+    InitProducerId = 22, advertised 0..=5, served 0..=5, flexible 2, Barrier, WriteAnything;
+    OffsetForLeaderEpoch = 23, advertised 2..=4, served 2..=4, flexible 4, Barrier, DescribeTopic;
+    DescribeCluster = 60, advertised 0..=2, served 0..=2, flexible 0, Barrier, Connection;
+}
+
+impl Api {
+    /// Kafka's key.
+    pub const fn key(self) -> i16 {
+        self as i16
+    }
+
+    /// Its place in [`TABLE`].
+    pub fn index(self) -> usize {
+        TABLE.iter().position(|row| row.api == self).expect("every API has its row")
+    }
+
+    /// Its row.
+    pub fn row(self) -> &'static ApiRow {
+        &TABLE[self.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_order_and_found_by_key() {
+        assert!(TABLE.is_sorted_by_key(|row| row.api.key()));
+        for row in TABLE {
+            assert_eq!(Api::from_key(row.api.key()), Some(row.api));
+            assert_eq!(row.api.row(), row);
+            assert!(row.served.min >= row.advertised.min, "{}", row.name);
+            assert_eq!(row.served.max, row.advertised.max, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn only_produce_overlaps_and_only_produce_advertises_what_it_refuses() {
+        for row in TABLE {
+            let is_produce = row.api == Api::Produce;
+            assert_eq!(row.ordering == Ordering::Overlaps, is_produce, "{}", row.name);
+            assert_eq!(row.advertised != row.served, is_produce, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn flexible_versions_are_the_codecs() {
+        use crate::messages::{ApiVersionsRequest, FetchRequest, KafkaMessage, ProduceRequest};
+        fn first<M: KafkaMessage>() -> i16 {
+            M::FLEXIBLE_VERSIONS.map_or(i16::MAX, |range| range.min().value())
+        }
+        assert_eq!(Api::Produce.row().first_flexible, first::<ProduceRequest>());
+        assert_eq!(Api::Fetch.row().first_flexible, first::<FetchRequest>());
+        assert_eq!(Api::ApiVersions.row().first_flexible, first::<ApiVersionsRequest>());
+    }
+}

@@ -1,0 +1,125 @@
+//! Kafka's messages, and the two functions that turn them into bytes and back.
+//!
+//! The codec behind this module is generated from Kafka's own schemas by another crate; no other
+//! room names that crate, so that it can be replaced here alone. What always holds: decoding takes
+//! no more than [`DecodeLimits`] allows, refuses bytes left over, and copies no record: a `records`
+//! field is a slice of the bytes given. Encoding refuses a field that its version doesn't have.
+
+use bytes::{Bytes, BytesMut};
+use kafka_wire_core::{ApiVersion, Decoder};
+pub use kafka_wire::*;
+pub use kafka_wire_core::{StrBytes, TaggedFields, Uuid};
+
+use crate::ids::TopicId;
+
+/// A message of Kafka's protocol: a request's or an answer's body, or a header.
+pub trait Message: KafkaMessage {}
+
+impl<M: KafkaMessage> Message for M {}
+
+/// A request of which the answer's type is known.
+pub trait Request: RequestResponsePair {}
+
+impl<M: RequestResponsePair> Request for M {}
+
+/// Bounds on what decoding believes of a length before the bytes are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// The whole message, in bytes.
+    pub message_bytes_max: usize,
+    /// Elements of one array.
+    pub array_elements_max: usize,
+    /// Unknown tagged fields of one structure.
+    pub tagged_fields_max: usize,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 100 * 1024 * 1024,
+            array_elements_max: 100_000,
+            tagged_fields_max: 64,
+        }
+    }
+}
+
+/// Why bytes are not the message they should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} version {version} can't be read: {reason}")]
+pub struct DecodeError {
+    /// The message's name.
+    pub message: &'static str,
+    /// The version that was tried.
+    pub version: i16,
+    /// What is wrong, and where.
+    pub reason: String,
+}
+
+/// Why a value can't be written at a version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} can't be written at version {version}: {reason}")]
+pub struct EncodeError {
+    /// The message's name.
+    pub message: &'static str,
+    /// The version that was tried.
+    pub version: i16,
+    /// Which field is in the way.
+    pub reason: String,
+}
+
+/// Reads a body of `version` from all of `body`.
+pub fn decode<M: Message>(
+    version: i16,
+    body: Bytes,
+    limits: &DecodeLimits,
+) -> Result<M, DecodeError> {
+    let error = |reason: String| DecodeError { message: M::NAME, version, reason };
+    let mut bounds = kafka_wire_core::DecodeLimits::default();
+    bounds.max_frame_bytes = limits.message_bytes_max;
+    bounds.max_bytes_bytes = limits.message_bytes_max;
+    bounds.max_string_bytes = limits.message_bytes_max;
+    bounds.max_array_elements = limits.array_elements_max;
+    bounds.max_tagged_fields = limits.tagged_fields_max;
+    bounds.max_tag_bytes = TAG_BYTES_MAX;
+    bounds.max_total_tag_bytes = TAG_BYTES_MAX;
+    let mut decoder = Decoder::new(body, bounds).map_err(|e| error(e.to_string()))?;
+    let message =
+        M::decode(&mut decoder, ApiVersion::new(version)).map_err(|e| error(e.to_string()))?;
+    decoder.finish().map_err(|e| error(e.to_string()))?;
+    Ok(message)
+}
+
+/// Unknown tagged fields of one structure together, in bytes.
+const TAG_BYTES_MAX: usize = 64 * 1024;
+
+/// Appends the body of `version` to `out`. On an error `out` is as it was.
+pub fn encode_into<M: Message>(
+    message: &M,
+    version: i16,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    message.encode_into(out, ApiVersion::new(version)).map(|_| ()).map_err(|error| EncodeError {
+        message: M::NAME,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+/// The body of `version` in bytes of its own.
+pub fn encode<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {
+    let mut out = BytesMut::new();
+    encode_into(message, version, &mut out)?;
+    Ok(out.freeze())
+}
+
+impl From<Uuid> for TopicId {
+    fn from(id: Uuid) -> Self {
+        Self::from_bytes(id.to_bytes())
+    }
+}
+
+impl From<TopicId> for Uuid {
+    fn from(id: TopicId) -> Self {
+        Self::from_bytes(id.to_bytes())
+    }
+}
