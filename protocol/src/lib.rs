@@ -8,6 +8,7 @@ pub mod error_code;
 pub mod header;
 pub mod ids;
 pub mod messages;
+pub mod metadata;
 pub mod producer;
 
 pub mod records;

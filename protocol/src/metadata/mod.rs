@@ -1,0 +1,5 @@
+//! The metadata log's records: values here, their bytes beside them.
+
+mod record;
+
+pub use record::*;
