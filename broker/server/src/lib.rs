@@ -5,4 +5,5 @@
 
 mod context;
 mod metrics;
+mod net;
 mod outcome;

@@ -1,0 +1,156 @@
+//! One connection: effects one after the other, replies in order.
+//!
+//! What always holds:
+//! - A request's effect begins when the effects before it have ended and the connection has a place
+//!   for it; a barrier's when, besides, every reply before it has been sent. A barrier holds all
+//!   places until its own reply has been sent.
+//! - An effect that was begun is run to its end, also when the client hangs up or the broker stops
+//!   softly. A hang-up drops the waits.
+//! - When the broker ends the connection for what a request was, the replies to the requests before
+//!   it are sent first.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_host::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::reader::{Frame, Reader};
+use super::writer::{Entry, Pending, Writer};
+use super::{Request, Route, Service, Shared, header};
+use crate::context::ConnectionInfo;
+use crate::outcome::{Close, CloseReason, Outcome};
+
+/// Serves one connection to its end. Returns why it ended and what the client called itself.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    service: Arc<dyn Service>,
+    connection: Connection,
+    info: Arc<ConnectionInfo>,
+) -> (Close, Arc<str>) {
+    let end = shared.stopping.child_token();
+    let slots_total = shared.limits.connection_requests_max;
+    let (replies, entries) = mpsc::channel(slots_total as usize);
+    let writer = Writer::new(Arc::clone(&shared), connection.write);
+    let mut requests = Requests {
+        reader: Reader::new(Arc::clone(&shared), connection.read, end.clone()),
+        slots: Arc::new(Semaphore::new(slots_total as usize)),
+        slots_total,
+        shared,
+        service,
+        info,
+        client_id: Arc::from(""),
+    };
+    let drop_waits = CancellationToken::new();
+    let reading = async {
+        let close = requests.run(replies).await;
+        if close.reason == CloseReason::PeerGone {
+            drop_waits.cancel();
+        }
+        close
+    };
+    let writing = async {
+        let sent = tokio::select! {
+            biased;
+            () = drop_waits.cancelled() => Ok(()),
+            sent = writer.run(entries) => sent,
+        };
+        end.cancel();
+        sent
+    };
+    let (close, sent) = tokio::join!(biased; reading, writing);
+    // A failure to send is what ended the reading.
+    (sent.err().unwrap_or(close), requests.client_id)
+}
+
+/// The requests of one connection, in order.
+struct Requests {
+    reader: Reader,
+    /// Places for requests in progress.
+    slots: Arc<Semaphore>,
+    slots_total: u32,
+    shared: Arc<Shared>,
+    service: Arc<dyn Service>,
+    info: Arc<ConnectionInfo>,
+    client_id: Arc<str>,
+}
+
+impl Requests {
+    /// Serves requests until the connection is to end, and says why. What waits for its reply then
+    /// is with the writer.
+    async fn run(&mut self, replies: mpsc::Sender<Entry>) -> Close {
+        loop {
+            if let Err(close) = self.serve_one(&replies).await {
+                return close;
+            }
+        }
+    }
+
+    async fn serve_one(&mut self, replies: &mpsc::Sender<Entry>) -> Result<(), Close> {
+        let mut slots = self.take_slots(1).await?;
+        let Frame { bytes, mut held } = self.reader.frame().await?;
+        // Only a long frame has a buffer of its own that can be taken back.
+        let whole = held.is_some().then(|| bytes.clone());
+        let received = self.shared.host.clock.now().mono;
+        let mut body = bytes;
+        let fixed = header::take_fixed(&mut body)?;
+        let route = self.service.route(fixed.api_key, fixed.api_version)?;
+        let client_id = header::take_client_id(&mut body, route.request_tags)?;
+        let client_id = self.client_id(&client_id)?;
+        if !route.overlaps && self.slots_total > 1 {
+            slots.merge(self.take_slots(self.slots_total - 1).await?);
+        }
+        let Route { response_tags, metrics, .. } = route;
+        metrics.requests.inc();
+        let request = Request {
+            connection: Arc::clone(&self.info),
+            api_key: fixed.api_key,
+            api_version: fixed.api_version,
+            correlation_id: fixed.correlation_id,
+            client_id,
+            received,
+            deadline: received + self.shared.limits.wait_max,
+            body,
+        };
+        let outcome = self.service.handle(request).await?;
+        if whole.is_some_and(|whole| self.reader.recycle(whole).is_ok()) {
+            held = None;
+        }
+        let reply = match outcome {
+            Outcome::Ready(reply) => Pending::Ready(reply),
+            Outcome::Wait(wait) => Pending::Wait(wait),
+            Outcome::NoReply => return Ok(()),
+        };
+        let entry = Entry {
+            reply,
+            correlation_id: fixed.correlation_id,
+            response_tags,
+            received,
+            metrics,
+            _slots: slots,
+            _held: held,
+        };
+        // The queue is as long as there are places, so it fails only when the writer has ended.
+        replies
+            .try_send(entry)
+            .map_err(|_| Close::new(CloseReason::PeerGone, "the client takes no replies"))
+    }
+
+    async fn take_slots(&mut self, count: u32) -> Result<OwnedSemaphorePermit, Close> {
+        let slots = Arc::clone(&self.slots).acquire_many_owned(count);
+        let taken = self.reader.while_watching(slots).await?;
+        Ok(taken.expect("the connection's semaphore is never closed"))
+    }
+
+    /// The client id as text, made anew only when it differs from the last request's.
+    fn client_id(&mut self, bytes: &Bytes) -> Result<Arc<str>, Close> {
+        if self.client_id.as_bytes() != bytes {
+            let text = std::str::from_utf8(bytes).map_err(|_| {
+                Close::new(CloseReason::Unparsable, "a client id that is not UTF-8")
+            })?;
+            self.client_id = Arc::from(text);
+        }
+        Ok(Arc::clone(&self.client_id))
+    }
+}

@@ -1,0 +1,224 @@
+//! Listening sockets: binding them, and letting connections in within the limits.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use millrace_config::Listener as ListenerConfig;
+use millrace_host::{Connection, Host, Listener, Pool};
+
+use super::gate::Place;
+use super::{Service, Shared, connection};
+use crate::context::{ConnectionInfo, Endpoint, Principal};
+use crate::outcome::{Close, CloseReason};
+
+/// How long accepting pauses after a failure, so that a lack of descriptors is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is in use.
+    #[error(
+        "port {port} of listener {name} is taken on {host}: another process listens there. Stop it, \
+         or choose another port, as --set {key}, or port 0 for any free one"
+    )]
+    PortTaken {
+        /// The listener's name.
+        name: String,
+        /// The host that was to be bound.
+        host: String,
+        /// The port that is taken.
+        port: u16,
+        /// An option that would choose another port.
+        key: String,
+    },
+    /// The host name has no address.
+    #[error("listener {name}: the host {host} cannot be looked up: {source}")]
+    Unresolved {
+        /// The listener's name.
+        name: String,
+        /// The host that was to be bound.
+        host: String,
+        /// What the machine said.
+        source: io::Error,
+    },
+    /// Anything else the machine said.
+    #[error("listener {name} cannot be bound to {host} port {port}: {source}")]
+    Refused {
+        /// The listener's name.
+        name: String,
+        /// The host that was to be bound.
+        host: String,
+        /// The port that was to be bound.
+        port: u16,
+        /// What the machine said.
+        source: io::Error,
+    },
+}
+
+/// A listener that is bound; nothing is accepted yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// The bound address, with the real port.
+    pub(crate) address: SocketAddr,
+    /// What its clients are told.
+    pub(crate) advertised: Arc<Endpoint>,
+    listener: Box<dyn Listener>,
+}
+
+impl Bound {
+    /// Binds a listener of the configuration.
+    pub(crate) async fn bind(
+        host: &Host,
+        config: &ListenerConfig,
+        backlog: u32,
+    ) -> Result<Self, ListenError> {
+        let wanted = resolve(host, config).await?;
+        let listener = host.net.listen(wanted, backlog).await.map_err(|e| refused(config, e))?;
+        let address = listener.local_addr();
+        let told = &config.advertised;
+        let port = if told.port == 0 { address.port() } else { told.port };
+        Ok(Self {
+            name: Arc::from(config.name.as_str()),
+            address,
+            advertised: Arc::new(Endpoint { host: told.host.clone(), port }),
+            listener,
+        })
+    }
+}
+
+async fn resolve(host: &Host, config: &ListenerConfig) -> Result<SocketAddr, ListenError> {
+    if let Ok(ip) = config.host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, config.port));
+    }
+    let unresolved = |source| ListenError::Unresolved {
+        name: config.name.clone(),
+        host: config.host.clone(),
+        source,
+    };
+    let found = host.net.resolve(&config.host, config.port).await.map_err(unresolved)?;
+    let first = found.into_iter().next();
+    first.ok_or_else(|| unresolved(io::Error::new(io::ErrorKind::NotFound, "no address")))
+}
+
+fn refused(config: &ListenerConfig, source: io::Error) -> ListenError {
+    let ListenerConfig { name, host, port, .. } = config.clone();
+    if source.kind() == io::ErrorKind::AddrInUse {
+        let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let other = port.checked_add(10_000).or(port.checked_sub(10_000)).unwrap_or(0);
+        let key = format!("listeners={name}://{shown_host}:{other}");
+        return ListenError::PortTaken { name, host, port, key };
+    }
+    ListenError::Refused { name, host, port, source }
+}
+
+/// Lets connections of one listener in.
+#[derive(Debug)]
+pub(crate) struct Door {
+    shared: Arc<Shared>,
+    service: Arc<dyn Service>,
+    bound: Bound,
+}
+
+impl Door {
+    /// A door for what `bound` listens on, to what `service` does.
+    pub(crate) fn new(shared: Arc<Shared>, service: Arc<dyn Service>, bound: Bound) -> Self {
+        Self { shared, service, bound }
+    }
+
+    /// Accepts until the node stops.
+    pub(crate) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shared.stopping.cancelled() => return,
+                accepted = self.bound.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(connection) => self.let_in(connection),
+                Err(error) => {
+                    shared.metrics.accept_errors.inc();
+                    let now = shared.host.clock.now().mono;
+                    let detail = format!("cannot accept a connection: {error}");
+                    let close = Close::new(CloseReason::Internal, detail);
+                    shared.closing.tell(now, &close, self.bound.address, "");
+                    let pause = shared.host.clock.sleep_until(now + ACCEPT_PAUSE);
+                    tokio::select! {
+                        biased;
+                        () = shared.stopping.cancelled() => return,
+                        () = pause => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn let_in(&self, connection: Connection) {
+        let shared = &self.shared;
+        shared.metrics.accepted.inc();
+        let place = match shared.gate.enter(connection.peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                let detail = format!("as many connections are open as {} allows", full.key());
+                let close = Close::new(CloseReason::TooManyConnections, detail);
+                shared.metrics.closed(close.reason).inc();
+                let now = shared.host.clock.now().mono;
+                shared.closing.tell(now, &close, connection.peer, "");
+                return;
+            }
+        };
+        let info = Arc::new(ConnectionInfo {
+            principal: Principal::anonymous(),
+            listener: Arc::clone(&self.bound.name),
+            advertised: Arc::clone(&self.bound.advertised),
+            peer: connection.peer,
+            id: shared.next_connection.fetch_add(1, Ordering::Relaxed),
+        });
+        let task = attend(
+            Arc::clone(shared),
+            Arc::clone(&self.service),
+            connection,
+            info,
+            place,
+        );
+        drop(shared.host.spawn.spawn(Pool::Data, "connection", Box::pin(task)));
+    }
+}
+
+/// Serves a connection to its end, and counts and tells how it ended.
+async fn attend(
+    shared: Arc<Shared>,
+    service: Arc<dyn Service>,
+    connection: Connection,
+    info: Arc<ConnectionInfo>,
+    _place: Place,
+) {
+    shared.metrics.connections.inc();
+    let _open = Open(shared.metrics.connections.clone());
+    let serving = connection::serve(Arc::clone(&shared), service, connection, Arc::clone(&info));
+    let (close, client_id) = tokio::select! {
+        biased;
+        () = shared.cut.cancelled() => {
+            (Close::new(CloseReason::Stopping, "the broker stops"), Arc::from(""))
+        }
+        ended = serving => ended,
+    };
+    shared.metrics.closed(close.reason).inc();
+    shared.closing.tell(shared.host.clock.now().mono, &close, info.peer, &client_id);
+    tracing::debug!(id = info.id, peer = %info.peer, reason = close.reason.label(), "connection ended");
+}
+
+/// Counts an open connection until it has ended, by a panic too.
+struct Open(prometheus::IntGauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

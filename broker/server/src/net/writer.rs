@@ -1,0 +1,194 @@
+//! The outgoing side of a connection: replies in the order of their requests.
+//!
+//! A reply that is not complete yet holds back all behind it. Replies that are complete together
+//! are sent together. What a request reserved is freed when its reply has been handed over, so a
+//! client that does not read its replies is not read from either.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use millrace_host::{BoxFuture, Mono, Piece, Rope, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::Shared;
+use super::alarm::Alarm;
+use super::reader::Held;
+use crate::metrics::ApiMetrics;
+use crate::outcome::{Close, CloseReason, Reply};
+
+/// Replies are gathered into one send up to this many.
+const TOGETHER_MAX: usize = 16;
+
+/// Length, correlation id and an empty tag section.
+const HEADER_BYTES_MAX: usize = 9;
+
+/// A request whose effect has ended and whose reply is to be sent.
+pub(crate) struct Entry {
+    /// The reply, or the wait for it.
+    pub(crate) reply: Pending,
+    /// Of the request.
+    pub(crate) correlation_id: i32,
+    /// Whether the response header ends in tags.
+    pub(crate) response_tags: bool,
+    /// When the request had arrived.
+    pub(crate) received: Mono,
+    /// The counters of the API.
+    pub(crate) metrics: Arc<ApiMetrics>,
+    /// The request's place among those in progress; all places, for a barrier.
+    pub(crate) _slots: OwnedSemaphorePermit,
+    /// What a long request reserved, if its memory is still in use.
+    pub(crate) _held: Option<Held>,
+}
+
+/// A reply now or later.
+pub(crate) enum Pending {
+    /// Complete.
+    Ready(Reply),
+    /// Waiting for its condition.
+    Wait(BoxFuture<'static, Reply>),
+}
+
+impl Pending {
+    async fn finish(&mut self) -> Reply {
+        match self {
+            Self::Ready(reply) => std::mem::take(reply),
+            Self::Wait(wait) => wait.await,
+        }
+    }
+
+    /// The reply, if it is complete now.
+    async fn finish_now(&mut self) -> Option<Reply> {
+        match self {
+            Self::Ready(reply) => Some(std::mem::take(reply)),
+            Self::Wait(wait) => poll_fn(|cx| match wait.as_mut().poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await,
+        }
+    }
+}
+
+/// Sends the replies of one connection.
+pub(crate) struct Writer {
+    write: Box<dyn WriteHalf>,
+    shared: Arc<Shared>,
+    alarm: Alarm,
+}
+
+/// Replies on their way out together, and what is freed when they have left.
+#[derive(Default)]
+struct Batch {
+    rope: Rope,
+    bytes: u64,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    fn add(&mut self, entry: Entry, reply: Reply) -> Result<(), Close> {
+        let header = header(&entry, reply.len())?;
+        self.bytes += header.len() as u64 + reply.len();
+        self.rope.push(Piece::Bytes(header));
+        self.rope.extend(reply.body.into_iter().filter(|piece| !piece.is_empty()));
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Sends by `write`.
+    pub(crate) fn new(shared: Arc<Shared>, write: Box<dyn WriteHalf>) -> Self {
+        let alarm = Alarm::new(Arc::clone(&shared.host.clock));
+        Self { write, shared, alarm }
+    }
+
+    /// Sends the reply of every entry, in order, until there can be no more of them.
+    pub(crate) async fn run(mut self, mut entries: mpsc::Receiver<Entry>) -> Result<(), Close> {
+        let mut next = None;
+        loop {
+            let entry = match next.take() {
+                Some(entry) => entry,
+                None => match entries.recv().await {
+                    Some(entry) => entry,
+                    None => break,
+                },
+            };
+            let batch = gather(entry, &mut entries, &mut next).await?;
+            self.send(batch).await?;
+        }
+        self.write.shutdown().await.map_err(|error| gone(&error))
+    }
+
+    async fn send(&mut self, batch: Batch) -> Result<(), Close> {
+        let Batch { rope, bytes, entries } = batch;
+        let clock = &self.shared.host.clock;
+        self.alarm.set(Some(clock.now().mono + self.shared.limits.idle_timeout));
+        let mut sending = pin!(self.write.send(rope));
+        let alarm = &mut self.alarm;
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(sent.map_err(|error| gone(&error)));
+            }
+            alarm.poll(cx).map(|()| {
+                let detail = "replies not taken within connections.max.idle.ms";
+                Err(Close::new(CloseReason::SendTimeout, detail))
+            })
+        })
+        .await?;
+        self.shared.metrics.sent_bytes.inc_by(bytes);
+        let now = clock.now().mono;
+        for entry in entries {
+            entry.metrics.seconds.observe(now.since(entry.received).as_secs_f64());
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the reply of `entry`, and takes along the replies behind it that are complete too.
+/// The first that is not complete becomes `next`.
+async fn gather(
+    mut entry: Entry,
+    entries: &mut mpsc::Receiver<Entry>,
+    next: &mut Option<Entry>,
+) -> Result<Batch, Close> {
+    let mut batch = Batch::default();
+    let reply = entry.reply.finish().await;
+    batch.add(entry, reply)?;
+    while batch.entries.len() < TOGETHER_MAX {
+        let Ok(mut entry) = entries.try_recv() else { break };
+        match entry.reply.finish_now().await {
+            Some(reply) => batch.add(entry, reply)?,
+            None => {
+                *next = Some(entry);
+                break;
+            }
+        }
+    }
+    Ok(batch)
+}
+
+fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
+    let tags = u64::from(entry.response_tags);
+    let len = i32::try_from(body_len + 4 + tags).map_err(|_| {
+        Close::new(CloseReason::Internal, format!("a reply of {body_len} bytes fits no frame"))
+    })?;
+    let mut header = BytesMut::with_capacity(HEADER_BYTES_MAX);
+    header.put_i32(len);
+    header.put_i32(entry.correlation_id);
+    if entry.response_tags {
+        header.put_u8(0);
+    }
+    Ok(header.freeze())
+}
+
+/// A file region that came up short is our fault; anything else is the client or the machine.
+fn gone(error: &std::io::Error) -> Close {
+    let reason = match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => CloseReason::Internal,
+        _ => CloseReason::PeerGone,
+    };
+    Close::new(reason, error.to_string())
+}
