@@ -1,0 +1,171 @@
+//! One way to read all codecs: chunk by chunk, counted against a cap, through reused contexts.
+//!
+//! What holds: a stream never gives more than `cap` bytes; the buffer behind it is at most
+//! [`CHUNK_BYTES`] for gzip and zstd, one block for LZ4 (4 MiB) and xerial snappy, and the content
+//! (so the cap) for a raw snappy block, which can't be read in parts. Beyond that only the codecs' own
+//! windows: 32 KiB for gzip, see [`zstandard`](super::zstandard) for zstd.
+
+use super::{Codec, CompressionError, gzip, lz4, snappy, zstandard};
+
+/// Content bytes handed out at a time by gzip and zstd.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// A buffer that had to grow beyond this for one block is given back at the next stream.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// Contexts and buffer for reading compressed records, reused from batch to batch.
+#[derive(Debug)]
+pub struct Decompressor {
+    gzip: Option<Box<gzip::Inflater>>,
+    zstd: zstandard::Context,
+    block: Vec<u8>,
+}
+
+impl Default for Decompressor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decompressor {
+    /// A reader without contexts; each comes with the first stream that needs it.
+    pub fn new() -> Self {
+        Self { gzip: None, zstd: zstandard::Context::new(), block: Vec::new() }
+    }
+
+    /// Bytes held between streams (zstd context and block buffer; the gzip state is about 40 KiB).
+    pub fn kept_bytes(&self) -> usize {
+        self.zstd.bytes() + self.block.capacity()
+    }
+
+    /// Starts to read `input`, of which at most `cap` bytes of content may come.
+    pub fn stream<'a>(
+        &'a mut self,
+        codec: Codec,
+        input: &'a [u8],
+        cap: usize,
+    ) -> Result<Stream<'a>, CompressionError> {
+        self.block.clear();
+        if self.block.capacity() > KEPT_BYTES_MAX {
+            self.block = Vec::new();
+        }
+        let kind = match codec {
+            Codec::None => Kind::Stored,
+            Codec::Gzip => {
+                let inflater = self.gzip.get_or_insert_with(|| Box::new(gzip::Inflater::new()));
+                inflater.begin();
+                Kind::Gzip(inflater)
+            }
+            Codec::Snappy => Kind::Snappy(snappy::Framing::Unknown),
+            Codec::Lz4 => Kind::Lz4(lz4::Reader::Start),
+            Codec::Zstd => {
+                self.zstd.begin()?;
+                Kind::Zstd(&mut self.zstd)
+            }
+        };
+        Ok(Stream { codec, kind, rest: input, block: &mut self.block, room: cap, cap })
+    }
+
+    /// Appends the whole content of `input` to `out`, at most `cap` bytes of it.
+    pub fn decompress(
+        &mut self,
+        codec: Codec,
+        input: &[u8],
+        cap: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CompressionError> {
+        let mut stream = self.stream(codec, input, cap)?;
+        loop {
+            let chunk = stream.next_chunk()?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            out.extend_from_slice(chunk);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    Stored,
+    Gzip(&'a mut gzip::Inflater),
+    Snappy(snappy::Framing),
+    Lz4(lz4::Reader),
+    Zstd(&'a mut zstandard::Context),
+}
+
+/// The content of one compressed stream, chunk by chunk.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    codec: Codec,
+    kind: Kind<'a>,
+    rest: &'a [u8],
+    block: &'a mut Vec<u8>,
+    /// What is left of the cap.
+    room: usize,
+    cap: usize,
+}
+
+impl Stream<'_> {
+    /// The next bytes of content; empty at the (proper) end of the stream. After an error the stream
+    /// is of no further use.
+    pub fn next_chunk(&mut self) -> Result<&[u8], CompressionError> {
+        let len = self.fill().map_err(|error| match error {
+            CompressionError::TooLarge { codec, .. } => {
+                CompressionError::TooLarge { codec, cap: self.cap }
+            }
+            other @ (CompressionError::Malformed { .. }
+            | CompressionError::Truncated(_)
+            | CompressionError::Unsupported { .. }) => other,
+        })?;
+        let Some(room) = self.room.checked_sub(len) else {
+            return Err(CompressionError::TooLarge { codec: self.codec, cap: self.cap });
+        };
+        self.room = room;
+        Ok(&self.block[..len])
+    }
+
+    /// Puts the next content bytes at the front of `block` and says how many; 0 at the end.
+    fn fill(&mut self) -> Result<usize, CompressionError> {
+        let chunk = CHUNK_BYTES.min(self.room.saturating_add(1));
+        match &mut self.kind {
+            Kind::Stored => {
+                let (head, rest) = self.rest.split_at(chunk.min(self.rest.len()));
+                self.block.clear();
+                self.block.extend_from_slice(head);
+                self.rest = rest;
+                Ok(head.len())
+            }
+            Kind::Gzip(inflater) => {
+                self.block.resize(chunk, 0);
+                inflater.read(&mut self.rest, self.block)
+            }
+            Kind::Zstd(context) => {
+                self.block.resize(chunk, 0);
+                context.read(&mut self.rest, self.block)
+            }
+            Kind::Snappy(framing) => loop {
+                if !framing.next_block(&mut self.rest, self.block, self.room)? {
+                    return Ok(0);
+                }
+                if !self.block.is_empty() {
+                    return Ok(self.block.len());
+                }
+            },
+            Kind::Lz4(reader) => {
+                if reader.next_block(&mut self.rest, self.block, self.room)? {
+                    Ok(self.block.len())
+                } else {
+                    Ok(0)
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        if let Kind::Zstd(context) = &mut self.kind {
+            context.end();
+        }
+    }
+}

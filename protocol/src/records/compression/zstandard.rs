@@ -1,0 +1,102 @@
+//! Reading zstd frames through one reused context.
+//!
+//! A frame names its window, and the context reserves that much address space before the first byte
+//! comes out. Windows over 2^27 bytes are refused (so does Java's reader; level 22 needs exactly that).
+//! What is reserved is touched only as content comes out, so resident memory follows the content and
+//! ends at the cap; a context that grew is dropped after its stream.
+
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
+
+use super::{Codec, CompressionError};
+
+/// Greatest window, as a power of two: the default limit of zstd's own readers.
+const WINDOW_LOG_MAX: u32 = 27;
+/// A context larger than this (level 19 needs 8 MiB of window) isn't kept.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// `ZSTD_error_frameParameter_windowTooLarge`; zstd returns errors as negated numbers.
+const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
+
+/// A reusable context; `begin` before each stream.
+pub(super) struct Context {
+    context: Option<DCtx<'static>>,
+    frame_open: bool,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("bytes", &self.bytes()).finish()
+    }
+}
+
+impl Context {
+    pub(super) fn new() -> Self {
+        Self { context: None, frame_open: true }
+    }
+
+    /// Bytes the context has reserved.
+    pub(super) fn bytes(&self) -> usize {
+        self.context.as_ref().map_or(0, DCtx::sizeof)
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), CompressionError> {
+        if self.bytes() > KEPT_BYTES_MAX {
+            self.context = None;
+        }
+        self.frame_open = true;
+        if let Some(context) = &mut self.context {
+            context.reset(ResetDirective::SessionOnly).map_err(|code| error(code))?;
+            return Ok(());
+        }
+        let no_memory =
+            CompressionError::Unsupported { codec: Codec::Zstd, what: "no memory for a context" };
+        let mut context = DCtx::try_create().ok_or(no_memory)?;
+        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(error)?;
+        self.context = Some(context);
+        Ok(())
+    }
+
+    /// Gives back a context that grew beyond what is worth keeping.
+    pub(super) fn end(&mut self) {
+        if self.bytes() > KEPT_BYTES_MAX {
+            self.context = None;
+        }
+    }
+
+    /// Decodes into `out` (not empty), taking from the front of `rest`; 0 at the end of the stream.
+    pub(super) fn read(
+        &mut self,
+        rest: &mut &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, CompressionError> {
+        let Some(context) = &mut self.context else {
+            return Err(CompressionError::Truncated(Codec::Zstd));
+        };
+        loop {
+            if rest.is_empty() && !self.frame_open {
+                return Ok(0);
+            }
+            let mut input = InBuffer::around(rest);
+            let mut output = OutBuffer::around(&mut *out);
+            let missing = context.decompress_stream(&mut output, &mut input).map_err(error)?;
+            let (taken, given) = (input.pos(), output.pos());
+            *rest = rest.get(taken..).unwrap_or_default();
+            self.frame_open = missing != 0;
+            if given > 0 {
+                return Ok(given);
+            }
+            if taken == 0 && self.frame_open {
+                return Err(CompressionError::Truncated(Codec::Zstd));
+            }
+        }
+    }
+}
+
+fn error(code: usize) -> CompressionError {
+    if code == WINDOW_TOO_LARGE {
+        return CompressionError::Unsupported {
+            codec: Codec::Zstd,
+            what: "a window of more than 128 MiB",
+        };
+    }
+    CompressionError::Malformed { codec: Codec::Zstd, what: get_error_name(code) }
+}
