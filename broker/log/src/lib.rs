@@ -10,3 +10,11 @@ pub mod flusher;
 pub mod ledger;
 pub mod mark;
 pub mod sink;
+pub mod epoch_checkpoint;
+pub mod handles;
+pub mod partition;
+pub mod partition_metadata;
+pub mod producer_snapshot;
+mod segment;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,92 @@
+//! The bounded set of open segments.
+//!
+//! A segment opens its files when they are first used and keeps them until this cache, past its
+//! limit, picks it: second chance, oldest first. What always holds: a segment whose log file anyone
+//! else still holds (the flusher while bytes are unflushed or unsettled, a reply being sent) or that
+//! is pinned is never picked (`durability.md` S2), so that the descriptor that wrote is the one that
+//! syncs. An idle partition keeps no descriptor once newer use has pushed it out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use millrace_host::{Disk, File};
+
+use crate::segment::Segment;
+
+/// Locks a mutex whose holders leave no half-done state behind when they panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Open segments of one log directory.
+#[derive(Debug)]
+pub struct Handles {
+    disk: Arc<dyn Disk>,
+    limit: usize,
+    open: Mutex<VecDeque<Weak<Segment>>>,
+    indexes_rebuilt: AtomicU64,
+}
+
+impl Handles {
+    /// A cache that keeps at most `limit` segments open (each up to three descriptors) unless more
+    /// hold unsettled bytes.
+    pub fn new(disk: Arc<dyn Disk>, limit: usize) -> Self {
+        Self {
+            disk,
+            limit: limit.max(1),
+            open: Mutex::new(VecDeque::new()),
+            indexes_rebuilt: AtomicU64::new(0),
+        }
+    }
+
+    /// The disk behind the cache.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// How many segments are open now.
+    pub fn open_segments(&self) -> usize {
+        lock(&self.open).len()
+    }
+
+    /// How many indexes were found damaged and built anew since the start.
+    pub fn indexes_rebuilt(&self) -> u64 {
+        self.indexes_rebuilt.load(Ordering::Relaxed)
+    }
+
+    /// Counts a rebuilt index.
+    pub(crate) fn count_rebuilt(&self) {
+        self.indexes_rebuilt.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The log file of a segment, opened when it was closed.
+    pub(crate) fn log(&self, segment: &Arc<Segment>) -> io::Result<Arc<dyn File>> {
+        let (file, opened) = segment.log_file(self.disk.as_ref())?;
+        if opened {
+            self.admit(segment);
+        }
+        Ok(file)
+    }
+
+    /// Takes note of a segment that was opened, and closes what is too much.
+    pub(crate) fn admit(&self, segment: &Arc<Segment>) {
+        let mut open = lock(&self.open);
+        open.push_back(Arc::downgrade(segment));
+        // Each round closes one, forgets one that is gone, or takes a second chance away.
+        let mut rounds = open.len() * 2;
+        while open.len() > self.limit && rounds > 0 {
+            rounds -= 1;
+            let Some(oldest) = open.pop_front() else {
+                break;
+            };
+            let Some(candidate) = oldest.upgrade() else {
+                continue;
+            };
+            if Arc::ptr_eq(&candidate, segment) || !candidate.try_close() {
+                open.push_back(oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Opening a partition: never written, clean, or in need of recovery.
+//!
+//! What always holds: a partition that was never written costs no I/O; a clean one is opened by what
+//! the ledger says, without a scan; a dirty one is recovered before anyone sees it (`durability.md`
+//! R3, R4); a directory that belongs to another topic is never touched.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_protocol::producer::ProducerEntry;
+use millrace_protocol::records::BatchHeader;
+
+use super::recover::{self, Recovered};
+use super::snapshots::{self, Snapshots};
+use super::{
+    LogReader, LogSettings, PartitionLog, Partitions, Phase, partition_path, read_identity,
+};
+use crate::error::Error;
+use crate::flusher::FlushHandle;
+use crate::ledger::{LedgerEntry, SegmentEntry};
+use crate::mark::{Durability, Incarnation, Mark, Position};
+use crate::partition_metadata;
+use crate::segment::index::{self, Found};
+use crate::segment::list::SegmentList;
+use crate::segment::offset_index::OffsetEntry;
+use crate::segment::tail::{End, Tail};
+use crate::segment::time_index::TimeEntry;
+use crate::segment::{Kind, Segment, lookup, names};
+use crate::sink::DurabilitySink;
+
+/// What the state above the log is rebuilt from, in the order of the calls: once the producers as
+/// of some offset (empty when no snapshot is usable), then every batch from there on.
+pub trait Replay: Send {
+    /// The producers as they stood before the first batch that follows.
+    fn producers(&mut self, entries: Vec<ProducerEntry>);
+    /// The next batch, in offset order.
+    fn batch(&mut self, header: &BatchHeader);
+}
+
+/// A partition log as it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The writer half.
+    pub log: PartitionLog,
+    /// First offset.
+    pub log_start: i64,
+    /// The offset after the last record.
+    pub log_end: i64,
+    /// Everything below is durable.
+    pub flushed: i64,
+    /// The last high watermark that was remembered, inside the log's bounds.
+    pub high_watermark: i64,
+    /// Leader epochs and their first offsets.
+    pub epochs: Vec<(i32, i64)>,
+    /// What the bytes are written under.
+    pub mode: Durability,
+    /// A page-cache log that may have lost bytes: it needs a new leader epoch before its first
+    /// append.
+    pub may_have_lost: bool,
+    /// Damage below the durable end, for people: the log serves what is intact and must not lead.
+    pub quarantined: Option<String>,
+}
+
+impl Partitions {
+    /// Opens the log of one partition; one at a time per incarnation.
+    pub async fn open(
+        &self,
+        incarnation: Incarnation,
+        topic: &str,
+        settings: LogSettings,
+        sink: Arc<dyn DurabilitySink>,
+        replay: &mut dyn Replay,
+    ) -> Result<Opened, Error> {
+        let path: Arc<Path> = partition_path(self.dir.path(), topic, incarnation.partition)?.into();
+        let Some(entry) = self.dir.entry(&incarnation) else {
+            return Ok(self.open_new(incarnation, topic, path, settings, sink));
+        };
+        let offline = |reason: &str| Error::PartitionOffline {
+            partition: format!("{topic}-{}", incarnation.partition),
+            reason: reason.to_owned(),
+        };
+        if entry.damaged {
+            return Err(offline(
+                "its journal entries are damaged; see millrace check",
+            ));
+        }
+        if entry.deleting {
+            return Err(offline("it is being deleted"));
+        }
+        self.check_identity(&path, incarnation, &entry).await?;
+        let known = Known {
+            incarnation,
+            entry: &entry,
+            path: &path,
+            settings: &settings,
+        };
+        let recovered = match self.open_clean(&known).await? {
+            Some(recovered) => recovered,
+            None => recover::recover(self, &known).await?,
+        };
+        let end = recovered.end().unwrap_or_default();
+        let flush = self
+            .dir
+            .flush_handle(incarnation, end, recovered.cut_count, sink);
+        let flush = Arc::new(flush);
+        if entry.mode != settings.durability {
+            flush.mark_now(Mark::Mode(settings.durability)).await?;
+        }
+        let opened = self.assemble(&known, flush, recovered);
+        opened.log.replay(&entry, replay).await?;
+        Ok(opened)
+    }
+
+    /// A partition that was never written: nothing on disk, nothing done.
+    fn open_new(
+        &self,
+        incarnation: Incarnation,
+        topic: &str,
+        path: Arc<Path>,
+        settings: LogSettings,
+        sink: Arc<dyn DurabilitySink>,
+    ) -> Opened {
+        let flush = self
+            .dir
+            .flush_handle(incarnation, Position::default(), 0, sink);
+        let list = SegmentList::default();
+        let log = PartitionLog {
+            topic: topic.into(),
+            ..self.log(incarnation, path, settings, Arc::new(flush), list)
+        };
+        Opened {
+            log,
+            log_start: 0,
+            log_end: 0,
+            flushed: 0,
+            high_watermark: 0,
+            epochs: Vec::new(),
+            mode: settings.durability,
+            may_have_lost: false,
+            quarantined: None,
+        }
+    }
+
+    fn log(
+        &self,
+        incarnation: Incarnation,
+        path: Arc<Path>,
+        settings: LogSettings,
+        flush: Arc<FlushHandle>,
+        list: SegmentList,
+    ) -> PartitionLog {
+        let interval = settings.index_interval_bytes;
+        PartitionLog {
+            incarnation,
+            topic: "".into(),
+            path,
+            dir: self.dir.clone(),
+            host: self.host.clone(),
+            flush,
+            reader: Arc::new(LogReader::new(list, self.handles.clone(), interval)),
+            settings,
+            mode: settings.durability,
+            phase: Phase::Open,
+            has_dir: false,
+            dir_begun: false,
+            epochs: Vec::new(),
+            cut_count: 0,
+            active_since_ms: self.host.clock.now().wall_ms,
+            written_back: 0,
+            snapshots: Snapshots::default(),
+        }
+    }
+
+    fn assemble(&self, known: &Known<'_>, flush: Arc<FlushHandle>, recovered: Recovered) -> Opened {
+        let Known {
+            incarnation,
+            entry,
+            path,
+            settings,
+        } = *known;
+        let list = SegmentList::new(recovered.segments, recovered.log_start);
+        let mut log = self.log(incarnation, path.clone(), *settings, flush, list);
+        log.topic = entry.topic.clone();
+        log.has_dir = recovered.has_dir;
+        log.epochs.clone_from(&recovered.epochs);
+        log.cut_count = recovered.cut_count;
+        log.written_back = log.position().map_or(0, |end| end.bytes);
+        let log_end = log.log_end();
+        log.snapshots = Snapshots::new(&entry.snapshots);
+        log.snapshots.cut(log_end);
+        if recovered.quarantined.is_some() {
+            log.phase = Phase::Quarantined;
+        }
+        let log_start = recovered.log_start;
+        let flushed = match settings.durability {
+            Durability::Fsync => log_end,
+            Durability::PageCache => log.flushed().min(log_end),
+        };
+        Opened {
+            log_start,
+            log_end,
+            flushed,
+            high_watermark: entry.high_watermark.clamp(log_start, log_end),
+            epochs: recovered.epochs,
+            mode: settings.durability,
+            may_have_lost: recovered.may_have_lost,
+            quarantined: recovered.quarantined,
+            log,
+        }
+    }
+
+    /// Whose directory it is. A directory of ours whose identity was lost with a power cut is given
+    /// it again; one of another topic is refused.
+    async fn check_identity(
+        &self,
+        path: &Path,
+        incarnation: Incarnation,
+        entry: &LedgerEntry,
+    ) -> Result<(), Error> {
+        if entry.segments.is_empty() {
+            return Ok(());
+        }
+        match read_identity(self.host.disk.as_ref(), path).await {
+            Some(id) if id == incarnation.topic_id => Ok(()),
+            Some(_) => Err(Error::PartitionOffline {
+                partition: path.display().to_string(),
+                reason: "its partition.metadata names another topic; move the directory away"
+                    .to_owned(),
+            }),
+            None => {
+                let text = partition_metadata::encode(incarnation.topic_id);
+                let file = path.join(partition_metadata::FILE_NAME);
+                match super::overwrite(self.host.disk.as_ref(), &file, text.as_bytes()) {
+                    // No directory: recovery says whether that is a loss.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                    result => result.map_err(Error::io("write", &file)),
+                }
+            }
+        }
+    }
+
+    /// Opens by what the ledger says, if the partition was closed and its active segment has the
+    /// length it had then (R3).
+    async fn open_clean(&self, known: &Known<'_>) -> Result<Option<Recovered>, Error> {
+        let entry = known.entry;
+        let (Some(close), Some((active, sealed))) = (entry.close, entry.segments.split_last())
+        else {
+            return Ok(None);
+        };
+        if entry.pending_cut.is_some() || active.id != close.segment {
+            return Ok(None);
+        }
+        let log_path = names::file(known.path, active.id.base_offset, names::LOG);
+        let len = self
+            .host
+            .disk
+            .open(&log_path, millrace_host::OpenMode::Read)
+            .and_then(|file| file.len());
+        if !len.is_ok_and(|len| len == close.bytes) {
+            return Ok(None);
+        }
+        let mut segments = Vec::with_capacity(entry.segments.len());
+        for segment in sealed {
+            let Some(segment) = sealed_segment(known.path, segment) else {
+                return Ok(None);
+            };
+            segments.push(Arc::new(segment));
+        }
+        let end = End {
+            bytes: close.bytes,
+            offset: close.offset,
+        };
+        let segment = Segment::new(known.path.clone(), active.id, active.holes, Tail::new(end));
+        let segment = Arc::new(segment);
+        self.revive(&segment).await?;
+        segments.push(segment);
+        Ok(Some(Recovered {
+            segments,
+            log_start: log_start(entry),
+            has_dir: true,
+            epochs: entry.epochs.clone(),
+            cut_count: entry.cut_count,
+            may_have_lost: false,
+            quarantined: None,
+        }))
+    }
+
+    /// Learns of a segment that grows on what its first header and its indexes say. An index that
+    /// says nothing usable starts anew with the next batches.
+    pub(super) async fn revive(&self, segment: &Arc<Segment>) -> Result<(), Error> {
+        let end = segment.end();
+        if end.bytes == 0 {
+            return Ok(());
+        }
+        let mut walk = lookup::walk(&self.handles, segment, 0)?;
+        let first = lookup::next(&mut walk, segment).await?;
+        let offsets = self
+            .kept_entries::<OffsetEntry>(segment, Kind::Offsets, end, |entry| entry.last_offset);
+        let offsets = offsets.await?;
+        let times =
+            self.kept_entries::<TimeEntry>(segment, Kind::Times, end, |entry| entry.last_offset);
+        let times = times.await?;
+        segment.tail(|tail| {
+            tail.first_timestamp = first.map(|step| step.header.max_timestamp);
+            tail.offsets_written = offsets.0;
+            tail.times_written = times.0;
+            tail.resume(times.1);
+        });
+        Ok(())
+    }
+
+    /// Cuts an index file back to the entries of batches below `end`: how many, and the last one.
+    async fn kept_entries<E: index::Entry + Sync>(
+        &self,
+        segment: &Segment,
+        kind: Kind,
+        end: End,
+        offset: impl Fn(&E) -> i64 + Send + Sync,
+    ) -> Result<(u64, Option<E>), Error> {
+        let path = segment.path(kind.suffix());
+        let io = Error::io("read", &path);
+        let disk = self.host.disk.as_ref();
+        let Some((source, count)) = segment
+            .index(disk, kind)
+            .map_err(Error::io("open", &path))?
+        else {
+            return Ok((0, None));
+        };
+        let below = |entry: &E| offset(entry) < end.offset;
+        let (kept, found) = index::partition::<E>(&source, segment.base(), count, below)
+            .await
+            .map_err(io)?;
+        segment.close_indexes();
+        let (kept, last) = match found {
+            Found::Entry(entry) => (kept, Some(entry)),
+            Found::None | Found::Damaged => (0, None),
+        };
+        if kept < count {
+            let cut = disk
+                .open(&path, millrace_host::OpenMode::Write)
+                .and_then(|file| file.set_len(kept * E::LEN as u64));
+            cut.map_err(Error::io("shorten", &path))?;
+        }
+        Ok((kept, last))
+    }
+}
+
+/// What opening a partition works from.
+pub(super) struct Known<'a> {
+    pub(super) incarnation: Incarnation,
+    pub(super) entry: &'a LedgerEntry,
+    pub(super) path: &'a Arc<Path>,
+    pub(super) settings: &'a LogSettings,
+}
+
+/// In the mark of a sealed segment: its largest timestamp has to be found in the batch headers.
+pub(super) const TIMESTAMP_UNKNOWN: i64 = i64::MIN;
+
+/// The log start as the ledger knows it.
+pub(super) fn log_start(entry: &LedgerEntry) -> i64 {
+    let first = entry
+        .segments
+        .first()
+        .map_or(0, |segment| segment.id.base_offset);
+    if entry.log_start < 0 {
+        first
+    } else {
+        entry.log_start
+    }
+}
+
+/// A sealed segment as the ledger knows it; `None` when it does not know its end.
+pub(super) fn sealed_segment(dir: &Arc<Path>, entry: &SegmentEntry) -> Option<Segment> {
+    let sealed = entry.sealed?;
+    let mut tail = Tail::new(End {
+        bytes: sealed.bytes,
+        offset: sealed.next_offset,
+    });
+    tail.largest = (sealed.max_timestamp_ms >= 0).then_some(TimeEntry {
+        timestamp: sealed.max_timestamp_ms,
+        // Which batch holds it is not remembered; look-ups find it by the timestamp.
+        last_offset: sealed.next_offset.saturating_sub(1),
+    });
+    tail.largest_known = sealed.max_timestamp_ms != TIMESTAMP_UNKNOWN;
+    let segment = Segment::new(dir.clone(), entry.id, entry.holes, tail);
+    segment.seal();
+    Some(segment)
+}
+
+impl PartitionLog {
+    /// Gives out the newest usable snapshot and every batch behind it.
+    async fn replay(&self, entry: &LedgerEntry, replay: &mut dyn Replay) -> Result<(), Error> {
+        let list = self.reader.list();
+        let handles = self.reader.handles();
+        let log_end = list.log_end();
+        let loaded = snapshots::load(handles.disk(), &self.path, &entry.snapshots, log_end).await;
+        let (from, producers) = loaded.unwrap_or((list.log_start, Vec::new()));
+        replay.producers(producers);
+        let first = list.floor(from).unwrap_or(0);
+        for segment in list.all().get(first..).unwrap_or_default() {
+            let target = from.max(segment.base());
+            let found = lookup::find(handles, segment, target, self.reader.interval()).await?;
+            let Some(span) = found else { continue };
+            let mut walk = lookup::walk(handles, segment, span.position)?;
+            while let Some(step) = lookup::next(&mut walk, segment).await? {
+                if step.header.base_offset >= from {
+                    replay.batch(&step.header);
+                }
+            }
+        }
+        Ok(())
+    }
+}

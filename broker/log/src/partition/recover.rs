@@ -1,0 +1,597 @@
+//! Recovery of one dirty partition (`durability.md` R2 to R6).
+//!
+//! From the settled mark on, across segments: read, verify, write again in place, sync, before
+//! anyone is served. What always holds: nothing below the durable mark is ever cut; above it, bytes
+//! are cut only when the machine may have lost some (other boot) or when they are the one write that
+//! was under way (same boot); every cut follows its durable intent; a file the ledger does not know
+//! is set aside, never overwritten.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_host::OpenMode;
+
+use super::open::{Known, TIMESTAMP_UNKNOWN, log_start, sealed_segment};
+use super::verify::{Check, Stop, Verified, verify};
+use super::{Partitions, cut, position};
+use crate::error::Error;
+use crate::flusher::FlushHandle;
+use crate::ledger::SegmentEntry;
+use crate::mark::{Durability, Mark, Position, SegmentId};
+use crate::partition_metadata;
+use crate::segment::tail::{End, Tail};
+use crate::segment::{Segment, names, rebuild};
+use crate::sink::DurabilitySink;
+
+/// A partition as recovery (or a clean open) found it.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) log_start: i64,
+    pub(super) has_dir: bool,
+    pub(super) epochs: Vec<(i32, i64)>,
+    pub(super) cut_count: u32,
+    pub(super) may_have_lost: bool,
+    pub(super) quarantined: Option<String>,
+}
+
+impl Recovered {
+    /// Where the log ends.
+    pub(super) fn end(&self) -> Option<Position> {
+        self.segments
+            .last()
+            .map(|segment| position(segment.id(), segment.end()))
+    }
+}
+
+/// Recovery has its own way to the journal; nobody waits for acknowledgements yet.
+struct NoSink;
+
+impl DurabilitySink for NoSink {
+    fn flushed(&self, _upto: i64, _cut_count: u32) {}
+
+    fn directory_failed(&self, _reason: &str) {}
+}
+
+/// Recovers the partition; what comes back is verified and, for topics that count on the disk,
+/// durable.
+pub(super) async fn recover(
+    partitions: &Partitions,
+    known: &Known<'_>,
+) -> Result<Recovered, Error> {
+    let entry = known.entry;
+    let from = entry
+        .flushed
+        .or_else(|| entry.active().map(Position::start_of));
+    let flush = partitions.dir.flush_handle(
+        known.incarnation,
+        from.unwrap_or_default(),
+        entry.cut_count,
+        Arc::new(NoSink),
+    );
+    let mut sweep = Sweep {
+        partitions,
+        known,
+        flush,
+        files: BTreeMap::new(),
+        same_boot: partitions.dir.same_boot(entry),
+        segments: Vec::new(),
+        verified: Vec::new(),
+        epochs: entry.epochs.clone(),
+        epoch: -1,
+        expected: None,
+        cut_count: entry.cut_count,
+        quarantined: None,
+    };
+    sweep.run().await
+}
+
+/// One recovery on its way through the segments.
+struct Sweep<'a> {
+    partitions: &'a Partitions,
+    known: &'a Known<'a>,
+    flush: FlushHandle,
+    /// Segment files in the directory: base offset to length.
+    files: BTreeMap<i64, u64>,
+    same_boot: bool,
+    segments: Vec<Arc<Segment>>,
+    /// Segments whose bytes were verified by this sweep, to be synced.
+    verified: Vec<Arc<Segment>>,
+    epochs: Vec<(i32, i64)>,
+    epoch: i32,
+    /// Where the next segment must begin; `None` before the first.
+    expected: Option<i64>,
+    cut_count: u32,
+    quarantined: Option<String>,
+}
+
+impl Sweep<'_> {
+    async fn run(&mut self) -> Result<Recovered, Error> {
+        self.find_files().await?;
+        if let Some(pending) = self.known.entry.pending_cut {
+            self.finish_cut(pending.to, pending.cut_count).await?;
+        }
+        let mut cut = None;
+        for entry in self.entries() {
+            cut = self.take(&entry).await?;
+            if cut.is_some() {
+                break;
+            }
+        }
+        if cut.is_none() && self.quarantined.is_none() {
+            cut = self.adopt().await?;
+        }
+        self.sync().await?;
+        if let Some((to, why)) = cut {
+            self.cut(to, &why).await?;
+        }
+        self.set_aside().await?;
+        self.finish().await
+    }
+
+    /// The ledger's segments, those behind a pending cut left out.
+    fn entries(&self) -> Vec<SegmentEntry> {
+        let entry = self.known.entry;
+        let last = entry
+            .pending_cut
+            .map_or(i64::MAX, |cut| cut.to.segment.base_offset);
+        entry
+            .segments
+            .iter()
+            .filter(|known| known.id.base_offset <= last)
+            .copied()
+            .collect()
+    }
+
+    /// The durable mark, a pending cut applied.
+    fn flushed(&self) -> Option<Position> {
+        let flushed = self.known.entry.flushed?;
+        let cut = self.known.entry.pending_cut.map(|cut| cut.to);
+        Some(cut.map_or(flushed, |to| flushed.min(to)))
+    }
+
+    fn settled(&self) -> Option<Position> {
+        let settled = self.known.entry.settled?;
+        let cut = self.known.entry.pending_cut.map(|cut| cut.to);
+        Some(cut.map_or(settled, |to| settled.min(to)))
+    }
+
+    /// Lists the directory; one that was lost before anything in it was durable is made anew.
+    async fn find_files(&mut self) -> Result<(), Error> {
+        let path = self.known.path;
+        let disk = &self.partitions.host.disk;
+        let listed = match disk.list(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let nothing = Position::default();
+                if self.flushed().is_some_and(|mark| mark.bytes > 0)
+                    || self
+                        .settled()
+                        .is_some_and(|mark| mark != nothing && mark.bytes > 0)
+                {
+                    return Err(self.offline("its directory is missing"));
+                }
+                disk.create_dir(path).map_err(Error::io("make", path))?;
+                let text = partition_metadata::encode(self.known.incarnation.topic_id);
+                let file = path.join(partition_metadata::FILE_NAME);
+                super::overwrite(disk.as_ref(), &file, text.as_bytes())
+                    .map_err(Error::io("write", &file))?;
+                Vec::new()
+            }
+            result => result.map_err(Error::io("list", path))?,
+        };
+        self.files = listed
+            .iter()
+            .filter_map(|file| Some((names::parse(&file.name)?, file.len)))
+            .filter(|((_, suffix), _)| *suffix == names::LOG)
+            .map(|((base, _), len)| (base, len))
+            .collect();
+        Ok(())
+    }
+
+    /// Takes one segment of the ledger; where and why to cut if the log ends before its end.
+    async fn take(&mut self, entry: &SegmentEntry) -> Result<Option<(Position, String)>, Error> {
+        let base = entry.id.base_offset;
+        let start = Position::start_of(entry.id);
+        let settled = self.settled();
+        if let Some(expected) = self.expected {
+            let holes = self.segments.last().is_some_and(|last| last.holes());
+            if expected != base && !(holes && expected < base) {
+                let why = format!("the segment before {base} ends at {expected}");
+                if self.flushed().is_some_and(|mark| mark > start) {
+                    self.quarantine_last(&why);
+                } else {
+                    return Ok(self.end().map(|end| (end, why)));
+                }
+            }
+        }
+        let len = self.files.get(&base).copied();
+        if settled.is_some_and(|settled| settled.segment.base_offset > base)
+            && let Some(segment) = sealed_segment(self.known.path, entry)
+            && len == Some(segment.end().bytes)
+        {
+            self.expected = Some(segment.end().offset);
+            self.segments.push(Arc::new(segment));
+            return Ok(None);
+        }
+        if len.is_none() && self.flushed().is_some_and(|mark| mark > start) {
+            return Err(self.offline(&format!("segment {base} is missing")));
+        }
+        let from = settled
+            .filter(|settled| settled.segment == entry.id)
+            .filter(|settled| len.is_some_and(|len| len >= settled.bytes))
+            .map_or(
+                End {
+                    bytes: 0,
+                    offset: base,
+                },
+                |settled| End {
+                    bytes: settled.bytes,
+                    offset: settled.offset,
+                },
+            );
+        let verified = self.verify(entry.id, entry.holes, from).await?;
+        Ok(self.judge(entry, &verified)?.map(|why| {
+            (
+                Position {
+                    segment: entry.id,
+                    bytes: verified.end.bytes,
+                    offset: verified.end.offset,
+                },
+                why,
+            )
+        }))
+    }
+
+    /// Verifies one segment from `from` and takes it into the list.
+    async fn verify(&mut self, id: SegmentId, holes: bool, from: End) -> Result<Verified, Error> {
+        let path = self.known.path.clone();
+        let segment = Arc::new(Segment::new(path.clone(), id, holes, Tail::new(from)));
+        let log = segment.path(names::LOG);
+        let disk = &self.partitions.host.disk;
+        let file = disk
+            .open(&log, OpenMode::Create)
+            .map_err(Error::io("open", &log))?;
+        segment.attach(file.clone());
+        self.partitions.handles.admit(&segment);
+        if self.partitions.revive(&segment).await.is_err() {
+            // The front is damaged below the settled mark; look-ups there will say so.
+            segment.tail(|tail| *tail = Tail::new(from));
+        }
+        let mark = self
+            .flushed()
+            .filter(|mark| mark.segment == id)
+            .map(|mark| mark.bytes);
+        let check = Check {
+            base: id.base_offset,
+            holes,
+            from,
+            epoch: self.epoch,
+            mark: mark.filter(|mark| *mark >= from.bytes),
+            write_again: self.must_sync(),
+        };
+        let interval = self.known.settings.index_interval_bytes;
+        let (epochs, seen_by) = (&mut self.epochs, segment.clone());
+        let verified = verify(&file, &check, &mut |header| {
+            seen_by.tail(|tail| tail.push(header, header.base_offset, interval));
+            if epochs
+                .last()
+                .is_none_or(|last| last.0 < header.partition_leader_epoch)
+            {
+                epochs.push((header.partition_leader_epoch, header.base_offset));
+            }
+        })
+        .await
+        .map_err(Error::io("read", &log))?;
+        if from.bytes == 0 {
+            rebuild::write_fresh(disk.as_ref(), &segment)?;
+        } else {
+            segment
+                .write_indexes(disk.as_ref(), true)
+                .map_err(Error::io("write", &log))?;
+        }
+        self.epoch = verified.epoch;
+        self.expected = Some(verified.end.offset);
+        self.segments.push(segment.clone());
+        self.verified.push(segment);
+        Ok(verified)
+    }
+
+    /// What the end of a segment's proof means (R5): `Some(why)` when the log is to be cut there.
+    fn judge(&mut self, entry: &SegmentEntry, found: &Verified) -> Result<Option<String>, Error> {
+        let base = entry.id.base_offset;
+        let at = Position {
+            segment: entry.id,
+            bytes: found.end.bytes,
+            offset: found.end.offset,
+        };
+        let below_mark = self.flushed().is_some_and(|mark| {
+            mark.segment.base_offset > base && found.stop != Stop::End
+                || mark.segment.base_offset == base && mark.bytes > at.bytes
+        });
+        let why = match &found.stop {
+            Stop::End if !below_mark => return Ok(None),
+            Stop::End => "the file ends before its durable mark".to_owned(),
+            Stop::Incomplete => "the last batch is incomplete".to_owned(),
+            Stop::Zeros => "zeros up to the end of the file".to_owned(),
+            Stop::Bad(what) => what.clone(),
+        };
+        if below_mark {
+            self.quarantine_last(&why);
+            return Ok(None);
+        }
+        let later = self.entries().last().is_some_and(|last| {
+            last.id.base_offset > base && self.files.get(&last.id.base_offset) > Some(&0)
+        });
+        let last_write = matches!(found.stop, Stop::Incomplete | Stop::Zeros) && !later;
+        if self.same_boot && !last_write {
+            return Err(self.offline(&format!(
+                "segment {base} is damaged at byte {} though the machine did not restart: {why}",
+                at.bytes
+            )));
+        }
+        Ok(Some(why))
+    }
+
+    /// On the same boot, takes segments that the process made and whose marks were still on their
+    /// way when it was killed: they hold records acknowledged as written.
+    async fn adopt(&mut self) -> Result<Option<(Position, String)>, Error> {
+        while let Some(base) = self.expected.filter(|base| {
+            self.same_boot
+                && self.files.contains_key(base)
+                && self
+                    .entries()
+                    .iter()
+                    .all(|entry| entry.id.base_offset < *base)
+        }) {
+            let id = SegmentId {
+                base_offset: base,
+                generation: self.cut_count,
+            };
+            let topic = self.known.entry.topic.clone();
+            let found = self
+                .verify(
+                    id,
+                    false,
+                    End {
+                        bytes: 0,
+                        offset: base,
+                    },
+                )
+                .await?;
+            self.flush.mark(Mark::Segment {
+                id,
+                topic,
+                holes: false,
+            });
+            let end = position(id, found.end);
+            match found.stop {
+                Stop::End if found.end.bytes == 0 => return Ok(None),
+                Stop::End => {}
+                Stop::Incomplete | Stop::Zeros => {
+                    return Ok(Some((end, "the last batch is incomplete".to_owned())));
+                }
+                Stop::Bad(what) => {
+                    return Err(self.offline(&format!("segment {base} is damaged: {what}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves segment files that are no part of the log out of the way (R6), and removes what
+    /// retention left behind.
+    async fn set_aside(&mut self) -> Result<(), Error> {
+        let path = self.known.path.clone();
+        let disk = self.partitions.host.disk.clone();
+        let first = self
+            .entries()
+            .first()
+            .map_or(0, |entry| entry.id.base_offset);
+        let stamp = self.partitions.host.clock.now().wall_ms;
+        let mut changed = false;
+        for base in self.files.keys().copied() {
+            if self.segments.iter().any(|segment| segment.base() == base) {
+                continue;
+            }
+            let log = names::file(&path, base, names::LOG);
+            let moved = if base < first && self.known.entry.log_start > base {
+                disk.remove(&log).await
+            } else {
+                tracing::warn!(path = %log.display(), "not part of the log by the ledger; set aside");
+                disk.rename(
+                    &log,
+                    &names::file(&path, base, &format!("log.{stamp}.aside")),
+                )
+                .await
+            };
+            match moved {
+                // Already gone with a cut.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(Error::io("set aside", &log))?,
+            }
+            for kind in [names::INDEX, names::TIME_INDEX] {
+                if let Err(error) = disk.remove(&names::file(&path, base, kind)).await {
+                    tracing::debug!(base, %error, "no index to remove");
+                }
+            }
+            changed = true;
+        }
+        if changed {
+            disk.sync_dir(&path)
+                .await
+                .map_err(Error::io("sync", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was proven durable: the files, their names, the directory's name.
+    async fn sync(&self) -> Result<(), Error> {
+        if !self.must_sync() {
+            return Ok(());
+        }
+        for segment in &self.verified {
+            let path = segment.path(names::LOG);
+            let file = self
+                .partitions
+                .handles
+                .log(segment)
+                .map_err(Error::io("open", &path))?;
+            self.synced(&path, file.sync().await)?;
+        }
+        for dir in [self.known.path.as_ref(), self.partitions.dir.path()] {
+            self.synced(dir, self.partitions.host.disk.sync_dir(dir).await)?;
+        }
+        Ok(())
+    }
+
+    /// A failed sync is terminal for the directory (F1).
+    fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
+        result.map_err(|error| {
+            self.partitions
+                .dir
+                .fail(&format!("sync of {}: {error}", path.display()));
+            Error::io("sync", path)(error)
+        })
+    }
+
+    /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
+    async fn cut(&mut self, to: Position, why: &str) -> Result<(), Error> {
+        self.cut_count = self.flush.cut(to);
+        let intent = Mark::CutIntent {
+            to,
+            cut_count: self.cut_count,
+        };
+        self.flush.mark_now(intent).await?;
+        tracing::warn!(
+            partition = %self.name(), segment = to.segment.base_offset, byte = to.bytes,
+            offset = to.offset, why, "the end of the log is cut"
+        );
+        self.finish_cut(to, self.cut_count).await?;
+        self.segments
+            .retain(|segment| segment.base() <= to.segment.base_offset);
+        self.epochs.retain(|(_, start)| *start < to.offset);
+        Ok(())
+    }
+
+    /// Does (or does again) the file part of a cut whose intent is durable.
+    async fn finish_cut(&mut self, to: Position, cut_count: u32) -> Result<(), Error> {
+        let path = self.known.path.clone();
+        let disk = &self.partitions.host.disk;
+        let log = names::file(&path, to.segment.base_offset, names::LOG);
+        let file = disk
+            .open(&log, OpenMode::Create)
+            .map_err(Error::io("open", &log))?;
+        let keep = self.partitions.options.cut_keep_bytes;
+        let room = self.partitions.dir.has_room(keep, false);
+        let limit = if room { keep } else { 0 };
+        match cut::keep_aside(disk, &path, to, &file, limit).await {
+            Ok(kept) => tracing::info!(partition = %self.name(), kept, "bytes behind the cut kept"),
+            Err(error) => {
+                tracing::warn!(partition = %self.name(), %error, "bytes behind the cut not kept")
+            }
+        }
+        // Longer than the cut only: a file is never extended by one.
+        let len = file.len().map_err(Error::io("open", &log))?;
+        let bytes = to.bytes.min(len);
+        cut::shorten(disk, &path, Position { bytes, ..to }, &file).await?;
+        self.files.retain(|base, _| *base <= to.segment.base_offset);
+        self.files.insert(to.segment.base_offset, bytes);
+        self.flush.mark_now(Mark::CutDone { cut_count }).await
+    }
+
+    /// States what was recovered, and closes every segment but the last.
+    async fn finish(&mut self) -> Result<Recovered, Error> {
+        let entry = self.known.entry;
+        let first = self.segments.first().map_or(0, |segment| segment.base());
+        let log_start = log_start(entry).max(first);
+        let end = self.expected.map_or(log_start, |end| {
+            self.end().map_or(end, |position| position.offset)
+        });
+        if log_start > end && self.quarantined.is_none() {
+            // The records up to the log start are gone with the cut; the log restarts empty (A3).
+            for segment in std::mem::take(&mut self.segments) {
+                self.flush.mark(Mark::SegmentRemoved(segment.id()));
+                let path = segment.path(names::LOG);
+                let disk = &self.partitions.host.disk;
+                disk.remove(&path)
+                    .await
+                    .map_err(Error::io("remove", &path))?;
+            }
+        }
+        let sealed = self.segments.len().saturating_sub(1);
+        for segment in &self.segments[..sealed] {
+            if !segment.is_sealed() {
+                segment.seal();
+                self.flush.mark(Mark::Sealed {
+                    end: position(segment.id(), segment.end()),
+                    max_timestamp_ms: segment.largest_timestamp().unwrap_or(TIMESTAMP_UNKNOWN),
+                });
+            }
+        }
+        for &(epoch, start_offset) in &self.epochs {
+            if !entry.epochs.contains(&(epoch, start_offset)) {
+                self.flush.mark(Mark::Epoch {
+                    epoch,
+                    start_offset,
+                });
+            }
+        }
+        if let Some(end) = self
+            .end()
+            .filter(|_| self.must_sync() && self.quarantined.is_none())
+        {
+            self.flush.mark_now(Mark::Recovered(end)).await?;
+        }
+        Ok(Recovered {
+            segments: std::mem::take(&mut self.segments),
+            log_start,
+            has_dir: true,
+            epochs: std::mem::take(&mut self.epochs),
+            cut_count: self.cut_count,
+            may_have_lost: entry.mode == Durability::PageCache && !self.same_boot,
+            quarantined: self.quarantined.take(),
+        })
+    }
+
+    /// Whether the disk must hold what is verified: page-cache topics count on the cache (A3)
+    /// unless they are being switched.
+    fn must_sync(&self) -> bool {
+        self.known.settings.durability == Durability::Fsync
+    }
+
+    fn end(&self) -> Option<Position> {
+        self.segments
+            .last()
+            .map(|segment| position(segment.id(), segment.end()))
+    }
+
+    fn quarantine_last(&mut self, why: &str) {
+        let Some(segment) = self.segments.last() else {
+            return;
+        };
+        segment.quarantine();
+        let what = format!(
+            "segment {} is damaged at byte {}: {why}",
+            segment.base(),
+            segment.end().bytes
+        );
+        tracing::error!(partition = %self.name(), %what, "records below the durable end are damaged");
+        self.quarantined.get_or_insert(what);
+    }
+
+    fn offline(&self, reason: &str) -> Error {
+        Error::PartitionOffline {
+            partition: self.name(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!(
+            "{}-{}",
+            self.known.entry.topic, self.known.incarnation.partition
+        )
+    }
+}

@@ -1,0 +1,310 @@
+//! What leaves the front of a log: by time, by size, by DeleteRecords.
+//!
+//! What always holds: the new log start is durable before anyone is shown it, and the marks of the
+//! removed segments before their files go (`durability.md` C5); nothing at or above the high
+//! watermark leaves; a segment is condemned by the largest timestamp of its batches, never by an
+//! index (A4); a wall clock that jumped stops retention by time, not by size.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_host::{Disk, Host, Mono, Now};
+
+use super::{LogReader, PartitionLog};
+use crate::error::Error;
+use crate::flusher::Durable;
+use crate::mark::Mark;
+use crate::segment::list::SegmentList;
+use crate::segment::{Segment, names, rebuild};
+
+/// How far wall time may step against monotonic time between two looks.
+const STEP_MAX_MS: i64 = 3_600_000;
+/// How far wall time may lie past the last stamp at a start.
+const AWAY_MAX_MS: i64 = 7 * 24 * 3_600_000;
+/// How long retention by time waits after a jump.
+const HOLD: Duration = Duration::from_hours(24);
+
+/// Decides whether wall time may be believed by retention. One per node.
+#[derive(Clone, Copy, Debug)]
+pub struct WallGuard {
+    last: Now,
+    hold_until: Option<Mono>,
+}
+
+impl WallGuard {
+    /// Begins at a start. `last_stamp_ms` is the last wall time that was remembered on disk.
+    pub fn new(now: Now, last_stamp_ms: Option<i64>) -> Self {
+        let away = last_stamp_ms.is_some_and(|stamp| {
+            now.wall_ms.saturating_sub(stamp) > AWAY_MAX_MS || stamp > now.wall_ms + STEP_MAX_MS
+        });
+        let mut guard = Self {
+            last: now,
+            hold_until: None,
+        };
+        if away {
+            guard.hold(
+                now,
+                "the clock lies far from the last time that was remembered",
+            );
+        }
+        guard
+    }
+
+    /// Whether retention by time may act now. To be called at each pass.
+    pub fn allows(&mut self, now: Now) -> bool {
+        let mono_ms = i64::try_from(now.mono.since(self.last.mono).as_millis()).unwrap_or(i64::MAX);
+        let wall_ms = now.wall_ms.saturating_sub(self.last.wall_ms);
+        self.last = now;
+        if wall_ms.saturating_sub(mono_ms).saturating_abs() > STEP_MAX_MS {
+            self.hold(now, "the clock stepped");
+        }
+        self.hold_until.is_none_or(|until| now.mono >= until)
+    }
+
+    fn hold(&mut self, now: Now, why: &str) {
+        self.hold_until = Some(now.mono + HOLD);
+        tracing::warn!(
+            why,
+            hours = 24,
+            "retention by time waits; retention by size goes on"
+        );
+    }
+}
+
+impl LogReader {
+    /// Finds the largest timestamps that neither this process nor the ledger knows, by reading
+    /// batch headers. To be called before a retention pass, outside the lock.
+    pub async fn measure(&self) -> Result<(), Error> {
+        for segment in self.list().all() {
+            if segment.largest_timestamp().is_some() || segment.is_quarantined() {
+                continue;
+            }
+            let end = segment.end();
+            let seen = rebuild::scan(self.handles(), segment, end, self.interval()).await?;
+            segment.tail(|tail| {
+                // Batches appended meanwhile are counted in already.
+                let newer = tail.largest.filter(|entry| entry.last_offset >= end.offset);
+                tail.largest = [seen.largest, newer]
+                    .into_iter()
+                    .flatten()
+                    .max_by_key(|entry| (entry.timestamp, -entry.last_offset));
+                tail.largest_known = true;
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Files of removed segments, to be run outside the lock.
+pub struct Removal {
+    marked: Durable,
+    segments: Vec<Arc<Segment>>,
+    host: Host,
+    delay: Duration,
+}
+
+impl PartitionLog {
+    /// Where the log should start by `retention.ms` and `retention.bytes`; `None` when all of it
+    /// stays. `by_time` is [`WallGuard::allows`]. An active segment that is due is closed first.
+    pub fn retention_due(&mut self, now: Now, high_watermark: i64, by_time: bool) -> Option<i64> {
+        if !self.settings.delete || self.writable().is_err() {
+            return None;
+        }
+        let list = self.reader.list();
+        let by_time = by_time.then(|| self.due_by_time(&list, now.wall_ms, high_watermark));
+        let by_size = self.due_by_size(&list, high_watermark);
+        let count = by_time.unwrap_or(0).max(by_size);
+        let last = list.all().get(count.checked_sub(1)?)?;
+        let mut start = last.end().offset;
+        if let Some(next) = list.all().get(count) {
+            start = next.base();
+        } else if let Err(error) = self.create_segment(start, false) {
+            tracing::warn!(partition = %self.name(), %error, "the active segment stays for now");
+            start = last.base();
+        }
+        (start > list.log_start).then_some(start)
+    }
+
+    fn due_by_time(&self, list: &SegmentList, wall_ms: i64, high_watermark: i64) -> usize {
+        let Some(retention_ms) = self.settings.retention_ms else {
+            return 0;
+        };
+        let oldest = wall_ms.saturating_sub(i64::try_from(retention_ms).unwrap_or(i64::MAX));
+        let due = |segment: &Arc<Segment>| {
+            let end = segment.end();
+            let largest = segment.largest_timestamp().filter(|largest| *largest >= 0);
+            end.bytes > 0
+                && end.offset <= high_watermark
+                && largest.is_some_and(|largest| largest < oldest)
+        };
+        list.all().iter().take_while(|segment| due(segment)).count()
+    }
+
+    fn due_by_size(&self, list: &SegmentList, high_watermark: i64) -> usize {
+        let Some(retention_bytes) = self.settings.retention_bytes else {
+            return 0;
+        };
+        let mut excess = list.bytes().saturating_sub(retention_bytes);
+        let sealed = list.all().len().saturating_sub(1);
+        let due = |segment: &Arc<Segment>| {
+            let end = segment.end();
+            let goes = end.offset <= high_watermark && excess >= end.bytes;
+            excess -= if goes { end.bytes } else { 0 };
+            goes
+        };
+        let mut due = due;
+        list.all()[..sealed]
+            .iter()
+            .take_while(|segment| due(segment))
+            .count()
+    }
+
+    /// Announces a new log start (retention, DeleteRecords). When the future is done it may be
+    /// shown: call [`Self::finish_log_start`] then. `to` at or below the present start or above the
+    /// log end is refused.
+    pub fn advance_log_start(&mut self, to: i64) -> Result<Durable, Error> {
+        let refused = |reason: String| Error::PartitionOffline {
+            partition: self.name(),
+            reason,
+        };
+        self.writable()
+            .map_err(|error| refused(error.to_string()))?;
+        let (start, end) = (self.log_start(), self.log_end());
+        if to <= start || to > end {
+            return Err(refused(format!(
+                "log start {to} is not within {start} to {end}"
+            )));
+        }
+        Ok(self.flush.mark_now(Mark::LogStart(to)))
+    }
+
+    /// Shows the announced log start and takes the segments below it out of the list.
+    pub fn finish_log_start(&mut self, to: i64) -> Removal {
+        let list = self.reader.list();
+        let log_start = to.max(list.log_start);
+        let sealed = list.all().len().saturating_sub(1);
+        let gone = list.all()[..sealed]
+            .iter()
+            .zip(list.all().iter().skip(1))
+            .take_while(|(_, next)| next.base() <= log_start)
+            .count();
+        let (removed, kept) = list.all().split_at(gone);
+        self.reader
+            .publish(SegmentList::new(kept.to_vec(), log_start));
+        let mut marked: Durable = Box::pin(std::future::ready(Ok(())));
+        for (at, segment) in removed.iter().enumerate() {
+            let mark = Mark::SegmentRemoved(segment.id());
+            if at + 1 == removed.len() {
+                // Marks of one partition become durable in order: the last one covers all.
+                marked = self.flush.mark_now(mark);
+            } else {
+                self.flush.mark(mark);
+            }
+        }
+        // The epoch that holds the log start stays, moved up to it.
+        let first = self
+            .epochs
+            .partition_point(|(_, start)| *start <= log_start);
+        self.epochs.drain(..first.saturating_sub(1));
+        if let Some(epoch) = self.epochs.first_mut() {
+            epoch.1 = epoch.1.max(log_start);
+        }
+        Removal {
+            marked,
+            segments: removed.to_vec(),
+            host: self.host.clone(),
+            delay: Duration::from_millis(self.settings.file_delete_delay_ms),
+        }
+    }
+}
+
+impl Removal {
+    /// How many segments go.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Waits for the marks and `file.delete.delay.ms`, then removes the files. A file that stays
+    /// behind is removed at the next open.
+    pub async fn run(self) -> Result<(), Error> {
+        self.marked.await?;
+        if self.segments.is_empty() {
+            return Ok(());
+        }
+        let deadline = self.host.clock.now().mono + self.delay;
+        self.host.clock.sleep_until(deadline).await;
+        for segment in &self.segments {
+            remove_files(self.host.disk.as_ref(), segment).await;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Removal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Removal")
+            .field("segments", &self.segments.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Removes a segment's files, the log first: what stays of the others means nothing without it.
+async fn remove_files(disk: &dyn Disk, segment: &Segment) {
+    for kind in [
+        names::LOG,
+        names::INDEX,
+        names::TIME_INDEX,
+        names::TXN_INDEX,
+    ] {
+        let path = segment.path(kind);
+        match disk.remove(&path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a removed segment's file stays");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn at(mono_hours: u64, wall_hours: i64) -> Now {
+        Now {
+            mono: Mono(mono_hours * HOUR),
+            wall_ms: wall_hours * 3_600_000,
+        }
+    }
+
+    #[test]
+    fn steady_time_is_believed() {
+        let mut guard = WallGuard::new(at(0, 1000), Some(999 * 3_600_000));
+        for hour in 1..50 {
+            assert!(guard.allows(at(hour, 1000 + hour as i64)));
+        }
+    }
+
+    #[test]
+    fn a_jump_stops_retention_by_time_for_a_day_of_monotonic_time() {
+        for jump in [-3, 3, 100_000] {
+            let mut guard = WallGuard::new(at(0, 1000), None);
+            assert!(guard.allows(at(1, 1001)));
+            assert!(!guard.allows(at(2, 1002 + jump)));
+            assert!(!guard.allows(at(25, 1025 + jump)));
+            assert!(guard.allows(at(26, 1026 + jump)));
+        }
+    }
+
+    #[test]
+    fn a_long_absence_is_a_jump() {
+        let mut guard = WallGuard::new(at(0, 1000), Some((1000 - 24 * 8) * 3_600_000));
+        assert!(!guard.allows(at(1, 1001)));
+        let mut guard = WallGuard::new(at(0, 1000), Some((1000 - 24 * 6) * 3_600_000));
+        assert!(guard.allows(at(1, 1001)));
+        let mut guard = WallGuard::new(at(0, 1000), Some(1002 * 3_600_000));
+        assert!(!guard.allows(at(1, 1001)));
+    }
+}

@@ -1,0 +1,248 @@
+//! When producer state is written down, named, loaded and removed (`durability.md` A2).
+//!
+//! What always holds: a snapshot is named by a mark only once its files are synced and everything
+//! below its offset is durable; only named ones are loaded, newest first, and one that does not
+//! match its name is passed over. An empty state is named without a file (both CRCs 0).
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_host::{Disk, OpenMode, Pool};
+use millrace_protocol::producer::ProducerEntry;
+use tokio::sync::oneshot;
+
+use super::PartitionLog;
+use crate::flusher::FlushHandle;
+use crate::mark::{Mark, SnapshotName};
+use crate::producer_snapshot;
+use crate::segment::names;
+
+/// Bytes of log after which the state is written down, so that replay is bounded.
+const INTERVAL_BYTES: u64 = 16 << 20;
+
+/// Snapshots that may wait for their sync or their flush at once.
+const PENDING_MAX: usize = 4;
+
+/// Named snapshots whose files are kept.
+const NAMED_MAX: usize = 2;
+
+/// The snapshots of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    /// Named by a mark, oldest first.
+    pub(super) named: VecDeque<SnapshotName>,
+    pending: VecDeque<Pending>,
+    bytes_since: u64,
+}
+
+/// Written, not named yet.
+#[derive(Debug)]
+struct Pending {
+    name: SnapshotName,
+    /// Says whether the files are synced.
+    synced: oneshot::Receiver<bool>,
+}
+
+impl Snapshots {
+    pub(super) fn new(named: &[SnapshotName]) -> Self {
+        Self {
+            named: named.iter().copied().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Waits for what is being synced and names all of it up to `flushed`, for a clean close.
+    pub(super) async fn name_all(self, flush: &FlushHandle, flushed: i64) {
+        for pending in self.pending {
+            if pending.synced.await == Ok(true) && pending.name.offset <= flushed {
+                flush.mark(Mark::Snapshot(pending.name));
+            }
+        }
+    }
+
+    /// Forgets those above a cut; their marks are dropped by the cut's own mark.
+    pub(super) fn cut(&mut self, end: i64) {
+        self.named.retain(|name| name.offset <= end);
+        self.pending.retain(|pending| pending.name.offset <= end);
+    }
+}
+
+impl PartitionLog {
+    /// Whether a snapshot is due after an append of `bytes`; names those that have become usable.
+    pub(super) fn snapshot_due(&mut self, rolled: bool, bytes: u64) -> bool {
+        self.name_snapshots();
+        self.snapshots.bytes_since = self.snapshots.bytes_since.saturating_add(bytes);
+        (rolled || self.snapshots.bytes_since >= INTERVAL_BYTES)
+            && self.snapshots.pending.len() < PENDING_MAX
+    }
+
+    /// Writes the state of the producers as it stood before the record at `offset`. The files are
+    /// synced in the background and named later; a failure is logged and leaves the older ones.
+    pub fn write_snapshot(&mut self, offset: i64, entries: &[ProducerEntry]) {
+        if !self.has_dir || self.writable().is_err() {
+            return;
+        }
+        self.snapshots.bytes_since = 0;
+        let (done, synced) = oneshot::channel();
+        if entries.is_empty() {
+            // The receiver is right here; it cannot have gone.
+            let _delivered = done.send(true);
+            let name = SnapshotName {
+                offset,
+                crc_ours: 0,
+                crc_kafka: 0,
+            };
+            self.snapshots.pending.push_back(Pending { name, synced });
+            return;
+        }
+        let ours = producer_snapshot::encode(offset, entries);
+        let kafka = producer_snapshot::encode_kafka(entries);
+        if ours.crc == 0 {
+            // Zero is the name of the empty state; the next snapshot will have another.
+            return;
+        }
+        let disk = self.reader.handles().disk().clone();
+        let written = write(
+            disk.as_ref(),
+            &self.path,
+            offset,
+            names::PRODUCERS,
+            &ours.bytes,
+        )
+        .and_then(|first| {
+            let second = write(
+                disk.as_ref(),
+                &self.path,
+                offset,
+                names::SNAPSHOT,
+                &kafka.bytes,
+            )?;
+            Ok([first.sync(), second.sync()])
+        });
+        let syncs = match written {
+            Ok(syncs) => syncs,
+            Err(error) => {
+                tracing::warn!(partition = %self.name(), %error, "a producer snapshot was not written");
+                return;
+            }
+        };
+        let name = SnapshotName {
+            offset,
+            crc_ours: ours.crc,
+            crc_kafka: kafka.crc,
+        };
+        self.snapshots.pending.push_back(Pending { name, synced });
+        let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
+        let task = Box::pin(async move {
+            let mut result = Ok(());
+            for sync in syncs {
+                result = result.and(sync.await);
+            }
+            result = result.and(disk.sync_dir(&path).await);
+            if let Err(error) = &result {
+                dir.fail(&format!(
+                    "syncing a producer snapshot of {partition}: {error}"
+                ));
+            }
+            // Nobody listens any more once the log is dropped.
+            let _delivered = done.send(result.is_ok());
+        });
+        self.host.spawn.spawn(Pool::Data, "producer-snapshot", task);
+    }
+
+    /// Names the snapshots that are synced and below the durable end, in order, and removes the
+    /// files of those that are no longer needed.
+    pub(super) fn name_snapshots(&mut self) {
+        while let Some(pending) = self.snapshots.pending.front_mut() {
+            let name = pending.name;
+            if name.offset > self.flush.flushed().offset {
+                return;
+            }
+            match pending.synced.try_recv() {
+                Ok(true) => {
+                    self.flush.mark(Mark::Snapshot(name));
+                    self.snapshots.named.push_back(name);
+                }
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(false) | Err(oneshot::error::TryRecvError::Closed) => {}
+            }
+            self.snapshots.pending.pop_front();
+            while self.snapshots.named.len() > NAMED_MAX {
+                if let Some(old) = self.snapshots.named.pop_front() {
+                    self.remove_snapshot(old);
+                }
+            }
+        }
+    }
+
+    fn remove_snapshot(&self, name: SnapshotName) {
+        if name.crc_ours == 0 {
+            return;
+        }
+        let disk = self.reader.handles().disk().clone();
+        let paths = [names::PRODUCERS, names::SNAPSHOT]
+            .map(|kind| names::file(&self.path, name.offset, kind));
+        let task = Box::pin(async move {
+            for path in paths {
+                if let Err(error) = disk.remove(&path).await {
+                    tracing::debug!(path = %path.display(), %error, "an old snapshot stays");
+                }
+            }
+        });
+        self.host.spawn.spawn(Pool::Data, "remove-snapshot", task);
+    }
+}
+
+/// The newest usable snapshot at or below `log_end`: its offset and the producers.
+pub(super) async fn load(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    named: &[SnapshotName],
+    log_end: i64,
+) -> Option<(i64, Vec<ProducerEntry>)> {
+    for name in named.iter().rev().filter(|name| name.offset <= log_end) {
+        if name.crc_ours == 0 {
+            return Some((name.offset, Vec::new()));
+        }
+        let path = names::file(dir, name.offset, names::PRODUCERS);
+        match read(disk, &path).await {
+            Ok(encoded) => {
+                if let Ok((offset, entries)) = producer_snapshot::decode(&encoded)
+                    && offset == name.offset
+                    && encoded.get(10..14) == Some(&name.crc_ours.to_be_bytes())
+                {
+                    return Some((offset, entries));
+                }
+                tracing::warn!(path = %path.display(), "a producer snapshot is damaged; an older one is used");
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a producer snapshot is missing; an older one is used");
+            }
+        }
+    }
+    None
+}
+
+async fn read(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<bytes::Bytes> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let len = file.len()? as usize;
+    file.read_at(0, len).await
+}
+
+fn write(
+    disk: &dyn Disk,
+    dir: &Path,
+    offset: i64,
+    kind: &str,
+    bytes: &[u8],
+) -> io::Result<Arc<dyn millrace_host::File>> {
+    let file = disk.open(&names::file(dir, offset, kind), OpenMode::Create)?;
+    file.set_len(0)?;
+    if file.write_vectored_at(&[IoSlice::new(bytes)], 0)? < bytes.len() {
+        file.set_len(0)?;
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(file)
+}
