@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use millrace_config::BrokerConfig;
 use millrace_host::{Host, Mono};
+use millrace_protocol::api::ApiRow;
+use millrace_protocol::error_code::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -18,6 +20,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Node {
     /// The machine.
     pub(crate) host: Host,
+    /// The cluster's id, as clients are told.
+    pub(crate) cluster_id: Arc<str>,
     /// The configuration, checked.
     pub(crate) config: Arc<BrokerConfig>,
     /// Counters, with their handles cached.
@@ -82,6 +86,30 @@ pub(crate) enum Operation {
     Describe,
     /// What only brokers do to each other.
     ClusterAction,
+    /// Seeing configurations.
+    DescribeConfigs,
+    /// Changing configurations.
+    AlterConfigs,
+    /// Producing with a producer id; any right to write implies it.
+    IdempotentWrite,
+}
+
+impl Operation {
+    /// Kafka's number of the operation.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Read => 3,
+            Self::Write => 4,
+            Self::Create => 5,
+            Self::Delete => 6,
+            Self::Alter => 7,
+            Self::Describe => 8,
+            Self::ClusterAction => 9,
+            Self::DescribeConfigs => 10,
+            Self::AlterConfigs => 11,
+            Self::IdempotentWrite => 12,
+        }
+    }
 }
 
 /// What an operation is applied to.
@@ -106,6 +134,8 @@ pub(crate) struct RequestContext {
     pub(crate) connection: Arc<ConnectionInfo>,
     /// What the client calls itself, `""` for null. Foreign text: show it by [`shown`].
     pub(crate) client_id: Arc<str>,
+    /// The row of the API, for its name and versions.
+    pub(crate) api: &'static ApiRow,
     /// The version the request speaks; served, but for `ApiVersions`, which answers any.
     pub(crate) api_version: i16,
     /// Of the request header.
@@ -122,6 +152,11 @@ impl RequestContext {
     #[expect(clippy::unused_self, reason = "the principal decides once there are access lists")]
     pub(crate) fn authorize(&self, _operation: Operation, _resource: Resource<'_>) -> bool {
         true
+    }
+
+    /// Counts an error code that the reply carries.
+    pub(crate) fn count_error(&self, error: ErrorCode) {
+        self.node.metrics.count_error(self.api.name, error.name());
     }
 }
 

@@ -4,6 +4,8 @@
 //! is served by the handler of its API in `handlers`.
 
 mod context;
+mod dispatch;
+mod handlers;
 mod metrics;
 mod net;
 mod outcome;
