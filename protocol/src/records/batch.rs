@@ -21,7 +21,10 @@ impl Batch {
         let header = BatchHeader::parse(&bytes)?;
         let size = header.size();
         if bytes.len() < size {
-            return Err(RecordError::Truncated { needed: size, available: bytes.len() });
+            return Err(RecordError::Truncated {
+                needed: size,
+                available: bytes.len(),
+            });
         }
         if bytes.len() > size {
             return Err(RecordError::TrailingBytes(bytes.len() - size));
@@ -40,7 +43,10 @@ impl Batch {
         if computed == self.header.crc {
             Ok(())
         } else {
-            Err(RecordError::Crc { stored: self.header.crc, computed })
+            Err(RecordError::Crc {
+                stored: self.header.crc,
+                computed,
+            })
         }
     }
 }
@@ -81,9 +87,15 @@ impl Batches {
         let header = BatchHeader::parse(&self.rest)?;
         let size = header.size();
         if size > self.rest.len() {
-            return Err(RecordError::Truncated { needed: size, available: self.rest.len() });
+            return Err(RecordError::Truncated {
+                needed: size,
+                available: self.rest.len(),
+            });
         }
-        Ok(Batch { header, bytes: self.rest.split_to(size) })
+        Ok(Batch {
+            header,
+            bytes: self.rest.split_to(size),
+        })
     }
 }
 
@@ -120,7 +132,10 @@ impl Stamp {
     pub fn apply(self, batch: &mut [u8]) -> Result<(), RecordError> {
         let available = batch.len();
         let Some(head) = batch.first_chunk_mut::<HEADER_LEN>() else {
-            return Err(RecordError::Truncated { needed: HEADER_LEN, available });
+            return Err(RecordError::Truncated {
+                needed: HEADER_LEN,
+                available,
+            });
         };
         let mut header = BatchHeader::read(head);
         header.attributes = header.attributes.with_timestamp_type(self.timestamp_type);
@@ -133,7 +148,9 @@ impl Stamp {
 
     /// A stamped copy of one whole batch; in place, without a copy, when nobody else holds `batch`.
     pub fn stamped(self, batch: Bytes) -> Result<Bytes, RecordError> {
-        let mut own = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let mut own = batch
+            .try_into_mut()
+            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         self.apply(&mut own)?;
         Ok(own.freeze())
     }

@@ -97,7 +97,10 @@ impl Attributes {
     /// These attributes with another timestamp type.
     #[must_use]
     pub fn with_timestamp_type(self, timestamp_type: TimestampType) -> Self {
-        self.with(Self::LOG_APPEND_TIME, timestamp_type == TimestampType::LogAppendTime)
+        self.with(
+            Self::LOG_APPEND_TIME,
+            timestamp_type == TimestampType::LogAppendTime,
+        )
     }
 
     /// These attributes with the transactional bit set or cleared.
@@ -161,7 +164,10 @@ impl BatchHeader {
     /// negative. It does not check that the whole batch is there, nor the checksum.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         let Some(head) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(RecordError::Truncated { needed: HEADER_LEN, available: bytes.len() });
+            return Err(RecordError::Truncated {
+                needed: HEADER_LEN,
+                available: bytes.len(),
+            });
         };
         let header = Self::read(head);
         if header.magic != MAGIC {
@@ -177,7 +183,10 @@ impl BatchHeader {
             return Err(RecordError::Header("negative last offset delta"));
         }
         if header.base_offset < 0
-            || header.base_offset.checked_add(i64::from(header.last_offset_delta)).is_none()
+            || header
+                .base_offset
+                .checked_add(i64::from(header.last_offset_delta))
+                .is_none()
         {
             return Err(RecordError::Header("offsets outside 0 to 2^63-1"));
         }
@@ -229,7 +238,8 @@ impl BatchHeader {
 
     /// Offset of the last record the batch ever held; a consumer goes on at the one after it.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+        self.base_offset
+            .saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// Sequence number of the last record, wrapping from 2147483647 to 0; -1 without a sequence.
@@ -305,7 +315,9 @@ mod tests {
             partition_leader_epoch: 3,
             magic: MAGIC,
             crc: 0xdead_beef,
-            attributes: Attributes(0).with_transactional(true).with_codec(Codec::Zstd),
+            attributes: Attributes(0)
+                .with_transactional(true)
+                .with_codec(Codec::Zstd),
             last_offset_delta: 2,
             base_timestamp: 1000,
             max_timestamp: 2000,
@@ -330,7 +342,14 @@ mod tests {
         assert_eq!(sample().last_sequence(), 0);
         assert_eq!(sequence_after(i32::MAX, 0), i32::MAX);
         assert_eq!(sequence_after(i32::MAX, 1), 0);
-        assert_eq!(BatchHeader { base_sequence: -1, ..sample() }.last_sequence(), -1);
+        assert_eq!(
+            BatchHeader {
+                base_sequence: -1,
+                ..sample()
+            }
+            .last_sequence(),
+            -1
+        );
     }
 
     #[test]
@@ -341,23 +360,47 @@ mod tests {
             BatchHeader::parse(&bytes)
         };
         for magic in [0, 1, 3, -1] {
-            assert_eq!(parse(BatchHeader { magic, ..sample() }), Err(RecordError::Magic(magic)));
+            assert_eq!(
+                parse(BatchHeader { magic, ..sample() }),
+                Err(RecordError::Magic(magic))
+            );
         }
         for batch_length in [i32::MIN, -1, 0, 48] {
-            let broken = BatchHeader { batch_length, ..sample() };
+            let broken = BatchHeader {
+                batch_length,
+                ..sample()
+            };
             assert_eq!(parse(broken), Err(RecordError::Length(batch_length)));
         }
         for broken in [
-            BatchHeader { record_count: -1, ..sample() },
-            BatchHeader { last_offset_delta: -1, ..sample() },
-            BatchHeader { base_offset: -1, ..sample() },
-            BatchHeader { base_offset: i64::MAX, ..sample() },
+            BatchHeader {
+                record_count: -1,
+                ..sample()
+            },
+            BatchHeader {
+                last_offset_delta: -1,
+                ..sample()
+            },
+            BatchHeader {
+                base_offset: -1,
+                ..sample()
+            },
+            BatchHeader {
+                base_offset: i64::MAX,
+                ..sample()
+            },
         ] {
-            assert!(matches!(parse(broken), Err(RecordError::Header(_))), "{broken:?}");
+            assert!(
+                matches!(parse(broken), Err(RecordError::Header(_))),
+                "{broken:?}"
+            );
         }
         assert_eq!(
             BatchHeader::parse(&[0; 60]),
-            Err(RecordError::Truncated { needed: 61, available: 60 })
+            Err(RecordError::Truncated {
+                needed: 61,
+                available: 60
+            })
         );
     }
 

@@ -6,15 +6,29 @@
 //! content, which a named cap bounds.
 
 mod batch;
+mod build;
 pub mod compression;
+mod control;
 mod error;
 mod header;
+mod read;
+mod refusal;
+mod scan;
+pub mod validate;
 mod varint;
 
 pub use batch::{Batch, Batches, Stamp, batches, checksum, verify_crc};
+pub use build::{BatchBuilder, Options};
 pub use compression::{Codec, CompressionError, Decompressor};
+pub use control::{ControlType, Marker, TransactionEnd, control_batch};
 pub use error::RecordError;
 pub use header::{
     Attributes, BatchHeader, CHECKED_FROM, CRC_AT, HEADER_LEN, LOG_OVERHEAD, MAGIC, TimestampType,
     prefix, sequence_after,
 };
+pub use read::{
+    Header, Headers, Record, Records, Scratch, TimedOffset, first_at_or_after, greatest_timestamp,
+    record_iter,
+};
+pub use refusal::{RECORD_FAULTS_MAX, RecordFault, Refusal};
+pub use validate::{Depth, ProduceRules, Produced, check_produced};

@@ -38,15 +38,23 @@ fn gzip(level: i32, input: &[u8], out: &mut Vec<u8>) {
 
 fn lz4(input: &[u8], out: &mut Vec<u8>) {
     // As Kafka's writer: independent blocks of 64 KiB, no checksums but the header's.
-    let frame =
-        FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+    let frame = FrameInfo::new()
+        .block_size(BlockSize::Max64KB)
+        .block_mode(BlockMode::Independent);
     let mut encoder = FrameEncoder::with_frame_info(frame, out);
-    encoder.write_all(input).expect("writing to memory does not fail");
-    encoder.try_finish().expect("writing to memory does not fail");
+    encoder
+        .write_all(input)
+        .expect("writing to memory does not fail");
+    encoder
+        .try_finish()
+        .expect("writing to memory does not fail");
 }
 
 fn zstd(level: i32, input: &[u8], out: &mut Vec<u8>) {
-    let level = level.clamp(*zstd::compression_level_range().start(), zstd::zstd_safe::max_c_level());
+    let level = level.clamp(
+        *zstd::compression_level_range().start(),
+        zstd::zstd_safe::max_c_level(),
+    );
     let start = out.len();
     out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
     let written = zstd::bulk::compress_to_buffer(input, &mut out[start..], level)

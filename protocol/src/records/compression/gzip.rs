@@ -29,7 +29,12 @@ pub(super) struct Inflater {
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self { inflate: Decompress::new(false), crc: Crc::new(), in_member: false, members: 0 }
+        Self {
+            inflate: Decompress::new(false),
+            crc: Crc::new(),
+            in_member: false,
+            members: 0,
+        }
     }
 
     pub(super) fn begin(&mut self) {
@@ -90,7 +95,10 @@ impl Inflater {
 }
 
 fn malformed(what: &'static str) -> CompressionError {
-    CompressionError::Malformed { codec: Codec::Gzip, what }
+    CompressionError::Malformed {
+        codec: Codec::Gzip,
+        what,
+    }
 }
 
 /// What follows the member header at the front of `bytes`.
@@ -104,7 +112,9 @@ fn skip_header(bytes: &[u8]) -> Result<&[u8], CompressionError> {
     }
     if flags & FLAG_EXTRA != 0 {
         let (len, after) = rest.split_first_chunk::<2>().ok_or(TRUNCATED)?;
-        rest = after.get(usize::from(u16::from_le_bytes(*len))..).ok_or(TRUNCATED)?;
+        rest = after
+            .get(usize::from(u16::from_le_bytes(*len))..)
+            .ok_or(TRUNCATED)?;
     }
     for text in [FLAG_NAME, FLAG_COMMENT] {
         if flags & text != 0 {

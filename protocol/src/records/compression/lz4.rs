@@ -103,7 +103,10 @@ impl Frame {
         {
             return Err(malformed("block checksum differs"));
         }
-        let too_large = CompressionError::TooLarge { codec: Codec::Lz4, cap: room };
+        let too_large = CompressionError::TooLarge {
+            codec: Codec::Lz4,
+            cap: room,
+        };
         if stored {
             if len > room {
                 return Err(too_large);
@@ -114,9 +117,13 @@ impl Frame {
             let fits = self.block_bytes_max.min(len.saturating_mul(RATIO_MAX));
             let space = fits.min(room.saturating_add(1));
             block.resize(space, 0);
-            let written = decompress_into(raw, block).map_err(|error| match error {
-                DecompressError::OutputTooSmall { .. } if space < fits => too_large,
-                _ => malformed("broken block"),
+            let written = decompress_into(raw, block).map_err(|error| {
+                let no_room = matches!(error, DecompressError::OutputTooSmall { .. });
+                if no_room && space < fits {
+                    too_large
+                } else {
+                    malformed("broken block")
+                }
             })?;
             block.truncate(written);
             if written > room {
@@ -147,11 +154,17 @@ impl Frame {
 }
 
 fn malformed(what: &'static str) -> CompressionError {
-    CompressionError::Malformed { codec: Codec::Lz4, what }
+    CompressionError::Malformed {
+        codec: Codec::Lz4,
+        what,
+    }
 }
 
 fn unsupported(what: &'static str) -> CompressionError {
-    CompressionError::Unsupported { codec: Codec::Lz4, what }
+    CompressionError::Unsupported {
+        codec: Codec::Lz4,
+        what,
+    }
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], CompressionError> {

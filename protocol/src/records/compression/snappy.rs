@@ -81,7 +81,10 @@ impl Framing {
 const TRUNCATED: CompressionError = CompressionError::Truncated(Codec::Snappy);
 
 fn malformed(what: &'static str) -> CompressionError {
-    CompressionError::Malformed { codec: Codec::Snappy, what }
+    CompressionError::Malformed {
+        codec: Codec::Snappy,
+        what,
+    }
 }
 
 fn skip_header(bytes: &[u8]) -> Result<&[u8], CompressionError> {
@@ -100,7 +103,10 @@ fn decode(raw: &[u8], block: &mut Vec<u8>, room: usize) -> Result<(), Compressio
     let len = snap::raw::decompress_len(raw).map_err(|_| malformed("broken block length"))?;
     if len > room {
         // The caller knows the cap that `room` is the rest of.
-        return Err(CompressionError::TooLarge { codec: Codec::Snappy, cap: room });
+        return Err(CompressionError::TooLarge {
+            codec: Codec::Snappy,
+            cap: room,
+        });
     }
     if len > raw.len().saturating_mul(RATIO_MAX) {
         return Err(malformed("block claims more than it can hold"));

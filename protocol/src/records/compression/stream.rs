@@ -29,7 +29,11 @@ impl Default for Decompressor {
 impl Decompressor {
     /// A reader without contexts; each comes with the first stream that needs it.
     pub fn new() -> Self {
-        Self { gzip: None, zstd: zstandard::Context::new(), block: Vec::new() }
+        Self {
+            gzip: None,
+            zstd: zstandard::Context::new(),
+            block: Vec::new(),
+        }
     }
 
     /// Bytes held between streams (zstd context and block buffer; the gzip state is about 40 KiB).
@@ -51,7 +55,9 @@ impl Decompressor {
         let kind = match codec {
             Codec::None => Kind::Stored,
             Codec::Gzip => {
-                let inflater = self.gzip.get_or_insert_with(|| Box::new(gzip::Inflater::new()));
+                let inflater = self
+                    .gzip
+                    .get_or_insert_with(|| Box::new(gzip::Inflater::new()));
                 inflater.begin();
                 Kind::Gzip(inflater)
             }
@@ -62,7 +68,15 @@ impl Decompressor {
                 Kind::Zstd(&mut self.zstd)
             }
         };
-        Ok(Stream { codec, kind, rest: input, block: &mut self.block, room: cap, cap })
+        Ok(Stream {
+            codec,
+            kind,
+            rest: input,
+            block: &mut self.block,
+            room: cap,
+            cap,
+            len: 0,
+        })
     }
 
     /// Appends the whole content of `input` to `out`, at most `cap` bytes of it.
@@ -103,25 +117,38 @@ pub struct Stream<'a> {
     /// What is left of the cap.
     room: usize,
     cap: usize,
+    /// Length of the current chunk, at the front of `block`.
+    len: usize,
 }
 
 impl Stream<'_> {
     /// The next bytes of content; empty at the (proper) end of the stream. After an error the stream
     /// is of no further use.
     pub fn next_chunk(&mut self) -> Result<&[u8], CompressionError> {
+        self.len = 0;
         let len = self.fill().map_err(|error| match error {
-            CompressionError::TooLarge { codec, .. } => {
-                CompressionError::TooLarge { codec, cap: self.cap }
-            }
+            CompressionError::TooLarge { codec, .. } => CompressionError::TooLarge {
+                codec,
+                cap: self.cap,
+            },
             other @ (CompressionError::Malformed { .. }
             | CompressionError::Truncated(_)
             | CompressionError::Unsupported { .. }) => other,
         })?;
         let Some(room) = self.room.checked_sub(len) else {
-            return Err(CompressionError::TooLarge { codec: self.codec, cap: self.cap });
+            return Err(CompressionError::TooLarge {
+                codec: self.codec,
+                cap: self.cap,
+            });
         };
         self.room = room;
+        self.len = len;
         Ok(&self.block[..len])
+    }
+
+    /// The bytes the last [`next_chunk`](Self::next_chunk) gave; empty before the first.
+    pub fn chunk(&self) -> &[u8] {
+        self.block.get(..self.len).unwrap_or_default()
     }
 
     /// Puts the next content bytes at the front of `block` and says how many; 0 at the end.

@@ -24,13 +24,18 @@ pub(super) struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("bytes", &self.bytes()).finish()
+        f.debug_struct("Context")
+            .field("bytes", &self.bytes())
+            .finish()
     }
 }
 
 impl Context {
     pub(super) fn new() -> Self {
-        Self { context: None, frame_open: true }
+        Self {
+            context: None,
+            frame_open: true,
+        }
     }
 
     /// Bytes the context has reserved.
@@ -44,13 +49,17 @@ impl Context {
         }
         self.frame_open = true;
         if let Some(context) = &mut self.context {
-            context.reset(ResetDirective::SessionOnly).map_err(|code| error(code))?;
+            context.reset(ResetDirective::SessionOnly).map_err(error)?;
             return Ok(());
         }
-        let no_memory =
-            CompressionError::Unsupported { codec: Codec::Zstd, what: "no memory for a context" };
+        let no_memory = CompressionError::Unsupported {
+            codec: Codec::Zstd,
+            what: "no memory for a context",
+        };
         let mut context = DCtx::try_create().ok_or(no_memory)?;
-        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(error)?;
+        context
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(error)?;
         self.context = Some(context);
         Ok(())
     }
@@ -77,7 +86,9 @@ impl Context {
             }
             let mut input = InBuffer::around(rest);
             let mut output = OutBuffer::around(&mut *out);
-            let missing = context.decompress_stream(&mut output, &mut input).map_err(error)?;
+            let missing = context
+                .decompress_stream(&mut output, &mut input)
+                .map_err(error)?;
             let (taken, given) = (input.pos(), output.pos());
             *rest = rest.get(taken..).unwrap_or_default();
             self.frame_open = missing != 0;
@@ -98,5 +109,8 @@ fn error(code: usize) -> CompressionError {
             what: "a window of more than 128 MiB",
         };
     }
-    CompressionError::Malformed { codec: Codec::Zstd, what: get_error_name(code) }
+    CompressionError::Malformed {
+        codec: Codec::Zstd,
+        what: get_error_name(code),
+    }
 }
