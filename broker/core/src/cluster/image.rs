@@ -1,0 +1,425 @@
+//! The image: what the metadata log says, folded.
+//!
+//! What always holds: a partition's topic exists; the name index names exactly the topics that are
+//! there; the offset never falls. Structures share what didn't change: one record costs O(log n).
+
+use std::sync::Arc;
+
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::metadata::{
+    BrokerEndpoint, ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
+    RegisterBrokerRecord,
+};
+use rpds::RedBlackTreeMapSync;
+
+use super::names::collision_key;
+
+/// A log directory's id, as it stands in partition records.
+pub type Directory = TopicId;
+
+/// The resource type of topics in configuration records.
+const RESOURCE_TOPIC: i8 = 2;
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Brokers that hold it, the preferred leader first.
+    pub replicas: Vec<i32>,
+    /// Replicas in sync.
+    pub isr: Vec<i32>,
+    /// Leader, -1 for none.
+    pub leader: i32,
+    /// Grows with each election.
+    pub leader_epoch: i32,
+    /// Grows with each change.
+    pub partition_epoch: i32,
+    /// Log directory of each replica, in the order of `replicas`.
+    pub directories: Vec<Directory>,
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Name.
+    pub name: Arc<str>,
+    /// Identity.
+    pub id: TopicId,
+    /// Partitions by index; dense from 0.
+    pub partitions: RedBlackTreeMapSync<i32, Partition>,
+}
+
+/// One registered broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Node id.
+    pub id: i32,
+    /// Which life of the broker this is.
+    pub incarnation_id: TopicId,
+    /// Offset of the registration.
+    pub epoch: i64,
+    /// Listeners, as clients are told.
+    pub end_points: Vec<BrokerEndpoint>,
+    /// Rack.
+    pub rack: Option<String>,
+    /// Whether it may not lead or be in sync.
+    pub fenced: bool,
+    /// Its log directories.
+    pub log_dirs: Vec<Directory>,
+}
+
+/// A record that doesn't fit the image it is applied to: the log is damaged, or not ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("metadata record at offset {offset}: {reason}")]
+pub struct ReplayError {
+    /// Where the record stands.
+    pub offset: i64,
+    /// What doesn't fit.
+    pub reason: String,
+}
+
+/// Everything the metadata log says up to one offset. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Image {
+    offset: i64,
+    topics: RedBlackTreeMapSync<TopicId, Topic>,
+    ids: RedBlackTreeMapSync<Arc<str>, TopicId>,
+    /// How many topics share a name once `.` counts as `_`; at most one, but for foreign logs.
+    collisions: RedBlackTreeMapSync<String, Arc<str>>,
+    configs: RedBlackTreeMapSync<(i8, String, String), String>,
+    brokers: RedBlackTreeMapSync<i32, Arc<Broker>>,
+    features: RedBlackTreeMapSync<String, i16>,
+    next_producer_id: i64,
+    /// Removed topics with a directory that may still hold their data: id to name and partitions.
+    removed: RedBlackTreeMapSync<TopicId, Topic>,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self {
+            offset: -1,
+            topics: RedBlackTreeMapSync::default(),
+            ids: RedBlackTreeMapSync::default(),
+            collisions: RedBlackTreeMapSync::default(),
+            configs: RedBlackTreeMapSync::default(),
+            brokers: RedBlackTreeMapSync::default(),
+            features: RedBlackTreeMapSync::default(),
+            next_producer_id: 0,
+            removed: RedBlackTreeMapSync::default(),
+        }
+    }
+}
+
+impl Image {
+    /// Offset of the last record folded in; -1 for none.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// A topic by identity.
+    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(&id)
+    }
+
+    /// A topic by name.
+    pub fn topic_named(&self, name: &str) -> Option<&Topic> {
+        self.ids.get(name).and_then(|id| self.topics.get(id))
+    }
+
+    /// All topics, in order of their names.
+    pub fn topics_by_name(&self) -> impl Iterator<Item = &Topic> {
+        self.ids.values().filter_map(|id| self.topics.get(id))
+    }
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.topics.size()
+    }
+
+    /// The topic whose name can't be told from `name` once `.` counts as `_`.
+    pub fn colliding_topic(&self, name: &str) -> Option<&str> {
+        self.collisions.get(&collision_key(name)).map(AsRef::as_ref)
+    }
+
+    /// What was configured for one topic, by key.
+    pub fn topic_config(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.resource_config(RESOURCE_TOPIC, name)
+    }
+
+    fn resource_config(&self, kind: i8, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let first = (kind, name.to_owned(), String::new());
+        let name = name.to_owned();
+        self.configs
+            .range(first..)
+            .take_while(move |((k, n, _), _)| *k == kind && *n == name)
+            .map(|((_, _, key), value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A broker by node id.
+    pub fn broker(&self, id: i32) -> Option<&Arc<Broker>> {
+        self.brokers.get(&id)
+    }
+
+    /// All registered brokers, in order of their ids.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values()
+    }
+
+    /// Finalised feature levels.
+    pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.features.iter().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// The first producer id that was never handed out.
+    pub fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// Removed topics of which directories may still hold data.
+    pub fn removed_topics(&self) -> impl Iterator<Item = &Topic> {
+        self.removed.values()
+    }
+
+    /// Whether the topic was removed and a directory may still hold its data.
+    pub fn is_removed(&self, id: TopicId) -> bool {
+        self.removed.contains_key(&id)
+    }
+
+    /// The image after one more record, which stands at `offset`.
+    pub fn replay(&self, offset: i64, record: &MetadataRecord) -> Result<Self, ReplayError> {
+        assert!(offset > self.offset, "records are folded in the order of their offsets");
+        let mut next = self.clone();
+        next.offset = offset;
+        next.apply(record).map_err(|reason| ReplayError { offset, reason })?;
+        Ok(next)
+    }
+
+    fn apply(&mut self, record: &MetadataRecord) -> Result<(), String> {
+        match record {
+            MetadataRecord::Topic(topic) => self.add_topic(&topic.name, topic.topic_id),
+            MetadataRecord::Partition(partition) => self.put_partition(partition),
+            MetadataRecord::PartitionChange(change) => self.change_partition(change),
+            MetadataRecord::RemoveTopic(id) => self.remove_topic(*id),
+            MetadataRecord::Config(config) => {
+                self.configure(config);
+                Ok(())
+            }
+            MetadataRecord::RegisterBroker(broker) => {
+                self.register(broker);
+                Ok(())
+            }
+            MetadataRecord::BrokerRegistrationChange(change) => {
+                let broker = self
+                    .brokers
+                    .get(&change.broker_id)
+                    .ok_or_else(|| format!("broker {} isn't registered", change.broker_id))?;
+                let mut changed = broker.as_ref().clone();
+                match change.fenced {
+                    1 => changed.fenced = true,
+                    -1 => changed.fenced = false,
+                    _ => {}
+                }
+                if !change.log_dirs.is_empty() {
+                    changed.log_dirs.clone_from(&change.log_dirs);
+                }
+                self.brokers.insert_mut(change.broker_id, Arc::new(changed));
+                Ok(())
+            }
+            MetadataRecord::FeatureLevel(feature) => {
+                if feature.feature_level == 0 {
+                    self.features.remove_mut(&feature.name);
+                } else {
+                    self.features.insert_mut(feature.name.clone(), feature.feature_level);
+                }
+                Ok(())
+            }
+            MetadataRecord::ProducerIds(ids) => {
+                if ids.next_producer_id < self.next_producer_id {
+                    return Err(format!("producer ids fall back to {}", ids.next_producer_id));
+                }
+                self.next_producer_id = ids.next_producer_id;
+                Ok(())
+            }
+            MetadataRecord::NoOp => Ok(()),
+        }
+    }
+
+    fn add_topic(&mut self, name: &str, id: TopicId) -> Result<(), String> {
+        if self.ids.contains_key(name) {
+            return Err(format!("topic {name} is there already"));
+        }
+        if self.topics.contains_key(&id) || self.removed.contains_key(&id) {
+            return Err(format!("topic id {id} was given before"));
+        }
+        let name: Arc<str> = name.into();
+        self.ids.insert_mut(Arc::clone(&name), id);
+        self.collisions.insert_mut(collision_key(&name), Arc::clone(&name));
+        self.topics.insert_mut(id, Topic { name, id, partitions: RedBlackTreeMapSync::default() });
+        Ok(())
+    }
+
+    fn put_partition(&mut self, record: &PartitionRecord) -> Result<(), String> {
+        let partition = Partition {
+            replicas: record.replicas.clone(),
+            isr: record.isr.clone(),
+            leader: record.leader,
+            leader_epoch: record.leader_epoch,
+            partition_epoch: record.partition_epoch,
+            directories: record.directories.clone(),
+        };
+        self.update_topic(record.topic_id, |topic| {
+            topic.partitions.insert_mut(record.partition_id, partition);
+            Ok(())
+        })
+    }
+
+    fn change_partition(&mut self, change: &PartitionChangeRecord) -> Result<(), String> {
+        self.update_topic(change.topic_id, |topic| {
+            let partition = topic
+                .partitions
+                .get_mut(&change.partition_id)
+                .ok_or_else(|| format!("{} has no partition {}", topic.name, change.partition_id))?;
+            if let Some(isr) = &change.isr {
+                partition.isr.clone_from(isr);
+            }
+            if let Some(replicas) = &change.replicas {
+                partition.replicas.clone_from(replicas);
+            }
+            if let Some(directories) = &change.directories {
+                partition.directories.clone_from(directories);
+            }
+            if let Some(leader) = change.leader {
+                partition.leader = leader;
+                partition.leader_epoch += 1;
+            }
+            partition.partition_epoch += 1;
+            Ok(())
+        })
+    }
+
+    fn update_topic(
+        &mut self,
+        id: TopicId,
+        change: impl FnOnce(&mut Topic) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let topic = self.topics.get_mut(&id).ok_or_else(|| format!("topic {id} isn't there"))?;
+        change(topic)
+    }
+
+    fn remove_topic(&mut self, id: TopicId) -> Result<(), String> {
+        let topic =
+            self.topics.get(&id).cloned().ok_or_else(|| format!("topic {id} isn't there"))?;
+        self.topics.remove_mut(&id);
+        self.ids.remove_mut(&*topic.name);
+        self.collisions.remove_mut(&collision_key(&topic.name));
+        let keys: Vec<String> =
+            self.topic_config(&topic.name).map(|(key, _)| key.to_owned()).collect();
+        for key in keys {
+            self.configs.remove_mut(&(RESOURCE_TOPIC, topic.name.to_string(), key));
+        }
+        self.removed.insert_mut(id, topic);
+        Ok(())
+    }
+
+    /// The image without a removed topic: its last directory reported that the data are gone.
+    /// Not a record: each node finds it out from its own directories.
+    #[must_use]
+    pub fn forget_removed(&self, id: TopicId) -> Self {
+        let mut next = self.clone();
+        next.removed.remove_mut(&id);
+        next
+    }
+
+    fn configure(&mut self, record: &ConfigRecord) {
+        let key = (record.resource_type, record.resource_name.clone(), record.name.clone());
+        match &record.value {
+            Some(value) => self.configs.insert_mut(key, value.clone()),
+            None => {
+                self.configs.remove_mut(&key);
+            }
+        }
+    }
+
+    fn register(&mut self, record: &RegisterBrokerRecord) {
+        let broker = Broker {
+            id: record.broker_id,
+            incarnation_id: record.incarnation_id,
+            epoch: record.broker_epoch,
+            end_points: record.end_points.clone(),
+            rack: record.rack.clone(),
+            fenced: record.fenced,
+            log_dirs: record.log_dirs.clone(),
+        };
+        self.brokers.insert_mut(record.broker_id, Arc::new(broker));
+    }
+
+    /// The image as records: folding them gives this image again. What a snapshot holds.
+    pub fn to_records(&self) -> Vec<MetadataRecord> {
+        let mut records = Vec::new();
+        for (name, level) in self.features() {
+            records.push(MetadataRecord::FeatureLevel(
+                millrace_protocol::metadata::FeatureLevelRecord {
+                    name: name.to_owned(),
+                    feature_level: level,
+                },
+            ));
+        }
+        for broker in self.brokers() {
+            records.push(MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+                broker_id: broker.id,
+                incarnation_id: broker.incarnation_id,
+                broker_epoch: broker.epoch,
+                end_points: broker.end_points.clone(),
+                features: Vec::new(),
+                rack: broker.rack.clone(),
+                fenced: broker.fenced,
+                in_controlled_shutdown: false,
+                log_dirs: broker.log_dirs.clone(),
+            }));
+        }
+        // Topics that wait for removal come first, made and removed again: their names may have
+        // been taken since.
+        for topic in self.removed.values() {
+            topic_records(topic, &mut records);
+            records.push(MetadataRecord::RemoveTopic(topic.id));
+        }
+        for topic in self.topics_by_name() {
+            topic_records(topic, &mut records);
+        }
+        for ((resource_type, resource_name, name), value) in &self.configs {
+            records.push(MetadataRecord::Config(ConfigRecord {
+                resource_type: *resource_type,
+                resource_name: resource_name.clone(),
+                name: name.clone(),
+                value: Some(value.clone()),
+            }));
+        }
+        records.push(MetadataRecord::ProducerIds(millrace_protocol::metadata::ProducerIdsRecord {
+            broker_id: -1,
+            broker_epoch: -1,
+            next_producer_id: self.next_producer_id,
+        }));
+        records
+    }
+}
+
+fn topic_records(topic: &Topic, records: &mut Vec<MetadataRecord>) {
+    records.push(MetadataRecord::Topic(millrace_protocol::metadata::TopicRecord {
+        name: topic.name.to_string(),
+        topic_id: topic.id,
+    }));
+    for (index, partition) in &topic.partitions {
+        records.push(MetadataRecord::Partition(PartitionRecord {
+            partition_id: *index,
+            topic_id: topic.id,
+            replicas: partition.replicas.clone(),
+            isr: partition.isr.clone(),
+            removing_replicas: Vec::new(),
+            adding_replicas: Vec::new(),
+            leader: partition.leader,
+            leader_recovery_state: 0,
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            directories: partition.directories.clone(),
+        }));
+    }
+}

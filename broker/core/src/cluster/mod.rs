@@ -1,0 +1,24 @@
+//! The cluster's metadata: an immutable image folded from records, and the decisions that make new
+//! records.
+//!
+//! What always holds: [`Image::replay`] is the only way an image changes, and gives a new one that
+//! shares what didn't change; a decision reads an image and changes nothing; the records of one
+//! decision are one atomic list.
+
+mod broker;
+mod image;
+mod names;
+mod producer_ids;
+mod topics;
+
+pub use broker::{Registration, register};
+pub use image::{Broker, Directory, Image, Partition, ReplayError, Topic};
+pub use names::{NameError, check_topic_name};
+pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
+pub use topics::{
+    CreateTopic, Created, Defaults, Refusal, Removal, Subject, TopicOutcome, create_topics,
+    delete_topics, removed_directories,
+};
+
+#[cfg(test)]
+mod tests;
