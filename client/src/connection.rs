@@ -1,0 +1,421 @@
+//! One connection to one broker: requests in, answers out, in the same order.
+//!
+//! What always holds: requests leave in the order in which [`Connection::send`] was called, and an
+//! answer is matched to the oldest request without one; an answer with another correlation id ends
+//! the connection. At most [`ConnectionOptions::in_flight_max`] requests are without answer. When
+//! the connection ends, every request without answer gets [`Error::Disconnected`].
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use millrace_host::{Host, Mono, Piece, Pool, ReadHalf, TaskHandle, WriteHalf};
+use millrace_protocol::header::{RequestHeader, decode_response, encode_request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::Error;
+
+/// Bytes asked of the machine at once.
+const READ_CHUNK_BYTES: usize = 64 * 1024;
+/// The length in front of every request and answer.
+const FRAME_LENGTH_BYTES: usize = 4;
+/// The correlation id of requests that nobody answers.
+const NO_ANSWER: i32 = -1;
+
+/// Limits of one connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionOptions {
+    /// What the client calls itself; stands in the broker's logs and metrics.
+    pub client_id: String,
+    /// Requests without an answer; a further one waits.
+    pub in_flight_max: usize,
+    /// The largest answer accepted, in bytes.
+    pub reply_bytes_max: usize,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long a request may take, from the call that sends it to its answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for ConnectionOptions {
+    fn default() -> Self {
+        Self {
+            client_id: "millrace-client".to_owned(),
+            in_flight_max: 64,
+            reply_bytes_max: 128 * 1024 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An API and the version one request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Kafka's API key.
+    pub api_key: i16,
+    /// The version of request and answer.
+    pub api_version: i16,
+    /// Whether this version is flexible, so that the request header ends in a tag section.
+    pub flexible: bool,
+}
+
+impl Call {
+    /// `ApiVersions` answers without tags in the header whatever its version (KIP-511).
+    fn reply_header_has_tags(self) -> bool {
+        const API_VERSIONS: i16 = 18;
+        self.flexible && self.api_key != API_VERSIONS
+    }
+}
+
+/// An open connection. Closed when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    _reader: Arc<ReaderTask>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    address: String,
+    host: Host,
+    options: ConnectionOptions,
+    write: tokio::sync::Mutex<Box<dyn WriteHalf>>,
+    pending: Mutex<Pending>,
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    queue: VecDeque<Waiting>,
+    next_correlation_id: i32,
+    broken: Option<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    correlation_id: i32,
+    header_has_tags: bool,
+    answer: oneshot::Sender<Result<Bytes, Error>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Ends the reading task with the connection.
+#[derive(Debug)]
+struct ReaderTask(Box<dyn TaskHandle>);
+
+impl Drop for ReaderTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A request that was sent and whose answer is on its way. Keeps its connection open.
+#[derive(Debug)]
+pub struct PendingReply {
+    connection: Connection,
+    answer: oneshot::Receiver<Result<Bytes, Error>>,
+    deadline: Mono,
+}
+
+impl Connection {
+    /// Connects to `address`.
+    pub async fn open(
+        host: &Host,
+        address: SocketAddr,
+        options: ConnectionOptions,
+    ) -> Result<Self, Error> {
+        let failed = |reason: String| Error::Connect {
+            address: address.to_string(),
+            reason,
+        };
+        let deadline = host.clock.now().mono + options.connect_timeout;
+        let connection = tokio::select! {
+            biased;
+            connection = host.net.connect(address) => {
+                connection.map_err(|error| failed(error.to_string()))?
+            }
+            () = host.clock.sleep_until(deadline) => {
+                return Err(failed(format!("no answer within {:?}", options.connect_timeout)));
+            }
+        };
+        let shared = Arc::new(Shared {
+            address: address.to_string(),
+            host: host.clone(),
+            slots: Arc::new(Semaphore::new(options.in_flight_max)),
+            options,
+            write: tokio::sync::Mutex::new(connection.write),
+            pending: Mutex::new(Pending::default()),
+        });
+        let reader = host.spawn.spawn(
+            Pool::Data,
+            "client connection",
+            Box::pin(read_answers(connection.read, Arc::clone(&shared))),
+        );
+        Ok(Self {
+            shared,
+            _reader: Arc::new(ReaderTask(reader)),
+        })
+    }
+
+    /// The broker's address, for messages.
+    pub fn address(&self) -> &str {
+        &self.shared.address
+    }
+
+    /// The limits it was opened with.
+    pub fn options(&self) -> &ConnectionOptions {
+        &self.shared.options
+    }
+
+    /// Sends one request whose encoded body is `body` and returns once it was handed to the
+    /// machine; the answer's body comes from [`PendingReply::wait`]. Dropping this future half-way
+    /// ends the connection.
+    pub async fn send(&self, call: Call, body: Bytes) -> Result<PendingReply, Error> {
+        let deadline = self.deadline();
+        let sending = async {
+            let shared = &self.shared;
+            let slot = Arc::clone(&shared.slots)
+                .acquire_owned()
+                .await
+                .map_err(|_| shared.disconnected("it was closed"))?;
+            // The write lock is taken before the request joins the queue: both orders are one.
+            let mut write = shared.write.lock().await;
+            let (correlation_id, answer) = shared.enqueue(call, slot)?;
+            shared
+                .hand_over(&mut **write, call, correlation_id, body)
+                .await?;
+            Ok(answer)
+        };
+        let answer = self.until(deadline, sending).await?;
+        Ok(PendingReply {
+            connection: self.clone(),
+            answer,
+            deadline,
+        })
+    }
+
+    /// Sends one request that has no answer (produce with `acks=0`).
+    pub async fn send_without_reply(&self, call: Call, body: Bytes) -> Result<(), Error> {
+        let sending = async {
+            let shared = &self.shared;
+            let mut write = shared.write.lock().await;
+            if let Some(reason) = &shared.lock().broken {
+                return Err(shared.disconnected(reason));
+            }
+            shared.hand_over(&mut **write, call, NO_ANSWER, body).await
+        };
+        self.until(self.deadline(), sending).await
+    }
+
+    /// Sends one request and waits for the body of its answer.
+    pub async fn call(&self, call: Call, body: Bytes) -> Result<Bytes, Error> {
+        self.send(call, body).await?.wait().await
+    }
+
+    fn deadline(&self) -> Mono {
+        self.shared.host.clock.now().mono + self.shared.options.request_timeout
+    }
+
+    async fn until<T>(
+        &self,
+        deadline: Mono,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.shared.host.clock.sleep_until(deadline) => Err(self.shared.timed_out()),
+        }
+    }
+}
+
+impl PendingReply {
+    /// Waits for the answer's body, at most until the request's deadline. A timeout ends the
+    /// connection: the answers behind the late one could not be told apart from it.
+    pub async fn wait(self) -> Result<Bytes, Error> {
+        let Self {
+            connection,
+            answer,
+            deadline,
+        } = self;
+        let shared = &connection.shared;
+        let answered = async {
+            answer
+                .await
+                .unwrap_or_else(|_| Err(shared.disconnected("it was closed")))
+        };
+        connection.until(deadline, answered).await
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // No code panics while holding it; a poisoned queue is still a queue.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the request wait for its answer; it must be handed over next.
+    fn enqueue(
+        &self,
+        call: Call,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(i32, oneshot::Receiver<Result<Bytes, Error>>), Error> {
+        let mut pending = self.lock();
+        if let Some(reason) = &pending.broken {
+            return Err(self.disconnected(reason));
+        }
+        let (sender, answer) = oneshot::channel();
+        let correlation_id = pending.next_correlation_id;
+        pending.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
+        pending.queue.push_back(Waiting {
+            correlation_id,
+            header_has_tags: call.reply_header_has_tags(),
+            answer: sender,
+            _slot: slot,
+        });
+        Ok((correlation_id, answer))
+    }
+
+    async fn hand_over(
+        &self,
+        write: &mut dyn WriteHalf,
+        call: Call,
+        correlation_id: i32,
+        body: Bytes,
+    ) -> Result<(), Error> {
+        let half_sent = BreakOnDrop(self);
+        let head = request_head(call, correlation_id, &self.options.client_id, body.len());
+        let sent = match head {
+            Some(head) => {
+                write
+                    .send(vec![Piece::Bytes(head), Piece::Bytes(body)])
+                    .await
+            }
+            None => Err(std::io::Error::other(
+                "a request is larger than its length can say",
+            )),
+        };
+        std::mem::forget(half_sent);
+        sent.map_err(|error| {
+            self.end(&error.to_string());
+            self.disconnected(&error.to_string())
+        })
+    }
+
+    /// Ends the connection because of a request that took too long.
+    fn timed_out(&self) -> Error {
+        self.end("a request timed out");
+        let timeout_ms = self.options.request_timeout.as_millis();
+        Error::Timeout {
+            address: self.address.clone(),
+            timeout_ms: u64::try_from(timeout_ms).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn disconnected(&self, reason: &str) -> Error {
+        Error::Disconnected {
+            address: self.address.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Marks the connection as ended and tells every request without an answer.
+    fn end(&self, reason: &str) {
+        let waiting = {
+            let mut pending = self.lock();
+            pending.broken.get_or_insert_with(|| reason.to_owned());
+            std::mem::take(&mut pending.queue)
+        };
+        for request in waiting {
+            // A caller that no longer waits needs no answer.
+            drop(request.answer.send(Err(self.disconnected(reason))));
+        }
+    }
+}
+
+/// A request of which only a part was sent makes the stream unusable.
+struct BreakOnDrop<'a>(&'a Shared);
+
+impl Drop for BreakOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0
+            .end("a request was abandoned while it was being sent");
+    }
+}
+
+/// Frame length and request header; `None` when the frame's length does not fit its field.
+fn request_head(
+    call: Call,
+    correlation_id: i32,
+    client_id: &str,
+    body_bytes: usize,
+) -> Option<Bytes> {
+    let header = RequestHeader {
+        api_key: call.api_key,
+        api_version: call.api_version,
+        correlation_id,
+        client_id: Bytes::copy_from_slice(client_id.as_bytes()),
+    };
+    let mut head = BytesMut::with_capacity(16 + client_id.len());
+    head.put_i32(0);
+    encode_request(&header, call.flexible, &mut head);
+    let frame_bytes = i32::try_from(head.len() - FRAME_LENGTH_BYTES + body_bytes).ok()?;
+    head[..FRAME_LENGTH_BYTES].copy_from_slice(&frame_bytes.to_be_bytes());
+    Some(head.freeze())
+}
+
+async fn read_answers(mut read: Box<dyn ReadHalf>, shared: Arc<Shared>) {
+    let mut buf = BytesMut::new();
+    let reason = loop {
+        match next_answer(&mut buf, &shared) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(reason) => break reason,
+        }
+        match read.read(&mut buf, READ_CHUNK_BYTES).await {
+            Ok(0) => break "the broker closed it".to_owned(),
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+    };
+    shared.end(&reason);
+}
+
+/// Delivers one whole answer from `buf`; `Ok(false)` when there is none yet.
+fn next_answer(buf: &mut BytesMut, shared: &Shared) -> Result<bool, String> {
+    let Some(length) = buf
+        .first_chunk::<4>()
+        .map(|bytes| i32::from_be_bytes(*bytes))
+    else {
+        return Ok(false);
+    };
+    let frame_bytes = usize::try_from(length)
+        .ok()
+        .filter(|bytes| (4..=shared.options.reply_bytes_max).contains(bytes))
+        .ok_or_else(|| format!("an answer of {length} bytes was announced"))?;
+    if buf.len() < FRAME_LENGTH_BYTES + frame_bytes {
+        return Ok(false);
+    }
+    buf.advance(FRAME_LENGTH_BYTES);
+    let mut frame = buf.split_to(frame_bytes).freeze();
+    let mut pending = shared.lock();
+    let Some(waiting) = pending.queue.front() else {
+        return Err("an answer came that nothing was asked for".to_owned());
+    };
+    let expected = waiting.correlation_id;
+    let correlation_id = decode_response(&mut frame, waiting.header_has_tags)
+        .map_err(|error| format!("an answer has a broken header: {error}"))?;
+    if correlation_id != expected {
+        return Err(format!(
+            "answer {correlation_id} came in place of answer {expected}"
+        ));
+    }
+    if let Some(waiting) = pending.queue.pop_front() {
+        // A caller that no longer waits needs no answer.
+        drop(waiting.answer.send(Ok(frame)));
+    }
+    Ok(true)
+}

@@ -1,0 +1,73 @@
+//! What can go wrong between a program and a broker, and whether trying again can help.
+
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::EncodeError;
+
+/// Why a call did not give its answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No connection could be made.
+    #[error("can't connect to {address}: {reason}")]
+    Connect {
+        /// `host:port` as given.
+        address: String,
+        /// The machine's words.
+        reason: String,
+    },
+    /// The connection ended before the answer came: whether the request took effect is unknown.
+    #[error("the connection to {address} ended before the answer came: {reason}")]
+    Disconnected {
+        /// The broker's address.
+        address: String,
+        /// What ended it.
+        reason: String,
+    },
+    /// No answer before the deadline: whether the request took effect is unknown.
+    #[error("no answer from {address} within {timeout_ms} ms")]
+    Timeout {
+        /// The broker's address.
+        address: String,
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+    /// The broker sent bytes that are not an answer to what was asked.
+    #[error("{address} sent an answer that can't be read: {reason}")]
+    Malformed {
+        /// The broker's address.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Broker and client have no version of an API in common.
+    #[error("the broker serves {api} at versions {broker:?}, this client speaks {client:?}")]
+    Unsupported {
+        /// The API's name.
+        api: &'static str,
+        /// The broker's range; `None` when it does not list the API at all.
+        broker: Option<(i16, i16)>,
+        /// This client's range; `None` when it does not speak the API.
+        client: Option<(i16, i16)>,
+    },
+    /// The request can't be said at the version that both sides speak.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The broker answered with an error code.
+    #[error("the broker refused {what}: {code}")]
+    Broker {
+        /// What was asked.
+        what: String,
+        /// Kafka's code.
+        code: ErrorCode,
+    },
+}
+
+impl Error {
+    /// `true` when the same call may succeed later without the caller changing anything.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::Malformed { .. } | Self::Unsupported { .. } | Self::Encode(_) => false,
+            Self::Broker { code, .. } => code.is_retriable(),
+        }
+    }
+}

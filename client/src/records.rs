@@ -1,0 +1,326 @@
+//! Batches to a partition and back, and the offsets and producer ids that this takes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::{ProducerEpoch, ProducerId};
+use millrace_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use millrace_protocol::messages::fetch_response::PartitionData;
+use millrace_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use millrace_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use millrace_protocol::messages::{
+    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, ProduceResponse,
+};
+
+use crate::client::{Pending, refuse};
+use crate::topics::milliseconds;
+use crate::{Client, Error, Topic};
+
+/// When a batch counts as produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// When it was sent: there is no answer.
+    None,
+    /// When the leader has written it.
+    Leader,
+    /// When every in-sync replica has it as durable as the topic asks.
+    All,
+}
+
+impl Acks {
+    /// The number on the wire.
+    pub const fn wire(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// Where to ask [`Client::list_offset`] for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetOf {
+    /// The first offset still there.
+    Start,
+    /// One past the last that a consumer may see.
+    End,
+    /// The first record of this time (milliseconds since the Unix epoch) or later.
+    Time(i64),
+}
+
+/// Where a batch was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// Offset of the batch's first record.
+    pub base_offset: i64,
+    /// First offset of the partition.
+    pub log_start_offset: i64,
+}
+
+/// The answer to one produced batch, on its way.
+#[derive(Debug)]
+pub struct PendingProduce {
+    pending: Pending<ProduceResponse>,
+    client: Client,
+    topic: String,
+    partition: i32,
+}
+
+/// From where a fetch reads one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchFrom {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset wanted.
+    pub offset: i64,
+}
+
+/// How much a fetch may bring and how long it may wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchOptions {
+    /// How long the broker may wait for `min_bytes`; less than the request timeout.
+    pub max_wait: Duration,
+    /// Answer at once when that many bytes are there; 0 never waits.
+    pub min_bytes: i32,
+    /// All partitions together, in bytes; one whole batch may be larger.
+    pub max_bytes: i32,
+    /// Each partition, in bytes; one whole batch may be larger.
+    pub partition_max_bytes: i32,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            max_wait: Duration::from_millis(500),
+            min_bytes: 1,
+            max_bytes: 50 * 1024 * 1024,
+            partition_max_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// What a fetch brought of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The partition.
+    pub partition: i32,
+    /// Its own outcome; the rest means nothing when this is an error.
+    pub error: ErrorCode,
+    /// One past the last offset that a consumer may see.
+    pub high_watermark: i64,
+    /// First offset of the partition.
+    pub log_start_offset: i64,
+    /// Whole batches, and possibly a cut one at the end. The first batch may begin before the
+    /// offset asked for.
+    pub records: Bytes,
+}
+
+/// Names an idempotent producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdentity {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+}
+
+impl PendingProduce {
+    /// Waits for the answer, at most until the request's deadline.
+    pub async fn wait(self) -> Result<Produced, Error> {
+        let Self {
+            pending,
+            client,
+            topic,
+            partition,
+        } = self;
+        let answer = pending.wait().await?;
+        client.produced(&answer, &topic, partition)
+    }
+}
+
+impl Client {
+    /// A produce request for one encoded batch.
+    pub fn produce_request(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        acks: Acks,
+        batch: Bytes,
+    ) -> ProduceRequest {
+        let mut data = PartitionProduceData::default();
+        data.index = partition;
+        data.records = Some(batch);
+        let mut of_topic = TopicProduceData::default();
+        of_topic.name = topic.name.as_str().into();
+        of_topic.topic_id = topic.id.into();
+        of_topic.partition_data = vec![data];
+        let mut request = ProduceRequest::default();
+        request.acks = acks.wire();
+        request.timeout_ms = self.timeout_ms();
+        request.topic_data = vec![of_topic];
+        request
+    }
+
+    /// Sends one encoded batch. Further batches may be sent before the answer is waited for.
+    pub async fn send_batch(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        batch: Bytes,
+    ) -> Result<PendingProduce, Error> {
+        let request = self.produce_request(topic, partition, Acks::All, batch);
+        let pending = self.send(&request).await?;
+        Ok(PendingProduce {
+            pending,
+            client: self.clone(),
+            topic: topic.name.clone(),
+            partition,
+        })
+    }
+
+    /// Sends one encoded batch and waits until it counts as produced; `None` for [`Acks::None`].
+    pub async fn produce(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        acks: Acks,
+        batch: Bytes,
+    ) -> Result<Option<Produced>, Error> {
+        let request = self.produce_request(topic, partition, acks, batch);
+        if acks == Acks::None {
+            let (call, body) = self.encode(&request)?;
+            self.connection().send_without_reply(call, body).await?;
+            return Ok(None);
+        }
+        let answer = self.call(&request).await?;
+        self.produced(&answer, &topic.name, partition).map(Some)
+    }
+
+    /// Reads the outcome of a request for one batch.
+    pub fn produced(
+        &self,
+        answer: &ProduceResponse,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Produced, Error> {
+        let [of_topic] = answer.responses.as_slice() else {
+            return Err(self.malformed(format!("{} topics in place of 1", answer.responses.len())));
+        };
+        let [outcome] = of_topic.partition_responses.as_slice() else {
+            return Err(self.malformed("not one partition in it".to_owned()));
+        };
+        if outcome.index != partition {
+            return Err(self.malformed(format!("partition {} in it", outcome.index)));
+        }
+        refuse(outcome.error_code, || {
+            let reason = outcome
+                .error_message
+                .as_deref()
+                .unwrap_or("no reason given");
+            format!("a batch for {topic}-{partition} ({reason})")
+        })?;
+        Ok(Produced {
+            base_offset: outcome.base_offset,
+            log_start_offset: outcome.log_start_offset,
+        })
+    }
+
+    /// Fetches from partitions of one topic, without a fetch session.
+    pub async fn fetch(
+        &self,
+        topic: &Topic,
+        from: &[FetchFrom],
+        options: &FetchOptions,
+    ) -> Result<Vec<Fetched>, Error> {
+        let partition = |from: &FetchFrom| {
+            let mut partition = FetchPartition::default();
+            partition.partition = from.partition;
+            partition.current_leader_epoch = -1;
+            partition.fetch_offset = from.offset;
+            partition.partition_max_bytes = options.partition_max_bytes;
+            partition
+        };
+        let mut of_topic = FetchTopic::default();
+        of_topic.topic = topic.name.as_str().into();
+        of_topic.topic_id = topic.id.into();
+        of_topic.partitions = from.iter().map(partition).collect();
+        let mut request = FetchRequest::default();
+        request.max_wait_ms = milliseconds(options.max_wait);
+        request.min_bytes = options.min_bytes;
+        request.max_bytes = options.max_bytes;
+        request.session_epoch = NO_SESSION;
+        request.topics = vec![of_topic];
+        let answer = self.call(&request).await?;
+        refuse(answer.error_code, || {
+            format!("a fetch from topic {}", topic.name)
+        })?;
+        let partitions = answer
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partitions);
+        Ok(partitions.map(fetched).collect())
+    }
+
+    /// An offset of one partition; `None` when no record is that late.
+    pub async fn list_offset(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        of: OffsetOf,
+    ) -> Result<Option<i64>, Error> {
+        let mut asked = ListOffsetsPartition::default();
+        asked.partition_index = partition;
+        asked.timestamp = match of {
+            OffsetOf::Start => -2,
+            OffsetOf::End => -1,
+            OffsetOf::Time(ms) => ms.max(0),
+        };
+        let mut of_topic = ListOffsetsTopic::default();
+        of_topic.name = topic.name.as_str().into();
+        of_topic.partitions = vec![asked];
+        let mut request = ListOffsetsRequest::default();
+        request.replica_id = -1;
+        request.topics = vec![of_topic];
+        if self.call_of::<ListOffsetsRequest>()?.api_version >= 10 {
+            request.timeout_ms = self.timeout_ms();
+        }
+        let answer = self.call(&request).await?;
+        let [of_topic] = answer.topics.as_slice() else {
+            return Err(self.malformed(format!("{} topics in place of 1", answer.topics.len())));
+        };
+        let [outcome] = of_topic.partitions.as_slice() else {
+            return Err(self.malformed("not one partition in it".to_owned()));
+        };
+        refuse(outcome.error_code, || {
+            format!("an offset of {}-{partition}", topic.name)
+        })?;
+        Ok((outcome.offset >= 0).then_some(outcome.offset))
+    }
+
+    /// A new identity for an idempotent producer.
+    pub async fn init_producer_id(&self) -> Result<ProducerIdentity, Error> {
+        let mut request = InitProducerIdRequest::default();
+        request.transaction_timeout_ms = self.timeout_ms();
+        let answer = self.call(&request).await?;
+        refuse(answer.error_code, || "a producer id".to_owned())?;
+        Ok(ProducerIdentity {
+            id: ProducerId(answer.producer_id),
+            epoch: ProducerEpoch(answer.producer_epoch),
+        })
+    }
+}
+
+/// The session epoch of a fetch that neither has nor wants a session (KIP-227).
+const NO_SESSION: i32 = -1;
+
+fn fetched(data: PartitionData) -> Fetched {
+    Fetched {
+        partition: data.partition_index,
+        error: ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError),
+        high_watermark: data.high_watermark,
+        log_start_offset: data.log_start_offset,
+        records: data.records.unwrap_or_default(),
+    }
+}
