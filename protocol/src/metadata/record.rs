@@ -38,7 +38,7 @@ pub struct BrokerEndpoint {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
+    /// 0 `PLAINTEXT`, 1 `SSL`, 2 `SASL_PLAINTEXT`, 3 `SASL_SSL`.
     pub security_protocol: i16,
 }
 
