@@ -85,7 +85,11 @@ impl ApiRow {
     /// The version of the response header: 0, or 1 with a tag section. `ApiVersions` always
     /// answers with 0: the client doesn't know yet what the broker speaks (KIP-511).
     pub const fn response_header_version(&self, version: i16) -> i16 {
-        if self.is_flexible(version) && !matches!(self.api, Api::ApiVersions) { 1 } else { 0 }
+        if self.is_flexible(version) && !matches!(self.api, Api::ApiVersions) {
+            1
+        } else {
+            0
+        }
     }
 }
 
@@ -148,7 +152,10 @@ impl Api {
 
     /// Its place in [`TABLE`].
     pub fn index(self) -> usize {
-        TABLE.iter().position(|row| row.api == self).expect("every API has its row")
+        TABLE
+            .iter()
+            .position(|row| row.api == self)
+            .expect("every API has its row")
     }
 
     /// Its row.
@@ -176,7 +183,12 @@ mod tests {
     fn only_produce_overlaps_and_only_produce_advertises_what_it_refuses() {
         for row in TABLE {
             let is_produce = row.api == Api::Produce;
-            assert_eq!(row.ordering == Ordering::Overlaps, is_produce, "{}", row.name);
+            assert_eq!(
+                row.ordering == Ordering::Overlaps,
+                is_produce,
+                "{}",
+                row.name
+            );
             assert_eq!(row.advertised != row.served, is_produce, "{}", row.name);
         }
     }
@@ -189,6 +201,9 @@ mod tests {
         }
         assert_eq!(Api::Produce.row().first_flexible, first::<ProduceRequest>());
         assert_eq!(Api::Fetch.row().first_flexible, first::<FetchRequest>());
-        assert_eq!(Api::ApiVersions.row().first_flexible, first::<ApiVersionsRequest>());
+        assert_eq!(
+            Api::ApiVersions.row().first_flexible,
+            first::<ApiVersionsRequest>()
+        );
     }
 }

@@ -46,7 +46,10 @@ pub enum HeaderError {
 /// The four numbers at the start of every request, without taking them: API key and version.
 pub fn peek_api(frame: &[u8]) -> Option<(i16, i16)> {
     let [key_high, key_low, version_high, version_low] = *frame.first_chunk::<4>()?;
-    Some((i16::from_be_bytes([key_high, key_low]), i16::from_be_bytes([version_high, version_low])))
+    Some((
+        i16::from_be_bytes([key_high, key_low]),
+        i16::from_be_bytes([version_high, version_low]),
+    ))
 }
 
 /// Takes the header from the front of `frame`, leaving the body. `flexible` says whether the
@@ -71,7 +74,12 @@ pub fn decode_request(frame: &mut Bytes, flexible: bool) -> Result<RequestHeader
     if flexible {
         skip_tags(frame)?;
     }
-    Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
+    Ok(RequestHeader {
+        api_key,
+        api_version,
+        correlation_id,
+        client_id,
+    })
 }
 
 /// Appends a request header.
@@ -171,7 +179,10 @@ mod tests {
         let mut null = Bytes::from_static(&[0, 3, 0, 9, 0, 0, 0, 77, 0xff, 0xff]);
         assert_eq!(decode_request(&mut null, false), Ok(header("")));
         let mut worse = Bytes::from_static(&[0, 3, 0, 9, 0, 0, 0, 77, 0xff, 0xfe]);
-        assert_eq!(decode_request(&mut worse, false), Err(HeaderError::ClientId));
+        assert_eq!(
+            decode_request(&mut worse, false),
+            Err(HeaderError::ClientId)
+        );
     }
 
     #[test]
@@ -186,7 +197,10 @@ mod tests {
         let mut out = BytesMut::new();
         encode_request(&header("c"), false, &mut out);
         out.put_slice(&[0xff, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(decode_request(&mut out.freeze(), true), Err(HeaderError::Tags));
+        assert_eq!(
+            decode_request(&mut out.freeze(), true),
+            Err(HeaderError::Tags)
+        );
     }
 
     proptest! {

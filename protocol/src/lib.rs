@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod error_code;
+pub mod fetch_body;
 pub mod header;
 pub mod ids;
 pub mod messages;

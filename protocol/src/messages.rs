@@ -6,8 +6,8 @@
 //! field is a slice of the bytes given. Encoding refuses a field that its version doesn't have.
 
 use bytes::{Bytes, BytesMut};
-use kafka_wire_core::{ApiVersion, Decoder};
 pub use kafka_wire::*;
+use kafka_wire_core::{ApiVersion, Decoder};
 pub use kafka_wire_core::{StrBytes, TaggedFields, Uuid};
 
 use crate::ids::TopicId;
@@ -73,7 +73,11 @@ pub fn decode<M: Message>(
     body: Bytes,
     limits: &DecodeLimits,
 ) -> Result<M, DecodeError> {
-    let error = |reason: String| DecodeError { message: M::NAME, version, reason };
+    let error = |reason: String| DecodeError {
+        message: M::NAME,
+        version,
+        reason,
+    };
     let mut bounds = kafka_wire_core::DecodeLimits::default();
     bounds.max_frame_bytes = limits.message_bytes_max;
     bounds.max_bytes_bytes = limits.message_bytes_max;
@@ -98,11 +102,14 @@ pub fn encode_into<M: Message>(
     version: i16,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    message.encode_into(out, ApiVersion::new(version)).map(|_| ()).map_err(|error| EncodeError {
-        message: M::NAME,
-        version,
-        reason: error.to_string(),
-    })
+    message
+        .encode_into(out, ApiVersion::new(version))
+        .map(|_| ())
+        .map_err(|error| EncodeError {
+            message: M::NAME,
+            version,
+            reason: error.to_string(),
+        })
 }
 
 /// The body of `version` in bytes of its own.
