@@ -35,6 +35,7 @@ pub use open::{Opened, Replay};
 pub use reader::{LogReader, Read, ReadRegion};
 pub use retention::{Removal, WallGuard};
 pub use settings::LogSettings;
+pub use timestamps::TimestampOffset;
 
 pub use writer::{Append, AppendError, Appended};
 

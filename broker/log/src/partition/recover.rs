@@ -196,7 +196,7 @@ impl Sweep<'_> {
         let start = Position::start_of(entry.id);
         let settled = self.settled();
         if let Some(expected) = self.expected {
-            let holes = self.segments.last().is_some_and(|last| last.holes());
+            let holes = entry.holes || self.segments.last().is_some_and(|last| last.holes());
             if expected != base && !(holes && expected < base) {
                 let why = format!("the segment before {base} ends at {expected}");
                 if self.flushed().is_some_and(|mark| mark > start) {

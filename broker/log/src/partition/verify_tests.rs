@@ -101,8 +101,18 @@ async fn every_cut_leaves_whole_batches_and_says_incomplete() {
 #[tokio::test]
 async fn every_flipped_byte_ends_the_proof_at_its_batch() {
     let bytes = log(&three());
-    let first = batch(&three()[0]).len();
-    for at in first..bytes.len() {
+    let starts: Vec<usize> = three()
+        .iter()
+        .scan(0, |end, spec| {
+            *end += batch(spec).len();
+            Some(*end - batch(spec).len())
+        })
+        .collect();
+    for at in 0..bytes.len() {
+        // A raised epoch is outside the checksum and shows only in the batch behind it (A5).
+        if starts.iter().any(|start| (start + 12..start + 16).contains(&at)) {
+            continue;
+        }
         let mut bad = bytes.clone();
         bad[at] ^= 0x40;
         let verified = run(&bad, check(10)).await;
