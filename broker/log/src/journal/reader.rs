@@ -1,0 +1,142 @@
+//! Reads what journals of earlier starts hold (R1).
+//!
+//! What always holds: a generation ends where no block of any of its files has a later number; the
+//! last commit counts only whole; whatever is broken before the last is damage and is said.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_host::{Disk, File, OpenMode};
+
+use crate::error::Error;
+use crate::journal::commit::{self, BLOCK, Header, Opened};
+use crate::journal::file;
+use crate::ledger::CommitId;
+
+/// Files are read in pieces of this size.
+const CHUNK: u64 = 1 << 20;
+
+/// A commit whose header holds.
+#[derive(Debug)]
+pub(crate) struct Located {
+    file: Arc<dyn File>,
+    offset: u64,
+    /// What its header says.
+    pub(crate) header: Header,
+}
+
+impl Located {
+    /// Reads the whole commit. Unreadable bytes come back as zeros, which no CRC accepts.
+    pub(crate) async fn load(&self) -> Bytes {
+        let len = self.header.total_len();
+        match self.file.read_at(self.offset, len).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(path = %self.file.path().display(), offset = self.offset, %error,
+                    "a commit of the journal can't be read");
+                Bytes::new()
+            }
+        }
+    }
+
+    /// `file at byte`, for messages.
+    pub(crate) fn place(&self) -> String {
+        format!("{} at byte {}", self.file.path().display(), self.offset)
+    }
+
+    /// Checks the commit's bytes.
+    pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Opened<'a> {
+        commit::open(&self.header, bytes)
+    }
+}
+
+/// The commits of one generation by number.
+pub(crate) type Generation = BTreeMap<u64, Located>;
+
+/// All journal files of a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Commits after the one asked for, by generation; a generation with files and none is there.
+    pub(crate) generations: BTreeMap<u64, Generation>,
+    /// Names of all journal files, with their generation.
+    pub(crate) names: Vec<(u64, String)>,
+}
+
+/// Finds every commit after `settled_through` in the journal files named.
+pub(crate) async fn scan(
+    disk: &dyn Disk,
+    dir: &Path,
+    dir_id: [u8; 16],
+    names: &[String],
+    settled_through: CommitId,
+) -> Result<Scan, Error> {
+    let mut scan = Scan::default();
+    for name in names {
+        let Some((generation, _)) = file::parse_name(name) else { continue };
+        scan.names.push((generation, name.clone()));
+        let commits = scan.generations.entry(generation).or_default();
+        let path = dir.join(name);
+        let file = disk.open(&path, OpenMode::Read).map_err(Error::io("open the journal", &path))?;
+        for (offset, header) in headers(&file, dir_id).await? {
+            let id = CommitId { generation: header.place.generation, number: header.place.number };
+            if id.generation == generation && id > settled_through {
+                let located = Located { file: Arc::clone(&file), offset, header };
+                commits.insert(id.number, located);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// Every block of the file that begins with a header that holds.
+async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Header)>, Error> {
+    let len = file.len().map_err(Error::io("measure", file.path()))?;
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let piece = CHUNK.min(len - at);
+        let bytes = read_piece(file, at, piece as usize).await;
+        for start in (0..bytes.len()).step_by(BLOCK) {
+            let block = &bytes[start..];
+            let Some(claimed) = Header::claimed_len(block) else { continue };
+            let offset = at + start as u64;
+            let header = if claimed <= block.len() {
+                Header::decode(dir_id, block)
+            } else if claimed as u64 <= len - offset {
+                let bytes = file.read_at(offset, claimed).await.unwrap_or_default();
+                Header::decode(dir_id, &bytes)
+            } else {
+                None
+            };
+            // A commit never reaches past the end of its file.
+            if let Some(header) = header.filter(|one| one.total_len() as u64 <= len - offset) {
+                found.push((offset, header));
+            }
+        }
+        at += piece;
+    }
+    Ok(found)
+}
+
+/// Reads a piece; where that fails, block by block, with zeros for what can't be read.
+async fn read_piece(file: &Arc<dyn File>, at: u64, len: usize) -> Vec<u8> {
+    match file.read_at(at, len).await {
+        Ok(bytes) => bytes.to_vec(),
+        Err(error) => {
+            tracing::error!(path = %file.path().display(), at, %error, "journal can't be read here");
+            let mut out = vec![0; len];
+            for start in (0..len).step_by(BLOCK) {
+                let want = BLOCK.min(len - start);
+                let block: io::Result<Bytes> = file.read_at(at + start as u64, want).await;
+                if let Ok(block) = block {
+                    out[start..start + block.len()].copy_from_slice(&block);
+                }
+            }
+            out
+        }
+    }
+}
+

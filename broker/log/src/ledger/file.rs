@@ -1,0 +1,131 @@
+//! The two ledger files of a directory (L1): either is enough, one is whole at any time.
+//!
+//! What always holds: the second is written only after the first is synced; both have room for the
+//! next ledger before a partition is added (F4).
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_host::{Disk, File, OpenMode};
+
+use crate::error::Error;
+use crate::ledger::fold::Ledger;
+
+/// Their names.
+pub(crate) const NAMES: [&str; 2] = ["ledger.0", "ledger.1"];
+/// A ledger file no larger than this is read; larger is not ours.
+const LEN_MAX: u64 = 4 << 30;
+
+/// Both files, open.
+#[derive(Debug)]
+pub(crate) struct LedgerFiles {
+    dir_id: [u8; 16],
+    files: [Arc<dyn File>; 2],
+    sequence: u64,
+}
+
+impl LedgerFiles {
+    /// Opens both, making the missing ones.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        dir_id: [u8; 16],
+        sequence: u64,
+    ) -> Result<Self, Error> {
+        let open = |name: &str| {
+            let path = dir.join(name);
+            disk.open(&path, OpenMode::Create).map_err(Error::io("open the ledger", &path))
+        };
+        Ok(Self { dir_id, files: [open(NAMES[0])?, open(NAMES[1])?], sequence })
+    }
+
+    /// Both files, for a first sync.
+    pub(crate) fn files(&self) -> &[Arc<dyn File>; 2] {
+        &self.files
+    }
+
+    /// Makes room for `len` bytes in both.
+    pub(crate) fn allocate(&self, len: u64) -> io::Result<()> {
+        for file in &self.files {
+            if file.len()? < len {
+                file.allocate(0, len)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the first ledger into both without syncing: the directory's format does that.
+    pub(crate) fn write_first(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let bytes = self.next(ledger);
+        self.files.iter().try_for_each(|file| put(file.as_ref(), &bytes))
+    }
+
+    /// The bytes of the next ledger, for [`LedgerFiles::write`].
+    pub(crate) fn next(&mut self, ledger: &Ledger) -> Vec<u8> {
+        self.sequence += 1;
+        ledger.encode(self.dir_id, self.sequence)
+    }
+
+    /// Makes what [`LedgerFiles::next`] gave durable in one file, then in the other.
+    pub(crate) async fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        for file in &self.files {
+            put(file.as_ref(), bytes)?;
+            file.sync().await.map_err(Error::io("sync the ledger", file.path()))?;
+        }
+        Ok(())
+    }
+}
+
+fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
+    let failed = || Error::io("write the ledger", file.path());
+    let taken = file.write_vectored_at(&[IoSlice::new(bytes)], 0).map_err(failed())?;
+    if taken < bytes.len() {
+        return Err(failed()(io::ErrorKind::StorageFull.into()));
+    }
+    Ok(())
+}
+
+/// What both files hold.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The newest that is whole, with its sequence.
+    Ledger(Box<Ledger>, u64),
+    /// Neither can be read (L3): not the same as empty.
+    Unreadable,
+}
+
+/// Reads both files and gives the newer of those that are whole.
+pub(crate) async fn read(disk: &dyn Disk, dir: &Path, dir_id: [u8; 16]) -> Result<Found, Error> {
+    let mut best: Option<(Ledger, u64)> = None;
+    for name in NAMES {
+        let path = dir.join(name);
+        let file = match disk.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("open the ledger", &path)(error)),
+        };
+        let len = file.len().map_err(Error::io("measure", &path))?;
+        if len > LEN_MAX {
+            continue;
+        }
+        let bytes = match file.read_at(0, len as usize).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "ledger file can't be read");
+                continue;
+            }
+        };
+        match Ledger::decode(dir_id, &bytes) {
+            Some(read) if best.as_ref().is_none_or(|(_, newest)| read.1 > *newest) => {
+                best = Some(read);
+            }
+            Some(_) => {}
+            None => tracing::warn!(path = %path.display(), "ledger file is damaged or torn"),
+        }
+    }
+    Ok(match best {
+        Some((ledger, sequence)) => Found::Ledger(Box::new(ledger), sequence),
+        None => Found::Unreadable,
+    })
+}
