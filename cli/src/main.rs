@@ -1,2 +1,45 @@
-//! placeholder
-fn main() {}
+//! The `millrace` binary: reads its command line and runs one command. What a library user might
+//! want lives in the library crates, not here.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Millrace: a log broker that speaks the Apache Kafka protocol. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a broker until SIGINT or SIGTERM.
+    Serve(ServeOptions),
+}
+
+/// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
+/// log.dirs), file, default.
+#[derive(Debug, Args)]
+struct ServeOptions {
+    /// Configuration file, .properties or .toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, by Kafka's name, as log.dirs=/var/lib/millrace. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.command {
+        Some(Command::Serve(options)) => serve::run(options),
+        None => serve::run(line.serve),
+    }
+}

@@ -40,7 +40,9 @@ pub(crate) struct Principal {
 impl Principal {
     /// Whoever connects to a listener that does not authenticate.
     pub(crate) fn anonymous() -> Self {
-        Self { name: Arc::from("User:ANONYMOUS") }
+        Self {
+            name: Arc::from("User:ANONYMOUS"),
+        }
     }
 }
 
@@ -149,7 +151,10 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     /// Whether the principal may do `operation` to `resource`. Everyone may do everything until
     /// there are access control lists; every handler asks nevertheless.
-    #[expect(clippy::unused_self, reason = "the principal decides once there are access lists")]
+    #[expect(
+        clippy::unused_self,
+        reason = "the principal decides once there are access lists"
+    )]
     pub(crate) fn authorize(&self, _operation: Operation, _resource: Resource<'_>) -> bool {
         true
     }
@@ -165,6 +170,9 @@ const SHOWN_CHARS_MAX: usize = 100;
 
 /// Foreign text made safe to print: control characters escaped, at most 100 characters.
 pub(crate) fn shown(text: &str) -> impl fmt::Display + '_ {
-    let cut = text.char_indices().nth(SHOWN_CHARS_MAX).map_or(text.len(), |(at, _)| at);
+    let cut = text
+        .char_indices()
+        .nth(SHOWN_CHARS_MAX)
+        .map_or(text.len(), |(at, _)| at);
     text[..cut].escape_debug()
 }

@@ -66,7 +66,9 @@ struct Row {
 
 impl fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatch").field("rows", &self.rows.len()).finish_non_exhaustive()
+        f.debug_struct("Dispatch")
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,11 +77,17 @@ impl Dispatch {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let mut rows = Vec::new();
         for api in served() {
-            let Some(handler) = handler(api.api) else { continue };
+            let Some(handler) = handler(api.api) else {
+                continue;
+            };
             let key = usize::try_from(api.api.key()).expect("Kafka's keys are not negative");
             rows.resize_with(key + 1, || None);
             let metrics = Arc::new(node.metrics.api(api.name));
-            rows[key] = Some(Row { api, handler, metrics });
+            rows[key] = Some(Row {
+                api,
+                handler,
+                metrics,
+            });
         }
         Self { node, rows }
     }
@@ -113,7 +121,13 @@ impl Service for Dispatch {
 
     fn handle(&self, request: Request) -> BoxFuture<'_, Result<Outcome, Close>> {
         Box::pin(async move {
-            let Request { connection, api_key, api_version, correlation_id, .. } = request;
+            let Request {
+                connection,
+                api_key,
+                api_version,
+                correlation_id,
+                ..
+            } = request;
             let row = self.row(api_key).expect("only routed requests are handled");
             let context = RequestContext {
                 node: Arc::clone(&self.node),

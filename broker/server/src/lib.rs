@@ -3,9 +3,15 @@
 //! Entry point: `Broker::start`. A request comes in through `net`, finds its row in `dispatch` and
 //! is served by the handler of its API in `handlers`.
 
+mod admin_http;
+mod broker;
 mod context;
 mod dispatch;
 mod handlers;
 mod metrics;
 mod net;
 mod outcome;
+
+pub use admin_http::AdminError;
+pub use broker::{BoundListener, Broker, StartError};
+pub use net::ListenError;

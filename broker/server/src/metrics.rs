@@ -116,7 +116,9 @@ impl Maker {
     }
 
     fn register(&self, metric: impl prometheus::core::Collector + 'static) {
-        self.registry.register(Box::new(metric)).expect("metric names are distinct");
+        self.registry
+            .register(Box::new(metric))
+            .expect("metric names are distinct");
     }
 }
 
@@ -149,7 +151,10 @@ impl Metrics {
                 .map(|reason| closes.with_label_values(&[reason.label()]))
                 .collect(),
             connections: make.gauge("millrace_connections", "Connections open."),
-            accepted: make.counter("millrace_connections_accepted_total", "Connections accepted."),
+            accepted: make.counter(
+                "millrace_connections_accepted_total",
+                "Connections accepted.",
+            ),
             accept_errors: make.counter("millrace_accept_errors_total", "Failures to accept."),
             received_bytes: make.counter("millrace_received_bytes_total", "Bytes of requests."),
             sent_bytes: make.counter("millrace_sent_bytes_total", "Bytes of replies."),
@@ -224,7 +229,10 @@ fn produce(make: &Maker) -> ProduceMetrics {
 fn fetch(make: &Maker) -> FetchMetrics {
     FetchMetrics {
         bytes: make.counter("millrace_fetch_bytes_total", "Bytes of batches in replies."),
-        waits: make.counter("millrace_fetch_waits_total", "Fetches that waited for data."),
+        waits: make.counter(
+            "millrace_fetch_waits_total",
+            "Fetches that waited for data.",
+        ),
         empty: make.counter("millrace_fetch_empty_total", "Fetches that waited in vain."),
         sessions: make.gauge("millrace_fetch_sessions", "Fetch sessions in the cache."),
     }
@@ -243,9 +251,15 @@ mod tests {
         metrics.closed(CloseReason::Internal).inc();
         let text = metrics.text();
         for reason in CloseReason::ALL {
-            let count = if reason == CloseReason::Internal { 2 } else { 1 };
-            let line =
-                format!("millrace_connection_closes_total{{reason=\"{}\"}} {count}", reason.label());
+            let count = if reason == CloseReason::Internal {
+                2
+            } else {
+                1
+            };
+            let line = format!(
+                "millrace_connection_closes_total{{reason=\"{}\"}} {count}",
+                reason.label()
+            );
             assert!(text.contains(&line), "{line}");
         }
     }

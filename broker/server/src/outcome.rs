@@ -21,7 +21,9 @@ pub(crate) struct Reply {
 impl Reply {
     /// A reply all of whose bytes are in memory.
     pub(crate) fn bytes(body: impl Into<Bytes>) -> Self {
-        Self { body: vec![Piece::Bytes(body.into())] }
+        Self {
+            body: vec![Piece::Bytes(body.into())],
+        }
     }
 
     /// Length of the body in bytes.
@@ -135,7 +137,10 @@ pub(crate) struct Close {
 impl Close {
     /// Ends the connection for `reason`.
     pub(crate) fn new(reason: CloseReason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 
     /// The body cannot be read as its API and version say.

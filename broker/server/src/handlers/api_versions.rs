@@ -27,7 +27,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         return reply_in(0, &response(ErrorCode::UnsupportedVersion, [own]));
     }
     let request: ApiVersionsRequest = decode(context, body)?;
-    let names = [&request.client_software_name, &request.client_software_version];
+    let names = [
+        &request.client_software_name,
+        &request.client_software_version,
+    ];
     if context.api_version >= SOFTWARE_NAMED_FROM && !names.iter().all(|name| is_name(name)) {
         return reply(context, &response(ErrorCode::InvalidRequest, []));
     }
@@ -56,7 +59,9 @@ fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     at_the_ends(bytes.first())
         && at_the_ends(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 #[cfg(test)]
@@ -65,7 +70,14 @@ mod tests {
 
     #[test]
     fn software_names_are_those_of_kip_511() {
-        for good in ["librdkafka", "apache-kafka-java", "v2.3.0", "4", "a.-b", "A1"] {
+        for good in [
+            "librdkafka",
+            "apache-kafka-java",
+            "v2.3.0",
+            "4",
+            "a.-b",
+            "A1",
+        ] {
             assert!(is_name(good), "{good}");
         }
         for bad in ["", "-", "a-", ".a", "a b", "a\n", "ä", "a_b"] {

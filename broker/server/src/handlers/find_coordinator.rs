@@ -66,11 +66,15 @@ fn coordinator(context: &RequestContext, key_type: i8, key: StrBytes) -> Coordin
 }
 
 fn answer(context: &RequestContext, key_type: i8, key: &str) -> (ErrorCode, &'static str) {
-    let not_yet = (ErrorCode::CoordinatorNotAvailable, "This broker coordinates no groups yet.");
+    let not_yet = (
+        ErrorCode::CoordinatorNotAvailable,
+        "This broker coordinates no groups yet.",
+    );
     match key_type {
-        GROUP if !context.authorize(Operation::Describe, Resource::Group(key)) => {
-            (ErrorCode::GroupAuthorizationFailed, "Not authorized to access the group.")
-        }
+        GROUP if !context.authorize(Operation::Describe, Resource::Group(key)) => (
+            ErrorCode::GroupAuthorizationFailed,
+            "Not authorized to access the group.",
+        ),
         GROUP => not_yet,
         TRANSACTION => (
             ErrorCode::TransactionalIdAuthorizationFailed,
@@ -79,10 +83,14 @@ fn answer(context: &RequestContext, key_type: i8, key: &str) -> (ErrorCode, &'st
         SHARE if context.api_version < SHARE_FROM => {
             (ErrorCode::InvalidRequest, "Share groups need version 6.")
         }
-        SHARE if !context.authorize(Operation::ClusterAction, Resource::Cluster) => {
-            (ErrorCode::ClusterAuthorizationFailed, "Not authorized to act as a broker.")
-        }
+        SHARE if !context.authorize(Operation::ClusterAction, Resource::Cluster) => (
+            ErrorCode::ClusterAuthorizationFailed,
+            "Not authorized to act as a broker.",
+        ),
         SHARE => not_yet,
-        _ => (ErrorCode::InvalidRequest, "Unknown type of coordinator key."),
+        _ => (
+            ErrorCode::InvalidRequest,
+            "Unknown type of coordinator key.",
+        ),
     }
 }

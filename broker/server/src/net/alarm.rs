@@ -18,7 +18,11 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// No deadline yet.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, deadline: None, timer: None }
+        Self {
+            clock,
+            deadline: None,
+            timer: None,
+        }
     }
 
     /// Sets or moves the deadline; `None` means never.
@@ -28,14 +32,18 @@ impl Alarm {
 
     /// Ready once the deadline has passed, and then until it is moved.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
         loop {
             let clock = &self.clock;
             let set_later = self.timer.as_ref().is_none_or(|(at, _)| *at > deadline);
             if set_later {
                 self.timer = Some((deadline, clock.sleep_until(deadline)));
             }
-            let Some((at, sleep)) = &mut self.timer else { return Poll::Pending };
+            let Some((at, sleep)) = &mut self.timer else {
+                return Poll::Pending;
+            };
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -54,7 +54,9 @@ impl Drop for Waiting<'_> {
 impl Budget {
     /// A budget of `bytes`, which is not less than the longest frame that will ask.
     pub(crate) fn new(bytes: u64, reserved_bytes: IntGauge, waits: IntCounter) -> Self {
-        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS as u64);
+        let units = bytes
+            .div_ceil(UNIT_BYTES)
+            .clamp(1, Semaphore::MAX_PERMITS as u64);
         let units_total = u32::try_from(units).unwrap_or(u32::MAX);
         Self {
             units: Arc::new(Semaphore::new(units_total as usize)),
@@ -76,7 +78,11 @@ impl Budget {
         };
         let bytes = i64::from(units) * UNIT_BYTES as i64;
         self.reserved_bytes.add(bytes);
-        Reservation { _permit: permit, bytes, reserved_bytes: self.reserved_bytes.clone() }
+        Reservation {
+            _permit: permit,
+            bytes,
+            reserved_bytes: self.reserved_bytes.clone(),
+        }
     }
 
     /// Whether anyone waits for room now.
@@ -104,7 +110,11 @@ mod tests {
     use super::*;
 
     fn budget(bytes: u64) -> Budget {
-        Budget::new(bytes, IntGauge::new("g", "g").unwrap(), IntCounter::new("c", "c").unwrap())
+        Budget::new(
+            bytes,
+            IntGauge::new("g", "g").unwrap(),
+            IntCounter::new("c", "c").unwrap(),
+        )
     }
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
@@ -114,15 +124,24 @@ mod tests {
     #[test]
     fn room_is_given_in_the_order_of_asking() {
         let budget = budget(10 * 1024);
-        let Poll::Ready(first) = poll(pin!(budget.reserve(8 * 1024))) else { panic!("free") };
+        let Poll::Ready(first) = poll(pin!(budget.reserve(8 * 1024))) else {
+            panic!("free")
+        };
         let mut large = pin!(budget.reserve(9 * 1024));
         assert!(poll(large.as_mut()).is_pending());
         let mut small = pin!(budget.reserve(1024));
-        assert!(poll(small.as_mut()).is_pending(), "a later, smaller request must not overtake");
+        assert!(
+            poll(small.as_mut()).is_pending(),
+            "a later, smaller request must not overtake"
+        );
         assert!(budget.is_wanted());
         drop(first);
-        let Poll::Ready(large) = poll(large.as_mut()) else { panic!("the large one is next") };
-        let Poll::Ready(_small) = poll(small.as_mut()) else { panic!("there is room for both") };
+        let Poll::Ready(large) = poll(large.as_mut()) else {
+            panic!("the large one is next")
+        };
+        let Poll::Ready(_small) = poll(small.as_mut()) else {
+            panic!("there is room for both")
+        };
         assert!(!budget.is_wanted());
         assert_eq!(budget.reserved_bytes.get(), 10 * 1024);
         drop(large);
@@ -132,7 +151,9 @@ mod tests {
     #[test]
     fn a_wait_that_is_given_up_leaves_its_place() {
         let budget = budget(1024);
-        let Poll::Ready(first) = poll(pin!(budget.reserve(1))) else { panic!("free") };
+        let Poll::Ready(first) = poll(pin!(budget.reserve(1))) else {
+            panic!("free")
+        };
         {
             let mut given_up = pin!(budget.reserve(1));
             assert!(poll(given_up.as_mut()).is_pending());
@@ -145,7 +166,9 @@ mod tests {
     #[test]
     fn more_than_all_there_is_is_served_alone() {
         let budget = budget(4096);
-        let Poll::Ready(all) = poll(pin!(budget.reserve(1 << 40))) else { panic!("free") };
+        let Poll::Ready(all) = poll(pin!(budget.reserve(1 << 40))) else {
+            panic!("free")
+        };
         assert!(poll(pin!(budget.reserve(1))).is_pending());
         drop(all);
         assert!(poll(pin!(budget.reserve(1))).is_ready());

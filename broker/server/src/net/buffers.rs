@@ -148,7 +148,11 @@ mod tests {
         pool.give(a);
         pool.give(b);
         pool.trim();
-        assert_eq!(kept(&pool).0, 2, "two were in use at once since the last trim");
+        assert_eq!(
+            kept(&pool).0,
+            2,
+            "two were in use at once since the last trim"
+        );
         pool.trim();
         assert_eq!(kept(&pool).0, 0);
     }

@@ -26,7 +26,9 @@ struct Line {
 impl ClosingLog {
     /// Logs that the broker ended a connection, unless that was said a moment ago.
     pub(crate) fn tell(&self, now: Mono, close: &Close, peer: std::net::SocketAddr, client: &str) {
-        let Some(held_back) = self.permit(now, close.reason) else { return };
+        let Some(held_back) = self.permit(now, close.reason) else {
+            return;
+        };
         tracing::warn!(
             reason = close.reason.label(),
             %peer,
@@ -42,7 +44,10 @@ impl ClosingLog {
         if !reason.is_notable() {
             return None;
         }
-        let mut lines = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self
+            .by_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let line = &mut lines[reason as usize];
         if line.last.is_some_and(|last| now.since(last) < LOG_INTERVAL) {
             line.held_back += 1;
@@ -65,8 +70,19 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(log.permit(start, CloseReason::FrameLength), None);
         }
-        assert_eq!(log.permit(start, CloseReason::Unparsable), Some(0), "reasons count apart");
-        assert_eq!(log.permit(start + LOG_INTERVAL, CloseReason::FrameLength), Some(1000));
-        assert_eq!(log.permit(start, CloseReason::PeerGone), None, "a client that left is no news");
+        assert_eq!(
+            log.permit(start, CloseReason::Unparsable),
+            Some(0),
+            "reasons count apart"
+        );
+        assert_eq!(
+            log.permit(start + LOG_INTERVAL, CloseReason::FrameLength),
+            Some(1000)
+        );
+        assert_eq!(
+            log.permit(start, CloseReason::PeerGone),
+            None,
+            "a client that left is no news"
+        );
     }
 }

@@ -11,14 +11,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millrace_host::Connection;
+use millrace_protocol::header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::reader::{Frame, Reader};
 use super::writer::{Entry, Pending, Writer};
-use super::{Request, Route, Service, Shared, header};
+use super::{Request, Route, Service, Shared};
 use crate::context::ConnectionInfo;
 use crate::outcome::{Close, CloseReason, Outcome};
 
@@ -94,20 +94,26 @@ impl Requests {
         let whole = held.is_some().then(|| bytes.clone());
         let received = self.shared.host.clock.now().mono;
         let mut body = bytes;
-        let fixed = header::take_fixed(&mut body)?;
-        let route = self.service.route(fixed.api_key, fixed.api_version)?;
-        let client_id = header::take_client_id(&mut body, route.request_tags)?;
-        let client_id = self.client_id(&client_id)?;
+        let (api_key, api_version) = header::peek_api(&body)
+            .ok_or_else(|| Close::new(CloseReason::Unparsable, "a request without a header"))?;
+        let route = self.service.route(api_key, api_version)?;
+        let header =
+            header::decode_request(&mut body, route.request_tags).map_err(Close::unparsable)?;
+        let client_id = self.client_id(&header);
         if !route.overlaps && self.slots_total > 1 {
             slots.merge(self.take_slots(self.slots_total - 1).await?);
         }
-        let Route { response_tags, metrics, .. } = route;
+        let Route {
+            response_tags,
+            metrics,
+            ..
+        } = route;
         metrics.requests.inc();
         let request = Request {
             connection: Arc::clone(&self.info),
-            api_key: fixed.api_key,
-            api_version: fixed.api_version,
-            correlation_id: fixed.correlation_id,
+            api_key,
+            api_version,
+            correlation_id: header.correlation_id,
             client_id,
             received,
             deadline: received + self.shared.limits.wait_max,
@@ -124,7 +130,7 @@ impl Requests {
         };
         let entry = Entry {
             reply,
-            correlation_id: fixed.correlation_id,
+            correlation_id: header.correlation_id,
             response_tags,
             received,
             metrics,
@@ -143,14 +149,11 @@ impl Requests {
         Ok(taken.expect("the connection's semaphore is never closed"))
     }
 
-    /// The client id as text, made anew only when it differs from the last request's.
-    fn client_id(&mut self, bytes: &Bytes) -> Result<Arc<str>, Close> {
-        if self.client_id.as_bytes() != bytes {
-            let text = std::str::from_utf8(bytes).map_err(|_| {
-                Close::new(CloseReason::Unparsable, "a client id that is not UTF-8")
-            })?;
-            self.client_id = Arc::from(text);
+    /// The client id, made anew only when it differs from the last request's.
+    fn client_id(&mut self, header: &header::RequestHeader) -> Arc<str> {
+        if *self.client_id != *header.client_id() {
+            self.client_id = Arc::from(header.client_id());
         }
-        Ok(Arc::clone(&self.client_id))
+        Arc::clone(&self.client_id)
     }
 }

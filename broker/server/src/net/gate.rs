@@ -48,7 +48,11 @@ pub(crate) struct Place {
 impl Gate {
     /// Lets in at most `connections_max`, and `per_ip_max` from one address.
     pub(crate) fn new(connections_max: u32, per_ip_max: u32) -> Arc<Self> {
-        Arc::new(Self { connections_max, per_ip_max, open: Mutex::default() })
+        Arc::new(Self {
+            connections_max,
+            per_ip_max,
+            open: Mutex::default(),
+        })
     }
 
     /// Takes a place for a connection from `ip`, or says which limit is met. An IPv4 address
@@ -66,7 +70,10 @@ impl Gate {
         open.total += 1;
         open.by_ip.insert(ip, of_ip + 1);
         drop(open);
-        Ok(Place { gate: Arc::clone(self), ip })
+        Ok(Place {
+            gate: Arc::clone(self),
+            ip,
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -79,14 +79,25 @@ impl Bound {
         backlog: u32,
     ) -> Result<Self, ListenError> {
         let wanted = resolve(host, config).await?;
-        let listener = host.net.listen(wanted, backlog).await.map_err(|e| refused(config, e))?;
+        let listener = host
+            .net
+            .listen(wanted, backlog)
+            .await
+            .map_err(|e| refused(config, e))?;
         let address = listener.local_addr();
         let told = &config.advertised;
-        let port = if told.port == 0 { address.port() } else { told.port };
+        let port = if told.port == 0 {
+            address.port()
+        } else {
+            told.port
+        };
         Ok(Self {
             name: Arc::from(config.name.as_str()),
             address,
-            advertised: Arc::new(Endpoint { host: told.host.clone(), port }),
+            advertised: Arc::new(Endpoint {
+                host: told.host.clone(),
+                port,
+            }),
             listener,
         })
     }
@@ -101,20 +112,43 @@ async fn resolve(host: &Host, config: &ListenerConfig) -> Result<SocketAddr, Lis
         host: config.host.clone(),
         source,
     };
-    let found = host.net.resolve(&config.host, config.port).await.map_err(unresolved)?;
+    let found = host
+        .net
+        .resolve(&config.host, config.port)
+        .await
+        .map_err(unresolved)?;
     let first = found.into_iter().next();
     first.ok_or_else(|| unresolved(io::Error::new(io::ErrorKind::NotFound, "no address")))
 }
 
 fn refused(config: &ListenerConfig, source: io::Error) -> ListenError {
-    let ListenerConfig { name, host, port, .. } = config.clone();
+    let ListenerConfig {
+        name, host, port, ..
+    } = config.clone();
     if source.kind() == io::ErrorKind::AddrInUse {
-        let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let other = port.checked_add(10_000).or(port.checked_sub(10_000)).unwrap_or(0);
+        let shown_host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        let other = port
+            .checked_add(10_000)
+            .or(port.checked_sub(10_000))
+            .unwrap_or(0);
         let key = format!("listeners={name}://{shown_host}:{other}");
-        return ListenError::PortTaken { name, host, port, key };
+        return ListenError::PortTaken {
+            name,
+            host,
+            port,
+            key,
+        };
     }
-    ListenError::Refused { name, host, port, source }
+    ListenError::Refused {
+        name,
+        host,
+        port,
+        source,
+    }
 }
 
 /// Lets connections of one listener in.
@@ -128,7 +162,11 @@ pub(crate) struct Door {
 impl Door {
     /// A door for what `bound` listens on, to what `service` does.
     pub(crate) fn new(shared: Arc<Shared>, service: Arc<dyn Service>, bound: Bound) -> Self {
-        Self { shared, service, bound }
+        Self {
+            shared,
+            service,
+            bound,
+        }
     }
 
     /// Accepts until the node stops.
@@ -187,7 +225,12 @@ impl Door {
             info,
             place,
         );
-        drop(shared.host.spawn.spawn(Pool::Data, "connection", Box::pin(task)));
+        drop(
+            shared
+                .host
+                .spawn
+                .spawn(Pool::Data, "connection", Box::pin(task)),
+        );
     }
 }
 
@@ -210,7 +253,9 @@ async fn attend(
         ended = serving => ended,
     };
     shared.metrics.closed(close.reason).inc();
-    shared.closing.tell(shared.host.clock.now().mono, &close, info.peer, &client_id);
+    shared
+        .closing
+        .tell(shared.host.clock.now().mono, &close, info.peer, &client_id);
     tracing::debug!(id = info.id, peer = %info.peer, reason = close.reason.label(), "connection ended");
 }
 

@@ -10,11 +10,14 @@ mod budget;
 mod buffers;
 mod closing;
 mod connection;
+mod frame;
 mod gate;
-mod header;
 mod listener;
 mod reader;
 mod writer;
+
+#[cfg(test)]
+mod connection_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -123,7 +126,9 @@ impl Shared {
         cut: CancellationToken,
     ) -> (Arc<Self>, LastGone) {
         let (alive, last_gone) = mpsc::channel(1);
-        let budget_bytes = limits.queued_bytes_max.max(u64::from(limits.request_bytes_max));
+        let budget_bytes = limits
+            .queued_bytes_max
+            .max(u64::from(limits.request_bytes_max));
         let shared = Self {
             budget: Budget::new(
                 budget_bytes,

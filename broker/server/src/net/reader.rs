@@ -22,7 +22,7 @@ use super::Shared;
 use super::alarm::Alarm;
 use super::budget::{FREE_BYTES, Reservation};
 use super::buffers::{LARGE_BYTES, STREAM_BYTES};
-use super::header;
+use super::frame::{LEN_BYTES, frame_len};
 use crate::outcome::{Close, CloseReason};
 
 /// Bytes read ahead of the requests in progress, only to see whether the client is still there.
@@ -84,14 +84,15 @@ impl Reader {
     /// The next frame, whole.
     pub(crate) async fn frame(&mut self) -> Result<Frame, Close> {
         if self.buf.is_empty() {
-            self.alarm.set(Some(self.now() + self.shared.limits.idle_timeout));
+            self.alarm
+                .set(Some(self.now() + self.shared.limits.idle_timeout));
             self.fill(STREAM_BYTES, CloseReason::Idle).await?;
         }
         let deadline = self.now() + self.shared.limits.read_timeout;
         self.alarm.set(Some(deadline));
         let len = loop {
-            if let Some(len) = header::frame_len(&self.buf, self.shared.limits.request_bytes_max)? {
-                break header::LEN_BYTES + len;
+            if let Some(len) = frame_len(&self.buf, self.shared.limits.request_bytes_max)? {
+                break LEN_BYTES + len;
             }
             self.fill(STREAM_BYTES, CloseReason::ReadTimeout).await?;
         };
@@ -132,14 +133,18 @@ impl Reader {
             self.fill(STREAM_BYTES, CloseReason::ReadTimeout).await?;
         }
         let mut frame = self.buf.split_to(len);
-        frame.advance(header::LEN_BYTES);
-        Ok(Frame { bytes: frame.freeze(), held: None })
+        frame.advance(LEN_BYTES);
+        Ok(Frame {
+            bytes: frame.freeze(),
+            held: None,
+        })
     }
 
     async fn long_frame(&mut self, len: usize, deadline: Mono) -> Result<Frame, Close> {
         self.make_room(FREE_BYTES);
         while self.buf.len() < FREE_BYTES {
-            self.fill(FREE_BYTES - self.buf.len(), CloseReason::ReadTimeout).await?;
+            self.fill(FREE_BYTES - self.buf.len(), CloseReason::ReadTimeout)
+                .await?;
         }
         let held = self.reserve(len).await?;
         let mut large = if len <= LARGE_BYTES {
@@ -152,8 +157,11 @@ impl Reader {
         self.shared.buffers.give(short);
         self.rest_of_long_frame(len, deadline).await?;
         let mut frame = std::mem::take(&mut self.buf);
-        frame.advance(header::LEN_BYTES);
-        Ok(Frame { bytes: frame.freeze(), held: Some(held) })
+        frame.advance(LEN_BYTES);
+        Ok(Frame {
+            bytes: frame.freeze(),
+            held: Some(held),
+        })
     }
 
     /// Room for the frame, on this connection and on the node.
@@ -166,7 +174,10 @@ impl Reader {
             let own = own.acquire_many_owned(units).await;
             let connection = own.expect("the connection's semaphore is never closed");
             let budget = shared.budget.reserve(len as u64).await;
-            Held { _connection: connection, _budget: budget }
+            Held {
+                _connection: connection,
+                _budget: budget,
+            }
         };
         let mut reserving = pin!(reserving);
         poll_fn(|cx| {

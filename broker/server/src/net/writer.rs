@@ -63,11 +63,13 @@ impl Pending {
     async fn finish_now(&mut self) -> Option<Reply> {
         match self {
             Self::Ready(reply) => Some(std::mem::take(reply)),
-            Self::Wait(wait) => poll_fn(|cx| match wait.as_mut().poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await,
+            Self::Wait(wait) => {
+                poll_fn(|cx| match wait.as_mut().poll(cx) {
+                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await
+            }
         }
     }
 }
@@ -92,7 +94,8 @@ impl Batch {
         let header = header(&entry, reply.len())?;
         self.bytes += header.len() as u64 + reply.len();
         self.rope.push(Piece::Bytes(header));
-        self.rope.extend(reply.body.into_iter().filter(|piece| !piece.is_empty()));
+        self.rope
+            .extend(reply.body.into_iter().filter(|piece| !piece.is_empty()));
         self.entries.push(entry);
         Ok(())
     }
@@ -102,7 +105,11 @@ impl Writer {
     /// Sends by `write`.
     pub(crate) fn new(shared: Arc<Shared>, write: Box<dyn WriteHalf>) -> Self {
         let alarm = Alarm::new(Arc::clone(&shared.host.clock));
-        Self { write, shared, alarm }
+        Self {
+            write,
+            shared,
+            alarm,
+        }
     }
 
     /// Sends the reply of every entry, in order, until there can be no more of them.
@@ -123,9 +130,14 @@ impl Writer {
     }
 
     async fn send(&mut self, batch: Batch) -> Result<(), Close> {
-        let Batch { rope, bytes, entries } = batch;
+        let Batch {
+            rope,
+            bytes,
+            entries,
+        } = batch;
         let clock = &self.shared.host.clock;
-        self.alarm.set(Some(clock.now().mono + self.shared.limits.idle_timeout));
+        self.alarm
+            .set(Some(clock.now().mono + self.shared.limits.idle_timeout));
         let mut sending = pin!(self.write.send(rope));
         let alarm = &mut self.alarm;
         poll_fn(|cx| {
@@ -141,7 +153,10 @@ impl Writer {
         self.shared.metrics.sent_bytes.inc_by(bytes);
         let now = clock.now().mono;
         for entry in entries {
-            entry.metrics.seconds.observe(now.since(entry.received).as_secs_f64());
+            entry
+                .metrics
+                .seconds
+                .observe(now.since(entry.received).as_secs_f64());
         }
         Ok(())
     }
@@ -158,7 +173,9 @@ async fn gather(
     let reply = entry.reply.finish().await;
     batch.add(entry, reply)?;
     while batch.entries.len() < TOGETHER_MAX {
-        let Ok(mut entry) = entries.try_recv() else { break };
+        let Ok(mut entry) = entries.try_recv() else {
+            break;
+        };
         match entry.reply.finish_now().await {
             Some(reply) => batch.add(entry, reply)?,
             None => {
@@ -173,7 +190,10 @@ async fn gather(
 fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
     let tags = u64::from(entry.response_tags);
     let len = i32::try_from(body_len + 4 + tags).map_err(|_| {
-        Close::new(CloseReason::Internal, format!("a reply of {body_len} bytes fits no frame"))
+        Close::new(
+            CloseReason::Internal,
+            format!("a reply of {body_len} bytes fits no frame"),
+        )
     })?;
     let mut header = BytesMut::with_capacity(HEADER_BYTES_MAX);
     header.put_i32(len);

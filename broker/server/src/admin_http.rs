@@ -1,0 +1,291 @@
+//! `/metrics`, `/health/live` and `/health/ready` over HTTP, for operators and their machines.
+//!
+//! Three fixed answers to GET, written by hand over the host's `Net`: a library would have to be
+//! fitted to those traits by more code than there is here, and would bring keep-alive, chunking and
+//! upgrades that nobody needs. What always holds: a request's head is at most [`HEAD_BYTES_MAX`]
+//! and comes within [`EXCHANGE_TIMEOUT`], its body is never read; one answer, then the connection
+//! is closed; at most [`EXCHANGES_MAX`] at once, the others wait in the machine's backlog; paths
+//! match exactly or not at all; nothing here changes anything.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fmt, io};
+
+use bytes::{Bytes, BytesMut};
+use millrace_config::AdminListener;
+use millrace_host::{Connection, Host, Listener, Piece, Pool};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// Longest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// From a connection's beginning to its end.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests served at once.
+const EXCHANGES_MAX: usize = 16;
+/// Connections the machine may hold that were not accepted yet.
+const BACKLOG: u32 = 16;
+/// How long accepting pauses after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address of the admin server cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the admin HTTP server cannot be bound to {address}: {source}. Choose another address by --set \
+     admin.listener=127.0.0.1:PORT, or none by --set admin.listener="
+)]
+pub struct AdminError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// The admin HTTP server of a node.
+#[derive(Debug)]
+pub(crate) struct AdminHttp {
+    host: Host,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    stop: CancellationToken,
+    listener: Box<dyn Listener>,
+}
+
+impl AdminHttp {
+    /// Binds. When the address is only the default one and is taken, any free port will do.
+    pub(crate) async fn bind(
+        host: &Host,
+        config: &AdminListener,
+        metrics: Arc<Metrics>,
+        ready: Arc<AtomicBool>,
+        stop: CancellationToken,
+    ) -> Result<Self, AdminError> {
+        let mut bound = host.net.listen(config.address, BACKLOG).await;
+        let taken = matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+        if taken && config.is_default {
+            bound = host
+                .net
+                .listen(SocketAddr::new(config.address.ip(), 0), BACKLOG)
+                .await;
+        }
+        let listener = bound.map_err(|source| AdminError {
+            address: config.address,
+            source,
+        })?;
+        Ok(Self {
+            host: host.clone(),
+            metrics,
+            ready,
+            stop,
+            listener,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Answers until told to stop.
+    pub(crate) async fn run(mut self) {
+        let exchanges = Arc::new(Semaphore::new(EXCHANGES_MAX));
+        loop {
+            let place = Arc::clone(&exchanges).acquire_owned().await;
+            let place = place.expect("the semaphore of exchanges is never closed");
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let now = self.host.clock.now().mono;
+            let Ok(connection) = accepted else {
+                self.metrics.accept_errors.inc();
+                self.host.clock.sleep_until(now + ACCEPT_PAUSE).await;
+                continue;
+            };
+            let answerer = Answerer {
+                metrics: Arc::clone(&self.metrics),
+                ready: Arc::clone(&self.ready),
+            };
+            let late = self.host.clock.sleep_until(now + EXCHANGE_TIMEOUT);
+            let task = async move {
+                tokio::select! {
+                    biased;
+                    done = exchange(connection, answerer) => if let Err(error) = done {
+                        tracing::debug!(%error, "an admin request got no answer");
+                    },
+                    () = late => {}
+                }
+                drop(place);
+            };
+            drop(
+                self.host
+                    .spawn
+                    .spawn(Pool::Control, "admin request", Box::pin(task)),
+            );
+        }
+    }
+}
+
+/// What the answers are made of.
+struct Answerer {
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+}
+
+struct Answer {
+    status: &'static str,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Answer {
+    fn text(status: &'static str, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into(),
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+             connection: close\r\n\r\n{}",
+            self.status,
+            self.content_type,
+            self.body.len(),
+            self.body
+        )
+    }
+}
+
+impl Answerer {
+    fn answer(&self, head: &[u8]) -> Answer {
+        let Some(path) = get_path(head) else {
+            return Answer::text("405 Method Not Allowed", "only GET is answered here\n");
+        };
+        match path {
+            b"/metrics" => Answer {
+                status: "200 OK",
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                body: self.metrics.text(),
+            },
+            b"/health/live" => Answer::text("200 OK", "live\n"),
+            b"/health/ready" if self.ready.load(Ordering::Acquire) => {
+                Answer::text("200 OK", "ready\n")
+            }
+            b"/health/ready" => Answer::text("503 Service Unavailable", "not ready\n"),
+            _ => Answer::text(
+                "404 Not Found",
+                "/metrics, /health/live and /health/ready are here\n",
+            ),
+        }
+    }
+}
+
+/// The path of a GET request, without its query; `None` for any other request.
+fn get_path(head: &[u8]) -> Option<&[u8]> {
+    let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next()?;
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    if method != b"GET" || !version.starts_with(b"HTTP/1.") || words.next().is_some() {
+        return None;
+    }
+    target.split(|byte| *byte == b'?').next()
+}
+
+async fn exchange(mut connection: Connection, answerer: Answerer) -> io::Result<()> {
+    let answer = match read_head(&mut connection).await? {
+        Some(head) => answerer.answer(&head),
+        None => Answer::text(
+            "431 Request Header Fields Too Large",
+            "the head is too long\n",
+        ),
+    };
+    let bytes = Bytes::from(answer.to_string());
+    connection.write.send(vec![Piece::Bytes(bytes)]).await?;
+    connection.write.shutdown().await
+}
+
+/// Everything up to the empty line; `None` when that does not come within the limit.
+async fn read_head(connection: &mut Connection) -> io::Result<Option<BytesMut>> {
+    let mut head = BytesMut::new();
+    while !ends_head(&head) {
+        if head.len() == HEAD_BYTES_MAX {
+            return Ok(None);
+        }
+        let limit = HEAD_BYTES_MAX - head.len();
+        if connection.read.read(&mut head, limit.min(1024)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Some(head))
+}
+
+fn ends_head(head: &[u8]) -> bool {
+    head.windows(4).any(|bytes| bytes == b"\r\n\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(ready: bool, head: &str) -> &'static str {
+        let answerer = Answerer {
+            metrics: Arc::new(Metrics::new()),
+            ready: Arc::new(AtomicBool::new(ready)),
+        };
+        answerer.answer(head.as_bytes()).status
+    }
+
+    #[test]
+    fn only_the_three_paths_are_answered_and_only_by_get() {
+        let ok = ["/metrics", "/metrics?x=1", "/health/live", "/health/ready"];
+        for path in ok {
+            assert_eq!(
+                status(true, &format!("GET {path} HTTP/1.1\r\n\r\n")),
+                "200 OK",
+                "{path}"
+            );
+        }
+        let missing = [
+            "/",
+            "/metrics/",
+            "//metrics",
+            "/x/metrics",
+            "/health",
+            "/metrics%20",
+            "",
+        ];
+        for path in missing {
+            let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            assert_eq!(status(true, &head), "404 Not Found", "{path}");
+        }
+        let others = [
+            "POST /metrics HTTP/1.1",
+            "GET /metrics",
+            "GET /metrics HTTP/2",
+            "\0",
+            "",
+            "G",
+        ];
+        for line in others {
+            let head = format!("{line}\r\n\r\n");
+            assert_eq!(status(true, &head), "405 Method Not Allowed", "{line}");
+        }
+    }
+
+    #[test]
+    fn ready_only_when_the_node_is() {
+        let head = "GET /health/ready HTTP/1.0\r\n\r\n";
+        assert_eq!(status(false, head), "503 Service Unavailable");
+        assert_eq!(status(true, head), "200 OK");
+        assert_eq!(status(false, "GET /health/live HTTP/1.0\r\n\r\n"), "200 OK");
+    }
+}

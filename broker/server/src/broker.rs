@@ -1,0 +1,197 @@
+//! A node's life: start, serve, stop or be killed.
+//!
+//! What always holds: nothing is accepted before everything it may need has been recovered; a stop
+//! lets the requests in progress end, up to `shutdown.timeout.ms`, and then closes; dropping the
+//! handle is what `kill -9` is to a process: every task of the node ends where it stands.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millrace_config::BrokerConfig;
+use millrace_host::{Host, Pool};
+use millrace_protocol::ids::TopicId;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin_http::{AdminError, AdminHttp};
+use crate::context::Node;
+use crate::dispatch::Dispatch;
+use crate::metrics::Metrics;
+use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
+
+/// How often read buffers that nobody needs are given back.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a node did not start. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener for clients cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin HTTP server cannot be bound.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+/// A listener that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundListener {
+    /// Its name.
+    pub name: String,
+    /// The bound address, with the real port.
+    pub address: SocketAddr,
+    /// What clients are told: host and port.
+    pub advertised: (String, u16),
+}
+
+/// A running node. Dropping it kills the node; [`Broker::stop`] ends it cleanly.
+#[derive(Debug)]
+pub struct Broker {
+    node: Arc<Node>,
+    listeners: Vec<BoundListener>,
+    admin: Option<SocketAddr>,
+    ready: Arc<AtomicBool>,
+    cut: CancellationToken,
+    last_gone: LastGone,
+}
+
+impl Broker {
+    /// Starts a node on `host`, whose tasks must be this node's alone. Returns when clients are
+    /// served.
+    pub async fn start(config: BrokerConfig, host: Host) -> Result<Self, StartError> {
+        let started = Self::start_on(config, host.clone()).await;
+        if started.is_err() {
+            host.spawn.kill();
+        }
+        started
+    }
+
+    async fn start_on(config: BrokerConfig, host: Host) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let stopping = CancellationToken::new();
+        let cut = CancellationToken::new();
+        let ready = Arc::new(AtomicBool::new(false));
+
+        // Bound first: a port that is taken is found before any data are touched, and clients that
+        // come early wait in the backlog.
+        let network = &config.network;
+        let mut bound = Vec::new();
+        for listener in &network.listeners {
+            bound.push(Bound::bind(&host, listener, network.backlog).await?);
+        }
+        let mut admin = None;
+        if let Some(listener) = &network.admin {
+            let (metrics, ready) = (Arc::clone(&metrics), Arc::clone(&ready));
+            let server = AdminHttp::bind(&host, listener, metrics, ready, cut.clone()).await?;
+            admin = Some(server.address());
+            drop(
+                host.spawn
+                    .spawn(Pool::Control, "admin http", Box::pin(server.run())),
+            );
+        }
+
+        let node = Arc::new(Node {
+            host: host.clone(),
+            cluster_id: new_cluster_id(&host),
+            config: Arc::clone(&config),
+            metrics: Arc::clone(&metrics),
+            stopping: stopping.clone(),
+        });
+        let (shared, last_gone) = Shared::new(
+            host.clone(),
+            network.clone(),
+            metrics,
+            stopping.clone(),
+            cut.clone(),
+        );
+        let trimming = trim(host.clone(), shared.buffers(), stopping);
+        drop(
+            host.spawn
+                .spawn(Pool::Control, "buffer trim", Box::pin(trimming)),
+        );
+        let service: Arc<dyn Service> = Arc::new(Dispatch::new(Arc::clone(&node)));
+        let mut listeners = Vec::new();
+        for bound in bound {
+            listeners.push(BoundListener {
+                name: bound.name.to_string(),
+                address: bound.address,
+                advertised: (bound.advertised.host.clone(), bound.advertised.port),
+            });
+            let door = Door::new(Arc::clone(&shared), Arc::clone(&service), bound);
+            drop(
+                host.spawn
+                    .spawn(Pool::Data, "listener", Box::pin(door.run())),
+            );
+        }
+        ready.store(true, Ordering::Release);
+        Ok(Self {
+            node,
+            listeners,
+            admin,
+            ready,
+            cut,
+            last_gone,
+        })
+    }
+
+    /// Where clients connect, in the order of the configuration.
+    pub fn listeners(&self) -> &[BoundListener] {
+        &self.listeners
+    }
+
+    /// Where metrics and health are served, unless that is off.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Everything the node counts, in Prometheus' text format.
+    pub fn metrics_text(&self) -> String {
+        self.node.metrics.text()
+    }
+
+    /// Ends the node: accepts and begins nothing more, lets the requests in progress end up to
+    /// `shutdown.timeout.ms`, closes.
+    pub async fn stop(mut self) {
+        self.ready.store(false, Ordering::Release);
+        self.node.stopping.cancel();
+        let clock = &self.node.host.clock;
+        let deadline = clock.now().mono + self.node.config.node.shutdown_timeout;
+        tokio::select! {
+            biased;
+            () = self.last_gone.wait() => {}
+            () = clock.sleep_until(deadline) => {
+                tracing::warn!("requests in progress did not end in time; closing connections");
+                self.cut.cancel();
+                self.last_gone.wait().await;
+            }
+        }
+        self.cut.cancel();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.node.host.spawn.kill();
+    }
+}
+
+/// Gives back, now and then, the read buffers that nobody needed.
+async fn trim(host: Host, buffers: Arc<BufferPool>, stopping: CancellationToken) {
+    loop {
+        let next = host.clock.now().mono + TRIM_INTERVAL;
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => return,
+            () = host.clock.sleep_until(next) => buffers.trim(),
+        }
+    }
+}
+
+/// A cluster's id, in Kafka's form: 128 random bits as text.
+fn new_cluster_id(host: &Host) -> Arc<str> {
+    let mut bytes = [0; 16];
+    host.rng.fill(&mut bytes);
+    Arc::from(TopicId::from_bytes(bytes).to_string())
+}
