@@ -2,10 +2,12 @@
 //!
 //! Everything non-deterministic enters the product through this crate: files, sockets, clocks,
 //! randomness and tasks. The simulated twin of every trait here is in `millrace-sim`; the *same*
-//! broker code runs on both, and one conformance suite ([`conformance`]) holds both to the words
+//! broker code runs on both, and one conformance suite (`conformance`) holds both to the words
 //! of the trait documentation. Nothing else lives here: no Kafka, no policy, no configuration.
 
 pub mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod disk;
 pub mod net;
 pub mod real;

@@ -17,6 +17,8 @@ mod rng;
 mod send;
 mod signals;
 mod spawn;
+#[cfg(test)]
+mod tests;
 mod write_back;
 
 use std::fmt;

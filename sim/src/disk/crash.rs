@@ -1,0 +1,171 @@
+//! A power cut: what is left of what was not synced.
+
+use std::collections::BTreeMap;
+
+use super::DiskState;
+use super::inode::{Change, FileNode, Pending};
+use crate::world::Shared;
+
+/// Draws what is left, and makes it what the next process finds.
+pub(crate) fn power_cut(shared: &Shared, node: &str, disk: &mut DiskState) {
+    let style = shared.draw(4);
+    let (kept, lost) = disk.names.power_cut(|_| keep(shared, style));
+    shared.count("lost name", lost as u64);
+    shared.event(format_args!(
+        "power cut {node} names kept {kept} lost {lost}"
+    ));
+    let sector = disk.sector;
+    for (number, file) in &mut disk.files {
+        let un_synced = file.pending.len();
+        if un_synced > 0 {
+            let left = cut_file(shared, file, sector);
+            shared.event(format_args!(
+                "power cut {node} file {number} changes {un_synced} sectors kept {} lost {}",
+                left.kept, left.lost
+            ));
+            shared.count("lost sector", left.lost);
+            shared.count("kept sector", left.kept);
+            shared.count("torn write", left.torn);
+        }
+        file.cache = file.durable.clone();
+    }
+    disk.forget_unreachable();
+}
+
+/// One drawn choice: styles 0 and 1 are the sharp cases, all and nothing.
+fn keep(shared: &Shared, style: u64) -> bool {
+    match style {
+        0 => true,
+        1 => false,
+        _ => shared.draw(2) == 0,
+    }
+}
+
+/// What a power cut did to one file, in sectors and writes.
+#[derive(Default)]
+struct Left {
+    kept: u64,
+    lost: u64,
+    torn: u64,
+}
+
+/// Per sector, how many of the changes that touch it were written back; for the length, how many
+/// of those that set it.
+fn cut_file(shared: &Shared, file: &mut FileNode, sector: u64) -> Left {
+    let pending = std::mem::take(&mut file.pending);
+    apply_partly(shared, file, &pending, sector)
+}
+
+/// Applies a drawn part of `changes` to the durable image; they are all forgotten by the caller.
+pub(super) fn write_back_partly(
+    shared: &Shared,
+    file: &mut FileNode,
+    changes: &[Pending],
+    sector: u64,
+) {
+    apply_partly(shared, file, changes, sector);
+}
+
+fn apply_partly(shared: &Shared, file: &mut FileNode, changes: &[Pending], sector: u64) -> Left {
+    let style = shared.draw(5);
+    // Style 4: the device took everything up to one moment and nothing after.
+    let moment = shared.draw(changes.len() as u64 + 1) as usize;
+    let draw_upto = |count: usize, before: usize| match style {
+        0 => count,
+        1 => 0,
+        4 => before,
+        _ => shared.draw(count as u64 + 1) as usize,
+    };
+    let len = {
+        let lens = lengths(file.durable.len, changes);
+        lens[draw_upto(changes.len(), moment)]
+    };
+    let mut left = Left::default();
+    // Of each change: sectors that got it, sectors that did not.
+    let mut reached = vec![(0_u64, 0_u64); changes.len()];
+    for (start, touching) in sectors(file, changes, sector) {
+        let before = touching.partition_point(|index| *index < moment);
+        let upto = draw_upto(touching.len(), before);
+        for (at, index) in touching.iter().enumerate() {
+            if at < upto {
+                write_sector(file, &changes[*index].change, start, sector);
+                reached[*index].0 += 1;
+            } else {
+                reached[*index].1 += 1;
+            }
+        }
+        if upto < touching.len() {
+            left.lost += 1
+        } else {
+            left.kept += 1
+        }
+    }
+    left.torn = reached
+        .iter()
+        .filter(|(got, missed)| *got > 0 && *missed > 0)
+        .count() as u64;
+    file.durable.zero_from(len, u64::MAX);
+    file.durable.len = len;
+    left
+}
+
+/// The length after none, one, two ... of the changes.
+fn lengths(first: u64, changes: &[Pending]) -> Vec<u64> {
+    let mut len = first;
+    let mut lens = vec![len];
+    for Pending { change, .. } in changes {
+        len = match change {
+            Change::Write { at, data, .. } => len.max(at + data.len() as u64),
+            Change::Len(len) => *len,
+        };
+        lens.push(len);
+    }
+    lens
+}
+
+/// First byte of every sector that a change touches, with the changes that do, in order.
+fn sectors(file: &FileNode, changes: &[Pending], sector: u64) -> BTreeMap<u64, Vec<usize>> {
+    let mut touched: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (index, Pending { change, .. }) in changes.iter().enumerate() {
+        match change {
+            Change::Write { lands, device, .. } => {
+                let mut at = lands / sector * sector;
+                while at < lands + device.len() as u64 {
+                    touched.entry(at).or_default().push(index);
+                    at += sector;
+                }
+            }
+            Change::Len(len) => {
+                // Sectors that hold something behind the cut: on the device, or from a change.
+                let mut behind: Vec<u64> = touched
+                    .range(len / sector * sector..)
+                    .map(|(at, _)| *at)
+                    .collect();
+                for page in file.durable.pages_from(*len) {
+                    behind.extend((page..page + super::image::PAGE).step_by(sector as usize));
+                }
+                behind.sort_unstable();
+                behind.dedup();
+                for at in behind {
+                    if at + sector > *len {
+                        touched.entry(at).or_default().push(index);
+                    }
+                }
+            }
+        }
+    }
+    touched
+}
+
+/// Applies the part of a change that lies in one sector.
+fn write_sector(file: &mut FileNode, change: &Change, start: u64, sector: u64) {
+    match change {
+        Change::Write { lands, device, .. } => {
+            let from = start.max(*lands);
+            let to = (start + sector).min(lands + device.len() as u64);
+            let part = &device[(from - lands) as usize..(to - lands) as usize];
+            file.durable.write(from, part);
+        }
+        Change::Len(len) => file.durable.zero_from(start.max(*len), start + sector),
+    }
+}

@@ -1,0 +1,122 @@
+//! One file's two images, and the changes that lie between them.
+
+use bytes::Bytes;
+
+use super::image::{Image, Room};
+
+/// What the process sees, what a power cut leaves for sure, and the un-synced changes between.
+#[derive(Debug, Default)]
+pub(crate) struct FileNode {
+    pub(crate) cache: Image,
+    pub(crate) durable: Image,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) room: Room,
+    /// Names that lead here.
+    pub(crate) links: u32,
+    /// Open handles of the running process.
+    pub(crate) handles: u32,
+    next: u64,
+}
+
+/// An un-synced change.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    /// Order of the changes of one file.
+    pub(crate) number: u64,
+    pub(crate) change: Change,
+}
+
+/// One change of a file.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// `data` at `at`; the device puts `device` (the same, but for flipped bits) at `lands` (the
+    /// same, but when misdirected).
+    Write {
+        at: u64,
+        data: Bytes,
+        lands: u64,
+        device: Bytes,
+    },
+    /// Cut or extended to this length.
+    Len(u64),
+}
+
+/// Past this many un-synced changes of one file the older half is written back by itself, as a
+/// kernel does; it keeps long runs bounded.
+const PENDING_MAX: usize = 4096;
+
+impl FileNode {
+    /// An empty file with one name.
+    pub(crate) fn named() -> Self {
+        Self {
+            links: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Applies a change to the cache and remembers it as un-synced.
+    pub(crate) fn change(&mut self, change: Change) {
+        match &change {
+            Change::Write { at, data, .. } => {
+                self.cache.write(*at, data);
+                self.cache.len = self.cache.len.max(at + data.len() as u64);
+            }
+            Change::Len(len) => self.cache.set_len(*len),
+        }
+        self.pending.push(Pending {
+            number: self.next,
+            change,
+        });
+        self.next += 1;
+        if self.pending.len() > PENDING_MAX {
+            let upto = self.pending[PENDING_MAX / 2].number;
+            self.settle(upto);
+        }
+    }
+
+    /// The number that the next change will have: a sync started now covers all below it.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Makes every change below `upto` durable.
+    pub(crate) fn settle(&mut self, upto: u64) {
+        for Pending { change, .. } in self.take_below(upto) {
+            match change {
+                Change::Write {
+                    at,
+                    data,
+                    lands,
+                    device,
+                } => {
+                    self.durable.write(lands, &device);
+                    self.durable.len = self.durable.len.max(at + data.len() as u64);
+                }
+                Change::Len(len) => self.durable.set_len(len),
+            }
+        }
+    }
+
+    /// Takes the changes below `upto` off the list.
+    pub(crate) fn take_below(&mut self, upto: u64) -> Vec<Pending> {
+        let split = self
+            .pending
+            .partition_point(|pending| pending.number < upto);
+        self.pending.drain(..split).collect()
+    }
+
+    /// The page cache lost what was not written back: the durable image with what is still
+    /// pending on top.
+    pub(crate) fn lose_cache(&mut self) {
+        self.cache = self.durable.clone();
+        for Pending { change, .. } in &self.pending {
+            match change {
+                Change::Write { at, data, .. } => {
+                    self.cache.write(*at, data);
+                    self.cache.len = self.cache.len.max(at + data.len() as u64);
+                }
+                Change::Len(len) => self.cache.set_len(*len),
+            }
+        }
+    }
+}
