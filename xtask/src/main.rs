@@ -3,6 +3,7 @@
 
 mod process;
 mod readme;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ struct Arguments {
 enum Suite {
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
     Readme,
+    /// Records Kafka's own bytes for every message and version (needs a JDK and Maven).
+    Vectors,
 }
 
 /// What a suite comes back with: on failure, what failed and where to look.
@@ -28,6 +31,7 @@ type Outcome = Result<(), String>;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Readme => readme::run(),
+        Suite::Vectors => vectors::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,89 @@
+//! `cargo xtask vectors`: records what Apache Kafka's own classes write for every message and
+//! version, into `protocol/vectors/messages.txt`. Needs a JDK (17 or later) and Maven, which gets
+//! `kafka-clients` and Jackson by name from Maven Central into a cache in the user's home.
+//!
+//! Always: the file is replaced only by a complete recording; the same Kafka gives the same file.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+
+/// The Kafka whose bytes are the standard.
+const KAFKA: &str = "4.3.1";
+/// What its generated JSON converters need and `kafka-clients` does not bring.
+const JACKSON: &str = "2.21.2";
+
+/// Records the vectors anew.
+pub(crate) fn run() -> Outcome {
+    let root = crate::root();
+    let jars = jars()?;
+    let classpath = jars.join("*");
+    let mut java = Command::new("java");
+    java.arg("-cp").arg(&classpath).arg(root.join("xtask/java/Vectors.java"));
+    let recorded = output_of(&mut java)?;
+    let lines = recorded.iter().filter(|byte| **byte == b'\n').count();
+    if lines == 0 {
+        return Err("Kafka's classes printed no vector; is the cache of jars damaged?".into());
+    }
+    let file = root.join("protocol/vectors/messages.txt");
+    std::fs::write(&file, recorded).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    println!("recorded {lines} vectors of Kafka {KAFKA} in {}", file.display());
+    Ok(())
+}
+
+/// The directory of the jars, filled by Maven unless it is already.
+fn jars() -> Result<PathBuf, String> {
+    let home = std::env::var_os("HOME").ok_or("HOME is not set: nowhere to cache Kafka's jars")?;
+    let cache = Path::new(&home).join(".cache/millrace-xtask").join(format!("clients-{KAFKA}"));
+    let libs = cache.join("libs");
+    let complete = cache.join("complete");
+    if complete.exists() {
+        return Ok(libs);
+    }
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    };
+    std::fs::create_dir_all(&libs).map_err(|e| format!("cannot make {}: {e}", libs.display()))?;
+    let pom = cache.join("pom.xml");
+    write(&pom, &project())?;
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["-q", "-B", "-f"])
+        .arg(&pom)
+        .arg("org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies")
+        .arg("-DincludeScope=runtime")
+        .arg(format!("-DoutputDirectory={}", libs.display()));
+    output_of(&mut maven)?;
+    write(&complete, "")?;
+    Ok(libs)
+}
+
+fn project() -> String {
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+             <version>{version}</version></dependency>"
+        )
+    };
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+         <groupId>millrace</groupId><artifactId>vectors</artifactId><version>1</version>\
+         <packaging>pom</packaging><dependencies>{}{}</dependencies></project>\n",
+        dependency("org.apache.kafka", "kafka-clients", KAFKA),
+        dependency("com.fasterxml.jackson.core", "jackson-databind", JACKSON),
+    )
+}
+
+/// What a program prints, if it succeeds; its errors go to our own.
+fn output_of(command: &mut Command) -> Result<Vec<u8>, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.stderr(std::process::Stdio::inherit());
+    let output = command
+        .output()
+        .map_err(|e| format!("cannot run {name}: {e}; install a JDK (17 or later) and Maven"))?;
+    if !output.status.success() {
+        return Err(format!("{name} failed ({}); its errors are above", output.status));
+    }
+    Ok(output.stdout)
+}
