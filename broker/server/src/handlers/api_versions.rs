@@ -1,4 +1,4 @@
-//! ApiVersions (key 18), versions 0–4: what this broker serves (KIP-35, KIP-511, KIP-584).
+//! `ApiVersions` (key 18), versions 0–4: what this broker serves (KIP-35, KIP-511, KIP-584).
 //!
 //! Answers any version: one that is not served gets error 35 in the layout of version 0, with this
 //! API's own row, and the client asks again. From version 3 the client names its software, which

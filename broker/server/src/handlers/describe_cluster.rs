@@ -1,8 +1,8 @@
-//! DescribeCluster (key 60), versions 0–2: cluster id, controller and brokers.
+//! `DescribeCluster` (key 60), versions 0–2: cluster id, controller and brokers.
 //!
 //! - Addresses are those of the listener that the request came by.
 //! - v1 says which endpoint it wants: brokers (1) are served; controllers (2) are asked on another
-//!   listener (MISMATCHED_ENDPOINT_TYPE, 114), any other number is 115; v0 knows only brokers.
+//!   listener (error 114), any other number is 115; v0 knows only brokers.
 //! - v2 asks for fenced brokers too; there are none.
 //! - The authorised operations are a bit field, -2147483648 when not asked for.
 

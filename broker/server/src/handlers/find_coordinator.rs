@@ -1,12 +1,12 @@
-//! FindCoordinator (key 10), versions 0–6: which node coordinates a group or transactional id.
+//! `FindCoordinator` (key 10), versions 0–6: which node coordinates a group or transactional id.
 //!
 //! - v0–3 ask for one key, v4+ for several, each with its own error. v1 names the key's type.
-//! - Groups: there are no coordinators yet, so every key gets COORDINATOR_NOT_AVAILABLE (15) and
-//!   the client asks again. The API must be there: librdkafka takes its absence for a broker
+//! - Groups: there are no coordinators yet, so every key gets error 15 (coordinator not
+//!   available) and the client asks again. The API must be there: librdkafka takes its absence for a broker
 //!   without lz4.
 //! - Transactional ids get an error that ends the client's waiting at once (53), since no amount of
 //!   asking again would help; the message says why.
-//! - Share groups (type 2) exist from v6. Any other type is INVALID_REQUEST (42).
+//! - Share groups (type 2) exist from v6. Any other type is an invalid request (42).
 
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
@@ -66,16 +66,11 @@ fn coordinator(context: &RequestContext, key_type: i8, key: StrBytes) -> Coordin
 }
 
 fn answer(context: &RequestContext, key_type: i8, key: &str) -> (ErrorCode, &'static str) {
-    let not_yet = (
-        ErrorCode::CoordinatorNotAvailable,
-        "This broker coordinates no groups yet.",
-    );
     match key_type {
         GROUP if !context.authorize(Operation::Describe, Resource::Group(key)) => (
             ErrorCode::GroupAuthorizationFailed,
             "Not authorized to access the group.",
         ),
-        GROUP => not_yet,
         TRANSACTION => (
             ErrorCode::TransactionalIdAuthorizationFailed,
             "This broker serves no transactions: use a producer without a transactional id.",
@@ -87,7 +82,10 @@ fn answer(context: &RequestContext, key_type: i8, key: &str) -> (ErrorCode, &'st
             ErrorCode::ClusterAuthorizationFailed,
             "Not authorized to act as a broker.",
         ),
-        SHARE => not_yet,
+        GROUP | SHARE => (
+            ErrorCode::CoordinatorNotAvailable,
+            "This broker coordinates no groups yet.",
+        ),
         _ => (
             ErrorCode::InvalidRequest,
             "Unknown type of coordinator key.",

@@ -273,9 +273,10 @@ impl Reader {
             return Poll::Ready(Close::new(CloseReason::Stopping, "the broker stops"));
         }
         if self.alarm.poll(cx).is_ready() {
-            let detail = match late {
-                CloseReason::Idle => "no request for connections.max.idle.ms",
-                _ => "a request did not arrive whole within request.read.timeout.ms",
+            let detail = if late == CloseReason::Idle {
+                "no request for connections.max.idle.ms"
+            } else {
+                "a request did not arrive whole within request.read.timeout.ms"
             };
             return Poll::Ready(Close::new(late, detail));
         }

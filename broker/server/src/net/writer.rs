@@ -176,13 +176,11 @@ async fn gather(
         let Ok(mut entry) = entries.try_recv() else {
             break;
         };
-        match entry.reply.finish_now().await {
-            Some(reply) => batch.add(entry, reply)?,
-            None => {
-                *next = Some(entry);
-                break;
-            }
-        }
+        let Some(reply) = entry.reply.finish_now().await else {
+            *next = Some(entry);
+            break;
+        };
+        batch.add(entry, reply)?;
     }
     Ok(batch)
 }
@@ -206,9 +204,10 @@ fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
 
 /// A file region that came up short is our fault; anything else is the client or the machine.
 fn gone(error: &std::io::Error) -> Close {
-    let reason = match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => CloseReason::Internal,
-        _ => CloseReason::PeerGone,
+    let reason = if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        CloseReason::Internal
+    } else {
+        CloseReason::PeerGone
     };
     Close::new(reason, error.to_string())
 }
