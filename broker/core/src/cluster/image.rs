@@ -166,7 +166,9 @@ impl Image {
 
     /// Finalised feature levels.
     pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
-        self.features.iter().map(|(name, level)| (name.as_str(), *level))
+        self.features
+            .iter()
+            .map(|(name, level)| (name.as_str(), *level))
     }
 
     /// The first producer id that was never handed out.
@@ -186,10 +188,14 @@ impl Image {
 
     /// The image after one more record, which stands at `offset`.
     pub fn replay(&self, offset: i64, record: &MetadataRecord) -> Result<Self, ReplayError> {
-        assert!(offset > self.offset, "records are folded in the order of their offsets");
+        assert!(
+            offset > self.offset,
+            "records are folded in the order of their offsets"
+        );
         let mut next = self.clone();
         next.offset = offset;
-        next.apply(record).map_err(|reason| ReplayError { offset, reason })?;
+        next.apply(record)
+            .map_err(|reason| ReplayError { offset, reason })?;
         Ok(next)
     }
 
@@ -228,13 +234,17 @@ impl Image {
                 if feature.feature_level == 0 {
                     self.features.remove_mut(&feature.name);
                 } else {
-                    self.features.insert_mut(feature.name.clone(), feature.feature_level);
+                    self.features
+                        .insert_mut(feature.name.clone(), feature.feature_level);
                 }
                 Ok(())
             }
             MetadataRecord::ProducerIds(ids) => {
                 if ids.next_producer_id < self.next_producer_id {
-                    return Err(format!("producer ids fall back to {}", ids.next_producer_id));
+                    return Err(format!(
+                        "producer ids fall back to {}",
+                        ids.next_producer_id
+                    ));
                 }
                 self.next_producer_id = ids.next_producer_id;
                 Ok(())
@@ -252,8 +262,16 @@ impl Image {
         }
         let name: Arc<str> = name.into();
         self.ids.insert_mut(Arc::clone(&name), id);
-        self.collisions.insert_mut(collision_key(&name), Arc::clone(&name));
-        self.topics.insert_mut(id, Topic { name, id, partitions: RedBlackTreeMapSync::default() });
+        self.collisions
+            .insert_mut(collision_key(&name), Arc::clone(&name));
+        self.topics.insert_mut(
+            id,
+            Topic {
+                name,
+                id,
+                partitions: RedBlackTreeMapSync::default(),
+            },
+        );
         Ok(())
     }
 
@@ -277,7 +295,9 @@ impl Image {
             let partition = topic
                 .partitions
                 .get_mut(&change.partition_id)
-                .ok_or_else(|| format!("{} has no partition {}", topic.name, change.partition_id))?;
+                .ok_or_else(|| {
+                    format!("{} has no partition {}", topic.name, change.partition_id)
+                })?;
             if let Some(isr) = &change.isr {
                 partition.isr.clone_from(isr);
             }
@@ -301,20 +321,29 @@ impl Image {
         id: TopicId,
         change: impl FnOnce(&mut Topic) -> Result<(), String>,
     ) -> Result<(), String> {
-        let topic = self.topics.get_mut(&id).ok_or_else(|| format!("topic {id} isn't there"))?;
+        let topic = self
+            .topics
+            .get_mut(&id)
+            .ok_or_else(|| format!("topic {id} isn't there"))?;
         change(topic)
     }
 
     fn remove_topic(&mut self, id: TopicId) -> Result<(), String> {
-        let topic =
-            self.topics.get(&id).cloned().ok_or_else(|| format!("topic {id} isn't there"))?;
+        let topic = self
+            .topics
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| format!("topic {id} isn't there"))?;
         self.topics.remove_mut(&id);
         self.ids.remove_mut(&*topic.name);
         self.collisions.remove_mut(&collision_key(&topic.name));
-        let keys: Vec<String> =
-            self.topic_config(&topic.name).map(|(key, _)| key.to_owned()).collect();
+        let keys: Vec<String> = self
+            .topic_config(&topic.name)
+            .map(|(key, _)| key.to_owned())
+            .collect();
         for key in keys {
-            self.configs.remove_mut(&(RESOURCE_TOPIC, topic.name.to_string(), key));
+            self.configs
+                .remove_mut(&(RESOURCE_TOPIC, topic.name.to_string(), key));
         }
         self.removed.insert_mut(id, topic);
         Ok(())
@@ -330,7 +359,11 @@ impl Image {
     }
 
     fn configure(&mut self, record: &ConfigRecord) {
-        let key = (record.resource_type, record.resource_name.clone(), record.name.clone());
+        let key = (
+            record.resource_type,
+            record.resource_name.clone(),
+            record.name.clone(),
+        );
         match &record.value {
             Some(value) => self.configs.insert_mut(key, value.clone()),
             None => {
@@ -393,20 +426,24 @@ impl Image {
                 value: Some(value.clone()),
             }));
         }
-        records.push(MetadataRecord::ProducerIds(millrace_protocol::metadata::ProducerIdsRecord {
-            broker_id: -1,
-            broker_epoch: -1,
-            next_producer_id: self.next_producer_id,
-        }));
+        records.push(MetadataRecord::ProducerIds(
+            millrace_protocol::metadata::ProducerIdsRecord {
+                broker_id: -1,
+                broker_epoch: -1,
+                next_producer_id: self.next_producer_id,
+            },
+        ));
         records
     }
 }
 
 fn topic_records(topic: &Topic, records: &mut Vec<MetadataRecord>) {
-    records.push(MetadataRecord::Topic(millrace_protocol::metadata::TopicRecord {
-        name: topic.name.to_string(),
-        topic_id: topic.id,
-    }));
+    records.push(MetadataRecord::Topic(
+        millrace_protocol::metadata::TopicRecord {
+            name: topic.name.to_string(),
+            topic_id: topic.id,
+        },
+    ));
     for (index, partition) in &topic.partitions {
         records.push(MetadataRecord::Partition(PartitionRecord {
             partition_id: *index,

@@ -16,8 +16,8 @@ pub use image::{Broker, Directory, Image, Partition, ReplayError, Topic};
 pub use names::{NameError, check_topic_name};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
 pub use topics::{
-    CreateTopic, Created, Defaults, Refusal, Removal, Subject, TopicOutcome, create_topics,
-    delete_topics, removed_directories,
+    CreateTopic, Created, Defaults, Refusal, Removal, RemovalOutcome, Subject, TopicOutcome,
+    create_topics, delete_topics, removed_directories,
 };
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! this is also what keeps paths where they belong.
 
 /// Longest name, in bytes: with a partition number and a suffix it is still a file name.
-pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+pub(super) const TOPIC_NAME_BYTES_MAX: usize = 249;
 
 /// Why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,11 @@ pub fn check_topic_name(name: &str) -> Result<(), NameError> {
         return Err(NameError::Long(name.len()));
     }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if name.bytes().all(legal) { Ok(()) } else { Err(NameError::Character) }
+    if name.bytes().all(legal) {
+        Ok(())
+    } else {
+        Err(NameError::Character)
+    }
 }
 
 /// What two names must not have in common: Kafka's metrics can't tell `.` from `_`.

@@ -18,6 +18,10 @@ pub fn allocate_producer_ids(
 ) -> Option<(Range<i64>, MetadataRecord)> {
     let first = image.next_producer_id();
     let next = first.checked_add(PRODUCER_ID_BLOCK)?;
-    let record = ProducerIdsRecord { broker_id, broker_epoch, next_producer_id: next };
+    let record = ProducerIdsRecord {
+        broker_id,
+        broker_epoch,
+        next_producer_id: next,
+    };
     Some((first..next, MetadataRecord::ProducerIds(record)))
 }

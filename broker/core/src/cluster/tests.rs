@@ -16,7 +16,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { next_id: 100, refuse_configs: None }
+        Self {
+            next_id: 100,
+            refuse_configs: None,
+        }
     }
 }
 
@@ -31,15 +34,22 @@ impl Subject for World {
     }
 
     fn check_configs(&mut self, _configs: &BTreeMap<String, String>) -> Result<(), String> {
-        self.refuse_configs.map_or(Ok(()), |words| Err(words.to_owned()))
+        self.refuse_configs
+            .map_or(Ok(()), |words| Err(words.to_owned()))
     }
 }
 
-const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1, partitions_max: 20_000 };
+const DEFAULTS: Defaults = Defaults {
+    partitions: 3,
+    replication_factor: 1,
+    partitions_max: 20_000,
+};
 
 fn folded(image: &Image, records: &[MetadataRecord]) -> Image {
     records.iter().fold(image.clone(), |image, record| {
-        image.replay(image.offset() + 1, record).expect("a decision's records fit its image")
+        image
+            .replay(image.offset() + 1, record)
+            .expect("a decision's records fit its image")
     })
 }
 
@@ -51,11 +61,19 @@ fn with_broker() -> Image {
         rack: None,
         log_dirs: Vec::new(),
     };
-    folded(&Image::default(), &register(&Image::default(), registration, 0))
+    folded(
+        &Image::default(),
+        &register(&Image::default(), registration, 0),
+    )
 }
 
 fn named(name: &str) -> CreateTopic {
-    CreateTopic { name: name.to_owned(), partitions: -1, replication_factor: -1, ..Default::default() }
+    CreateTopic {
+        name: name.to_owned(),
+        partitions: -1,
+        replication_factor: -1,
+        ..Default::default()
+    }
 }
 
 fn create(image: &Image, request: CreateTopic) -> Result<(Created, Image), ErrorCode> {
@@ -83,8 +101,21 @@ fn a_topic_gets_the_defaults_and_leads_on_the_live_broker() {
 #[test]
 fn names_are_refused_as_kafka_refuses_them() {
     let (_, image) = create(&with_broker(), named("a.b")).expect("a plain request");
-    for name in ["", ".", "..", "a/b", "a b", "\u{e4}", &"x".repeat(250), "a_b"] {
-        assert_eq!(refused(&image, named(name)), ErrorCode::InvalidTopicException, "{name:?}");
+    for name in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a b",
+        "\u{e4}",
+        &"x".repeat(250),
+        "a_b",
+    ] {
+        assert_eq!(
+            refused(&image, named(name)),
+            ErrorCode::InvalidTopicException,
+            "{name:?}"
+        );
     }
     assert_eq!(refused(&image, named("a.b")), ErrorCode::TopicAlreadyExists);
 }
@@ -92,21 +123,45 @@ fn names_are_refused_as_kafka_refuses_them() {
 #[test]
 fn counts_are_refused_as_kafka_refuses_them() {
     let image = with_broker();
-    let partitions = |n| CreateTopic { partitions: n, ..named("t") };
-    let factor = |n| CreateTopic { replication_factor: n, ..named("t") };
+    let partitions = |n| CreateTopic {
+        partitions: n,
+        ..named("t")
+    };
+    let factor = |n| CreateTopic {
+        replication_factor: n,
+        ..named("t")
+    };
     assert_eq!(refused(&image, partitions(0)), ErrorCode::InvalidPartitions);
-    assert_eq!(refused(&image, partitions(-2)), ErrorCode::InvalidPartitions);
-    assert_eq!(refused(&image, partitions(10_001)), ErrorCode::PolicyViolation);
-    assert_eq!(refused(&image, partitions(i32::MAX)), ErrorCode::PolicyViolation);
-    assert_eq!(refused(&image, factor(0)), ErrorCode::InvalidReplicationFactor);
-    assert_eq!(refused(&image, factor(2)), ErrorCode::InvalidReplicationFactor);
+    assert_eq!(
+        refused(&image, partitions(-2)),
+        ErrorCode::InvalidPartitions
+    );
+    assert_eq!(
+        refused(&image, partitions(10_001)),
+        ErrorCode::PolicyViolation
+    );
+    assert_eq!(
+        refused(&image, partitions(i32::MAX)),
+        ErrorCode::PolicyViolation
+    );
+    assert_eq!(
+        refused(&image, factor(0)),
+        ErrorCode::InvalidReplicationFactor
+    );
+    assert_eq!(
+        refused(&image, factor(2)),
+        ErrorCode::InvalidReplicationFactor
+    );
 }
 
 #[test]
 fn manual_assignments_are_refused_as_kafka_refuses_them() {
     let image = with_broker();
     let manual = |assignments: &[(i32, &[i32])]| CreateTopic {
-        assignments: assignments.iter().map(|(index, brokers)| (*index, brokers.to_vec())).collect(),
+        assignments: assignments
+            .iter()
+            .map(|(index, brokers)| (*index, brokers.to_vec()))
+            .collect(),
         ..named("t")
     };
     let (created, _) = create(&image, manual(&[(1, &[1]), (0, &[1])])).expect("consecutive");
@@ -122,23 +177,38 @@ fn manual_assignments_are_refused_as_kafka_refuses_them() {
         let code = refused(&image, manual(assignments));
         assert_eq!(code, ErrorCode::InvalidReplicaAssignment, "{assignments:?}");
     }
-    let both = CreateTopic { partitions: 1, ..manual(&[(0, &[1])]) };
+    let both = CreateTopic {
+        partitions: 1,
+        ..manual(&[(0, &[1])])
+    };
     assert_eq!(refused(&image, both), ErrorCode::InvalidRequest);
 }
 
 #[test]
 fn a_name_twice_in_a_request_is_refused_both_times_and_others_are_made() {
     let requests = [named("a"), named("b"), named("a")];
-    let (outcomes, records) =
-        create_topics(&with_broker(), &requests, DEFAULTS, &mut World::new());
-    let codes: Vec<_> = outcomes.iter().map(|o| o.as_ref().err().map(|r| r.code)).collect();
-    assert_eq!(codes, [Some(ErrorCode::InvalidRequest), None, Some(ErrorCode::InvalidRequest)]);
+    let (outcomes, records) = create_topics(&with_broker(), &requests, DEFAULTS, &mut World::new());
+    let codes: Vec<_> = outcomes
+        .iter()
+        .map(|o| o.as_ref().err().map(|r| r.code))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            Some(ErrorCode::InvalidRequest),
+            None,
+            Some(ErrorCode::InvalidRequest)
+        ]
+    );
     assert_eq!(records.len(), 1 + 3);
 }
 
 #[test]
 fn a_bad_configuration_is_refused_with_its_words() {
-    let mut world = World { refuse_configs: Some("no such key"), ..World::new() };
+    let mut world = World {
+        refuse_configs: Some("no such key"),
+        ..World::new()
+    };
     let (outcomes, records) = create_topics(&with_broker(), &[named("t")], DEFAULTS, &mut world);
     let refusal = outcomes[0].as_ref().expect_err("the configuration is bad");
     assert_eq!(refusal.code, ErrorCode::InvalidConfig);
@@ -160,22 +230,40 @@ fn a_deleted_topic_leaves_its_name_free_and_its_id_behind() {
     assert!(image.topic_named("t").is_none());
     assert!(image.is_removed(created.id));
     assert_eq!(image.topic_config("t").count(), 0);
-    assert_eq!(removed_directories(&image, 1), [(created.id, "t".to_owned(), vec![0, 1, 2])]);
+    assert_eq!(
+        removed_directories(&image, 1),
+        [(created.id, "t".to_owned(), vec![0, 1, 2])]
+    );
     let mut world = World::new();
     let (_, records) = create_topics(&image, &[named("t")], DEFAULTS, &mut world);
     let again = folded(&image, &records);
     let id = again.topic_named("t").expect("made again").id;
-    assert_ne!(id, created.id, "an id that a directory may still know is never given again");
+    assert_ne!(
+        id, created.id,
+        "an id that a directory may still know is never given again"
+    );
     assert!(!again.forget_removed(created.id).is_removed(created.id));
 }
 
 #[test]
 fn deleting_what_is_not_there_says_so() {
     let image = with_broker();
-    let requests = [Removal::Name("x".to_owned()), Removal::Id(TopicId::from_bytes([9; 16]))];
+    let requests = [
+        Removal::Name("x".to_owned()),
+        Removal::Id(TopicId::from_bytes([9; 16])),
+    ];
     let (outcomes, records) = delete_topics(&image, &requests);
-    let codes: Vec<_> = outcomes.into_iter().map(|o| o.expect_err("nothing is there").code).collect();
-    assert_eq!(codes, [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId]);
+    let codes: Vec<_> = outcomes
+        .into_iter()
+        .map(|o| o.expect_err("nothing is there").code)
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            ErrorCode::UnknownTopicOrPartition,
+            ErrorCode::UnknownTopicId
+        ]
+    );
     assert_eq!(records, []);
 }
 
@@ -193,7 +281,10 @@ fn an_image_as_records_folds_to_itself() {
     let (created, image) = create(&with_broker(), named("a")).expect("a plain request");
     let (_, records) = delete_topics(&image, &[Removal::Id(created.id)]);
     let image = folded(&image, &records);
-    let mut world = World { next_id: 500, refuse_configs: None };
+    let mut world = World {
+        next_id: 500,
+        refuse_configs: None,
+    };
     let (_, records) = create_topics(&image, &[named("a"), named("b")], DEFAULTS, &mut world);
     let image = folded(&image, &records);
     let copy = folded(&Image::default(), &image.to_records());

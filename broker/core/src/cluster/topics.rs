@@ -51,7 +51,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -90,15 +93,21 @@ pub fn create_topics(
     subject: &mut dyn Subject,
 ) -> (Vec<TopicOutcome>, Vec<MetadataRecord>) {
     let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<&str> =
-        requests.iter().map(|r| r.name.as_str()).filter(|name| !seen.insert(*name)).collect();
+    let repeated: BTreeSet<&str> = requests
+        .iter()
+        .map(|r| r.name.as_str())
+        .filter(|name| !seen.insert(*name))
+        .collect();
     let mut records = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     let mut new_names: BTreeMap<String, &str> = BTreeMap::new();
     let mut new_partitions = 0;
     for request in requests {
         let outcome = if repeated.contains(request.name.as_str()) {
-            Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+            Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "Duplicate topic name.",
+            ))
         } else {
             create_topic(image, request, defaults, &mut new_names, subject)
         };
@@ -109,7 +118,10 @@ pub fn create_topics(
         }));
     }
     if let Some(refusal) = too_many(image, new_partitions, defaults) {
-        let refused = outcomes.into_iter().map(|o| o.and_then(|_| Err(refusal.clone()))).collect();
+        let refused = outcomes
+            .into_iter()
+            .map(|o| o.and_then(|_| Err(refusal.clone())))
+            .collect();
         return (refused, Vec::new());
     }
     (outcomes, records)
@@ -125,11 +137,17 @@ fn too_many(image: &Image, new_partitions: usize, defaults: Defaults) -> Option<
             ),
         ));
     }
-    let there: usize = image.topics_by_name().map(|topic| topic.partitions.size()).sum();
+    let there: usize = image
+        .topics_by_name()
+        .map(|topic| topic.partitions.size())
+        .sum();
     (there + new_partitions > defaults.partitions_max && new_partitions > 0).then(|| {
         Refusal::new(
             ErrorCode::PolicyViolation,
-            format!("This cluster holds at most {} partitions.", defaults.partitions_max),
+            format!(
+                "This cluster holds at most {} partitions.",
+                defaults.partitions_max
+            ),
         )
     })
 }
@@ -147,9 +165,13 @@ fn create_topic<'r>(
     let id = std::iter::repeat_with(|| subject.draw_id())
         .take(64)
         .find(|id| id.is_assignable() && image.topic(*id).is_none() && !image.is_removed(*id))
-        .ok_or_else(|| Refusal::new(ErrorCode::UnknownServerError, "No topic id could be drawn."))?;
-    let mut records =
-        vec![MetadataRecord::Topic(TopicRecord { name: request.name.clone(), topic_id: id })];
+        .ok_or_else(|| {
+            Refusal::new(ErrorCode::UnknownServerError, "No topic id could be drawn.")
+        })?;
+    let mut records = vec![MetadataRecord::Topic(TopicRecord {
+        name: request.name.clone(),
+        topic_id: id,
+    })];
     for (key, value) in &configs {
         records.push(MetadataRecord::Config(ConfigRecord {
             resource_type: 2,
@@ -164,7 +186,15 @@ fn create_topic<'r>(
         records.push(new_partition(image, id, index as i32, replicas, subject));
     }
     new_names.insert(super::names::collision_key(&request.name), &request.name);
-    Ok((Created { id, partitions, replication_factor, configs }, records))
+    Ok((
+        Created {
+            id,
+            partitions,
+            replication_factor,
+            configs,
+        },
+        records,
+    ))
 }
 
 fn check_new_name(
@@ -179,7 +209,10 @@ fn check_new_name(
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
     }
     let key = super::names::collision_key(name);
-    match image.colliding_topic(name).or_else(|| new_names.get(&key).copied()) {
+    match image
+        .colliding_topic(name)
+        .or_else(|| new_names.get(&key).copied())
+    {
         Some(other) => Err(Refusal::new(
             ErrorCode::InvalidTopicException,
             format!("Topic '{name}' collides with existing topic: {other}"),
@@ -233,7 +266,11 @@ fn assign(
             ));
         }
     };
-    let brokers: Vec<i32> = image.brokers().filter(|b| !b.fenced).map(|b| b.id).collect();
+    let brokers: Vec<i32> = image
+        .brokers()
+        .filter(|b| !b.fenced)
+        .map(|b| b.id)
+        .collect();
     let factor = replication_factor as usize;
     if factor > brokers.len() {
         return Err(Refusal::new(
@@ -248,7 +285,9 @@ fn assign(
     // Refused as a whole later; placing them would only take memory.
     let placed = (partitions as usize).min(NEW_PARTITIONS_MAX + 1);
     let spread = |partition: usize| {
-        (0..factor).map(|replica| brokers[(partition + replica) % brokers.len()]).collect()
+        (0..factor)
+            .map(|replica| brokers[(partition + replica) % brokers.len()])
+            .collect()
     };
     Ok((0..placed).map(spread).collect())
 }
@@ -262,7 +301,9 @@ fn manual_assignment(image: &Image, request: &CreateTopic) -> Result<Vec<Vec<i32
         if value != -1 {
             return refuse(
                 ErrorCode::InvalidRequest,
-                format!("A manual partition assignment was specified, but {field} was not set to -1."),
+                format!(
+                    "A manual partition assignment was specified, but {field} was not set to -1."
+                ),
             );
         }
     }
@@ -278,18 +319,26 @@ fn manual_assignment(image: &Image, request: &CreateTopic) -> Result<Vec<Vec<i32
         check_replicas(image, *index, replicas)?;
     }
     if by_index.keys().copied().ne(0..by_index.len() as i32) {
-        return refuse(bad, "partitions should be a consecutive 0-based integer sequence".into());
+        return refuse(
+            bad,
+            "partitions should be a consecutive 0-based integer sequence".into(),
+        );
     }
     let assignments: Vec<Vec<i32>> = by_index.into_values().collect();
-    if assignments.windows(2).any(|pair| pair[0].len() != pair[1].len()) {
-        return refuse(bad, "The manual partition assignments differ in their replica counts.".into());
+    if assignments
+        .windows(2)
+        .any(|pair| pair[0].len() != pair[1].len())
+    {
+        return refuse(
+            bad,
+            "The manual partition assignments differ in their replica counts.".into(),
+        );
     }
     Ok(assignments)
 }
 
 fn check_replicas(image: &Image, index: i32, replicas: &[i32]) -> Result<(), Refusal> {
-    let refuse =
-        |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+    let refuse = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".into());
     }
@@ -307,7 +356,9 @@ fn check_replicas(image: &Image, index: i32, replicas: &[i32]) -> Result<(), Ref
             ));
         }
     }
-    let live = replicas.iter().any(|id| image.broker(*id).is_some_and(|broker| !broker.fenced));
+    let live = replicas
+        .iter()
+        .any(|id| image.broker(*id).is_some_and(|broker| !broker.fenced));
     if live {
         return Ok(());
     }
@@ -332,7 +383,10 @@ fn new_partition(
     MetadataRecord::Partition(PartitionRecord {
         partition_id,
         topic_id,
-        directories: replicas.iter().map(|broker| subject.place(*broker)).collect(),
+        directories: replicas
+            .iter()
+            .map(|broker| subject.place(*broker))
+            .collect(),
         leader: isr.first().copied().unwrap_or(-1),
         isr,
         replicas,
@@ -353,12 +407,15 @@ pub enum Removal {
     Id(TopicId),
 }
 
+/// Identity and name of a topic to be removed, or why it stays.
+pub type RemovalOutcome = Result<(TopicId, String), Refusal>;
+
 /// Decides a request to delete topics: for each, its identity and name or why not, and the records
 /// that remove them. The same topic twice is refused both times.
 pub fn delete_topics(
     image: &Image,
     requests: &[Removal],
-) -> (Vec<Result<(TopicId, String), Refusal>>, Vec<MetadataRecord>) {
+) -> (Vec<RemovalOutcome>, Vec<MetadataRecord>) {
     let find = |request: &Removal| match request {
         Removal::Name(name) => image.topic_named(name).ok_or_else(|| {
             Refusal::new(
@@ -367,7 +424,10 @@ pub fn delete_topics(
             )
         }),
         Removal::Id(id) => image.topic(*id).ok_or_else(|| {
-            Refusal::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
+            Refusal::new(
+                ErrorCode::UnknownTopicId,
+                "This server does not host this topic ID.",
+            )
         }),
     };
     let found: Vec<_> = requests.iter().map(find).collect();
@@ -385,8 +445,11 @@ pub fn delete_topics(
             Ok((topic.id, topic.name.to_string()))
         })
         .collect();
-    let records =
-        outcomes.iter().flatten().map(|(id, _)| MetadataRecord::RemoveTopic(*id)).collect();
+    let records = outcomes
+        .iter()
+        .flatten()
+        .map(|(id, _)| MetadataRecord::RemoveTopic(*id))
+        .collect();
     (outcomes, records)
 }
 

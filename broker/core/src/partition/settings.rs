@@ -1,0 +1,58 @@
+//! What a partition is told of its topic's and broker's configuration, and the names of its limits.
+
+/// Default of [`Settings::producers_max`].
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 1_000;
+/// Default of [`Settings::ack_waiters_max`].
+pub const ACK_WAITERS_PER_PARTITION_MAX: usize = 10_000;
+/// Default of [`Settings::fetch_waiters_max`].
+pub const FETCH_WAITERS_PER_PARTITION_MAX: usize = 10_000;
+/// Milliseconds before an ISR proposal that failed for a passing reason is made again.
+pub const ISR_RETRY_MS: u64 = 50;
+
+/// When bytes count: the topic's `durability`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A record counts once it is on stable storage. The default.
+    #[default]
+    Fsync,
+    /// A record counts once it is in the page cache: survives a kill, not a power cut.
+    PageCache,
+}
+
+/// Configuration of one partition, resolved by the caller. The durability is not among it: it
+/// changes only when the log is opened, so it comes with [`super::Recovered`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `min.insync.replicas`; capped by the replication factor where it is used. At least 1.
+    pub min_insync_replicas: usize,
+    /// `flush.messages`: the append that brings so many offsets since the last flush is answered
+    /// after a flush, whatever its acks.
+    pub flush_messages: u64,
+    /// `flush.ms`: no record stays unflushed longer; `u64::MAX` is never.
+    pub flush_ms: u64,
+    /// `replica.lag.time.max.ms`: a follower that has not caught up for so long leaves the ISR.
+    pub replica_lag_time_max_ms: u64,
+    /// `producer.id.expiration.ms`, counted in monotonic time since the last append or load.
+    pub producer_id_expiration_ms: u64,
+    /// Most producers remembered; beyond it the one idle for longest goes first.
+    pub producers_max: usize,
+    /// Most replies that wait for a flush or the high watermark; further ones time out at once.
+    pub ack_waiters_max: usize,
+    /// Most fetches that wait for records; further ones are not pushed and end at their deadline.
+    pub fetch_waiters_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_insync_replicas: 1,
+            flush_messages: u64::MAX,
+            flush_ms: u64::MAX,
+            replica_lag_time_max_ms: 30_000,
+            producer_id_expiration_ms: 86_400_000,
+            producers_max: PRODUCERS_PER_PARTITION_MAX,
+            ack_waiters_max: ACK_WAITERS_PER_PARTITION_MAX,
+            fetch_waiters_max: FETCH_WAITERS_PER_PARTITION_MAX,
+        }
+    }
+}
