@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use millrace_host::{BoxFuture, Pool, Spawn, TaskHandle};
 use tokio::task::JoinHandle;
 
-use crate::disk::DiskState;
+use crate::disk::state::DiskState;
 use crate::world::{Shared, lock};
 
 /// A node of the world.

@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
         Box::pin(a_lock_excludes_until_dropped(b))
     }),
     ("a-map-shows-the-file", |b| {
-        Box::pin(a_map_shows_the_file(b))
+        Box::pin(async move { a_map_shows_the_file(&b) })
     }),
     ("syncs-of-what-exists-succeed", |b| {
         Box::pin(syncs_of_what_exists_succeed(b))
@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
         Box::pin(a_dropped_completion_still_happens(b))
     }),
     ("facts-about-the-machine-hold-still", |b| {
-        Box::pin(facts_hold_still(b))
+        Box::pin(async move { facts_hold_still(&b) })
     }),
 ];
 
@@ -331,7 +331,7 @@ async fn a_lock_excludes_until_dropped(bench: Bench) {
     assert_eq!(kind(disk.lock(&path)), Some(ErrorKind::WouldBlock));
 }
 
-async fn a_map_shows_the_file(bench: Bench) {
+fn a_map_shows_the_file(bench: &Bench) {
     let bytes = pattern(5, 70_000);
     let file = create(&bench.host, &bench.at("f"), &bytes);
     assert_eq!(file.map().expect("mapped").bytes(), bytes);
@@ -365,7 +365,7 @@ async fn a_dropped_completion_still_happens(bench: Bench) {
     panic!("a rename whose future was dropped did not happen");
 }
 
-async fn facts_hold_still(bench: Bench) {
+fn facts_hold_still(bench: &Bench) {
     let disk = &bench.host.disk;
     let space = disk.space(&bench.dir).expect("exists");
     assert!(space.available <= space.total && space.total > 0);

@@ -1,9 +1,15 @@
 //! The real host under the conformance suite, and what only it has.
 
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use rustix::fs::{Advice, fadvise};
+
 use super::{Options, RealHost, open_files, raise_open_files};
-use crate::conformance;
+use crate::{File, FileSlice, OpenMode, Piece, conformance};
 
 fn options() -> Options {
     Options {
@@ -30,6 +36,54 @@ async fn a_host_on_the_current_runtime_keeps_them_too() {
     let dir = tempfile::tempdir().unwrap();
     let host = super::host(&options()).unwrap();
     conformance::run_all(&host, dir.path()).await;
+}
+
+/// Asks the kernel to drop the file's clean pages; says whether it did.
+fn evict(file: &Arc<dyn File>) -> bool {
+    let descriptor = file.descriptor().unwrap();
+    fadvise(descriptor, 0, None, Advice::DontNeed).unwrap();
+    matches!(file.read_resident_at(&mut [0], 0), Ok(None))
+}
+
+#[tokio::test]
+async fn file_bytes_that_are_not_resident_are_sent_whole_by_the_cold_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = super::host(&options()).unwrap();
+    let file = host
+        .disk
+        .open(&dir.path().join("f"), OpenMode::CreateNew)
+        .unwrap();
+    let stored = conformance::pattern(1, 3 << 20);
+    assert_eq!(
+        file.write_vectored_at(&[IoSlice::new(&stored)], 0).unwrap(),
+        stored.len()
+    );
+    file.sync().await.unwrap();
+    // Dropping pages is only advice; where it isn't followed the warm way is tested once more.
+    let cold = evict(&file);
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut listener = host.net.listen(any, 1).await.unwrap();
+    let mut client = host.net.connect(listener.local_addr()).await.unwrap();
+    let mut server = listener.accept().await.unwrap();
+    let slice = FileSlice {
+        file: Arc::clone(&file),
+        offset: 5,
+        len: (3 << 20) - 5,
+    };
+    let sender = async { server.write.send(vec![Piece::File(slice)]).await.unwrap() };
+    let receiver = async {
+        let mut got = BytesMut::new();
+        while got.len() < stored.len() - 5 {
+            assert_ne!(client.read.read(&mut got, 1 << 20).await.unwrap(), 0);
+        }
+        got
+    };
+    let ((), got) = tokio::join!(sender, receiver);
+    assert!(got[..] == stored[5..], "the bytes changed on the way");
+    if cold {
+        assert!(evict(&file));
+        assert_eq!(file.read_at(7, 100).await.unwrap()[..], stored[7..107]);
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::DiskState;
 use super::inode::{Change, FileNode, Pending};
+use super::state::DiskState;
 use crate::world::Shared;
 
 /// Draws what is left, and makes it what the next process finds.
@@ -18,7 +18,8 @@ pub(crate) fn power_cut(shared: &Shared, node: &str, disk: &mut DiskState) {
     for (number, file) in &mut disk.files {
         let un_synced = file.pending.len();
         if un_synced > 0 {
-            let left = cut_file(shared, file, sector);
+            let changes = std::mem::take(&mut file.pending);
+            let left = write_back_partly(shared, file, &changes, sector);
             shared.event(format_args!(
                 "power cut {node} file {number} changes {un_synced} sectors kept {} lost {}",
                 left.kept, left.lost
@@ -41,32 +42,23 @@ fn keep(shared: &Shared, style: u64) -> bool {
     }
 }
 
-/// What a power cut did to one file, in sectors and writes.
+/// What reached the device of one file, in sectors and writes.
 #[derive(Default)]
-struct Left {
+pub(super) struct Left {
     kept: u64,
     lost: u64,
     torn: u64,
 }
 
-/// Per sector, how many of the changes that touch it were written back; for the length, how many
-/// of those that set it.
-fn cut_file(shared: &Shared, file: &mut FileNode, sector: u64) -> Left {
-    let pending = std::mem::take(&mut file.pending);
-    apply_partly(shared, file, &pending, sector)
-}
-
-/// Applies a drawn part of `changes` to the durable image; they are all forgotten by the caller.
+/// Applies a drawn part of `changes`, which are off the list already, to the durable image: per
+/// sector, how many of the changes that touch it were written back; for the length, how many of
+/// those that set it.
 pub(super) fn write_back_partly(
     shared: &Shared,
     file: &mut FileNode,
     changes: &[Pending],
     sector: u64,
-) {
-    apply_partly(shared, file, changes, sector);
-}
-
-fn apply_partly(shared: &Shared, file: &mut FileNode, changes: &[Pending], sector: u64) -> Left {
+) -> Left {
     let style = shared.draw(5);
     // Style 4: the device took everything up to one moment and nothing after.
     let moment = shared.draw(changes.len() as u64 + 1) as usize;
@@ -95,9 +87,9 @@ fn apply_partly(shared: &Shared, file: &mut FileNode, changes: &[Pending], secto
             }
         }
         if upto < touching.len() {
-            left.lost += 1
+            left.lost += 1;
         } else {
-            left.kept += 1
+            left.kept += 1;
         }
     }
     left.torn = reached

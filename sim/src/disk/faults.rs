@@ -58,6 +58,21 @@ pub enum DiskEffect {
     FlipBit,
 }
 
+impl DiskEffect {
+    /// The name it is counted by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Error => "disk error",
+            Self::NoSpace => "no space",
+            Self::Short => "short write",
+            Self::Slow(_) => "slow operation",
+            Self::Hang => "hung operation",
+            Self::Misdirect => "misdirected write",
+            Self::FlipBit => "flipped write",
+        }
+    }
+}
+
 /// A fault to plant.
 #[derive(Clone, Debug)]
 pub struct DiskFault {

@@ -10,23 +10,22 @@ mod file;
 mod image;
 mod inode;
 mod names;
+pub(crate) mod state;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millrace_host::{Completion, DirEntry, Disk, EntryKind, File, LockGuard, OpenMode, Space};
+use millrace_host::{Completion, DirEntry, Disk, File, LockGuard, OpenMode, Space};
 
 use crate::node::Node;
 use crate::world::lock;
-use faults::{DiskEffect, DiskOp, Faults, Healing};
+use faults::{DiskEffect, DiskOp, Healing};
 use file::{SimFile, SimLock};
 use image::PAGE;
-use inode::FileNode;
-use names::{DirNode, Names, ROOT};
+use state::DiskState;
 
 /// The shape of a disk. Spans are least and most microseconds of virtual time, drawn evenly; the
 /// executor's timer rounds them up to whole milliseconds.
@@ -69,301 +68,6 @@ pub enum FlipAt {
     Device,
     /// On the device and in the cache: seen at once.
     Everywhere,
-}
-
-/// Everything on one disk.
-#[derive(Debug)]
-pub(crate) struct DiskState {
-    pub(crate) sector: u64,
-    pub(crate) capacity: u64,
-    pub(crate) files: BTreeMap<u64, FileNode>,
-    pub(crate) names: Names,
-    pub(crate) faults: Faults,
-    next_inode: u64,
-    used_pages: u64,
-    /// Which guard holds the lock on a file.
-    locks: BTreeMap<u64, u64>,
-    next_guard: u64,
-}
-
-impl DiskState {
-    pub(crate) fn new(limits: &DiskLimits) -> Self {
-        Self {
-            sector: limits.sector,
-            capacity: limits.capacity,
-            files: BTreeMap::new(),
-            names: Names::new(),
-            faults: Faults::new(),
-            next_inode: ROOT + 1,
-            used_pages: 0,
-            locks: BTreeMap::new(),
-            next_guard: 0,
-        }
-    }
-
-    /// The process is gone: its locks and handles with it.
-    pub(crate) fn end_process(&mut self) {
-        self.locks.clear();
-        for file in self.files.values_mut() {
-            file.handles = 0;
-        }
-        self.forget_unheld();
-        let named = self.files.values().filter(|file| file.links > 0);
-        self.used_pages = named.map(|file| file.room.pages()).sum();
-    }
-
-    /// After a power cut: what no name leads to is gone, and counts are taken anew.
-    pub(crate) fn forget_unreachable(&mut self) {
-        let links = self.names.reachable();
-        self.files.retain(|number, _| links.contains_key(number));
-        self.names
-            .dirs
-            .retain(|number, _| links.contains_key(number));
-        for (number, file) in &mut self.files {
-            file.links = links.get(number).copied().unwrap_or(0);
-            file.handles = 0;
-            file.room.cut(file.cache.len);
-        }
-        self.used_pages = self.files.values().map(|file| file.room.pages()).sum();
-    }
-
-    /// Drops files that have neither name nor handle, now or after any power cut.
-    fn forget_unheld(&mut self) {
-        let Self { files, names, .. } = self;
-        files
-            .retain(|number, file| file.links > 0 || file.handles > 0 || names.may_return(*number));
-    }
-
-    fn free_pages(&self) -> u64 {
-        (self.capacity / PAGE).saturating_sub(self.used_pages)
-    }
-
-    /// Takes room in a file; returns the end of what has it.
-    fn take_room(&mut self, number: u64, offset: u64, len: u64) -> u64 {
-        let free = self.free_pages();
-        let Some(file) = self.files.get_mut(&number) else {
-            return offset;
-        };
-        let (taken, end) = file.room.take(offset, len, free);
-        self.used_pages += taken;
-        end
-    }
-
-    fn give_room_back(&mut self, number: u64, len: u64) {
-        if let Some(file) = self.files.get_mut(&number) {
-            self.used_pages = self.used_pages.saturating_sub(file.room.cut(len));
-        }
-    }
-
-    /// What a path leads to.
-    fn lookup(&self, path: &Path) -> io::Result<u64> {
-        let mut at = ROOT;
-        for name in components(path)? {
-            let dir = self
-                .names
-                .dirs
-                .get(&at)
-                .ok_or(io::ErrorKind::NotADirectory)?;
-            at = *dir.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        }
-        Ok(at)
-    }
-
-    /// The directory that holds a path's last name, and that name.
-    fn parent<'a>(&self, path: &'a Path) -> io::Result<(u64, &'a str)> {
-        let names = components(path)?;
-        let (name, _) = names.split_last().ok_or(io::ErrorKind::InvalidInput)?;
-        let dir = self.lookup(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
-        if self.names.dirs.contains_key(&dir) {
-            Ok((dir, name))
-        } else {
-            Err(io::ErrorKind::NotADirectory.into())
-        }
-    }
-
-    fn new_number(&mut self) -> u64 {
-        self.next_inode += 1;
-        self.next_inode - 1
-    }
-
-    /// Opens or makes a file; returns its number.
-    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<u64> {
-        match self.lookup(path) {
-            Ok(_) if mode == OpenMode::CreateNew => Err(io::ErrorKind::AlreadyExists.into()),
-            Ok(number) if self.files.contains_key(&number) => Ok(number),
-            Ok(_) => Err(io::ErrorKind::IsADirectory.into()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Err(error) if matches!(mode, OpenMode::Read | OpenMode::Write) => Err(error),
-            Err(_) => {
-                let (dir, name) = self.parent(path)?;
-                let number = self.new_number();
-                self.files.insert(number, FileNode::named());
-                self.names
-                    .change(dir, vec![(name.to_owned(), Some(number))], None);
-                Ok(number)
-            }
-        }
-    }
-
-    fn create_dir(&mut self, path: &Path) -> io::Result<()> {
-        if self.lookup(path).is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let (dir, name) = self.parent(path)?;
-        let number = self.new_number();
-        self.names.dirs.insert(number, DirNode::default());
-        self.names
-            .change(dir, vec![(name.to_owned(), Some(number))], None);
-        Ok(())
-    }
-
-    fn is_empty_dir(&self, number: u64) -> bool {
-        self.names
-            .dirs
-            .get(&number)
-            .is_some_and(|dir| dir.names.is_empty())
-    }
-
-    /// One name less for a file. Its room is free once no handle is left either.
-    fn unlink(&mut self, number: u64) {
-        if let Some(file) = self.files.get_mut(&number) {
-            file.links = file.links.saturating_sub(1);
-        }
-        self.free_if_unheld(number);
-    }
-
-    fn free_if_unheld(&mut self, number: u64) {
-        let unheld = self
-            .files
-            .get(&number)
-            .is_some_and(|file| file.links + file.handles == 0);
-        if unheld {
-            // A power cut may bring the file back, so its bytes stay; its room is counted anew then.
-            let pages = self.files.get(&number).map_or(0, |file| file.room.pages());
-            self.used_pages = self.used_pages.saturating_sub(pages);
-            self.forget_unheld();
-        }
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let number = self.lookup(path)?;
-        if !self.files.contains_key(&number) {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let (dir, name) = self.parent(path)?;
-        self.names.change(dir, vec![(name.to_owned(), None)], None);
-        self.unlink(number);
-        Ok(())
-    }
-
-    fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
-        let number = self.lookup(path)?;
-        if !self.names.dirs.contains_key(&number) {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        if !self.is_empty_dir(number) {
-            return Err(io::ErrorKind::DirectoryNotEmpty.into());
-        }
-        let (dir, name) = self.parent(path)?;
-        self.names.change(dir, vec![(name.to_owned(), None)], None);
-        Ok(())
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let number = self.lookup(from)?;
-        let (from_dir, from_name) = self.parent(from)?;
-        let (to_dir, to_name) = self.parent(to)?;
-        let replaced = self.lookup(to).ok();
-        if replaced == Some(number) {
-            return Ok(());
-        }
-        if let Some(replaced) = replaced {
-            match (
-                self.files.contains_key(&number),
-                self.files.contains_key(&replaced),
-            ) {
-                (true, false) => return Err(io::ErrorKind::IsADirectory.into()),
-                (false, true) => return Err(io::ErrorKind::NotADirectory.into()),
-                (false, false) if !self.is_empty_dir(replaced) => {
-                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
-                }
-                (true, true) | (false, false) => {}
-            }
-        }
-        if self.names.dirs.contains_key(&number) && to.starts_with(from) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let (added, removed) = (
-            (to_name.to_owned(), Some(number)),
-            (from_name.to_owned(), None),
-        );
-        if from_dir == to_dir {
-            self.names.change(from_dir, vec![removed, added], None);
-        } else {
-            let first = self.names.change(to_dir, vec![added], None);
-            self.names.change(from_dir, vec![removed], Some(first));
-        }
-        if let Some(replaced) = replaced {
-            self.unlink(replaced);
-        }
-        Ok(())
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let number = self.lookup(path)?;
-        let dir = self
-            .names
-            .dirs
-            .get(&number)
-            .ok_or(io::ErrorKind::NotADirectory)?;
-        let entry = |(name, number): (&String, &u64)| match self.files.get(number) {
-            Some(file) => DirEntry {
-                name: name.clone(),
-                kind: EntryKind::File,
-                len: file.cache.len,
-            },
-            None => DirEntry {
-                name: name.clone(),
-                kind: EntryKind::Dir,
-                len: 0,
-            },
-        };
-        Ok(dir.names.iter().map(entry).collect())
-    }
-
-    pub(crate) fn flip_bit(&mut self, path: &Path, offset: u64, bit: u8, at: FlipAt) -> bool {
-        let Some(file) = self
-            .lookup(path)
-            .ok()
-            .and_then(|number| self.files.get_mut(&number))
-        else {
-            return false;
-        };
-        match at {
-            FlipAt::Device => file.durable.flip(offset, bit),
-            FlipAt::Everywhere => {
-                file.durable.flip(offset, bit);
-                file.cache.flip(offset, bit)
-            }
-        }
-    }
-}
-
-/// The names on a path. A relative path starts at the root, the only working directory here.
-fn components(path: &Path) -> io::Result<Vec<&str>> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::RootDir | Component::CurDir => {}
-            Component::Normal(name) => {
-                names.push(name.to_str().ok_or(io::ErrorKind::InvalidInput)?);
-            }
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(io::ErrorKind::InvalidInput.into());
-            }
-        }
-    }
-    Ok(names)
 }
 
 /// What a handle of an ended process answers.
@@ -430,17 +134,13 @@ fn begin(node: &Node, op: DiskOp, path: &Path, span_us: (u64, u64)) -> Begun {
     match effect {
         DiskEffect::Slow(more) => delay += more,
         DiskEffect::Hang => hangs = Some(disk.faults.healing(fault)),
-        _ => {}
+        DiskEffect::Error
+        | DiskEffect::NoSpace
+        | DiskEffect::Short
+        | DiskEffect::Misdirect
+        | DiskEffect::FlipBit => {}
     }
-    let name = match effect {
-        DiskEffect::Error => "disk error",
-        DiskEffect::NoSpace => "no space",
-        DiskEffect::Short => "short write",
-        DiskEffect::Slow(_) => "slow operation",
-        DiskEffect::Hang => "hung operation",
-        DiskEffect::Misdirect => "misdirected write",
-        DiskEffect::FlipBit => "flipped write",
-    };
+    let name = effect.name();
     node.shared.count(name, 1);
     node.shared
         .event(format_args!("fault {} {op:?} {path}: {name}", node.name));
@@ -532,17 +232,7 @@ impl Disk for SimDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         self.check()?;
         begin(&self.node, DiskOp::Open, path, (0, 0)).failure()?;
-        let (number, guard) = {
-            let mut disk = lock(&self.node.disk);
-            let number = disk.open(path, OpenMode::Create)?;
-            if disk.locks.contains_key(&number) {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let guard = disk.next_guard;
-            disk.next_guard += 1;
-            disk.locks.insert(number, guard);
-            (number, guard)
-        };
+        let (number, guard) = lock(&self.node.disk).take_lock(path)?;
         self.node
             .shared
             .event(format_args!("lock {} {}", self.node.name, path.display()));
