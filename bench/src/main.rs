@@ -1,2 +1,61 @@
-//! placeholder
-fn main() {}
+//! `millrace-bench`: a load generator over the wire, and the floor of the machine below it. Works
+//! against Millrace and Apache Kafka alike.
+
+mod cpu;
+mod floor;
+mod load;
+mod payload;
+mod readback;
+mod report;
+mod start;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millrace_host::real::{Options, RealHost};
+
+/// Load over the wire, and what the machine itself needs for the same bytes.
+#[derive(Debug, Parser)]
+#[command(name = "millrace-bench", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    measure: Measure,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measure {
+    /// Receives, checks, writes, syncs and sends the same bytes with no broker around them.
+    Floor(floor::FloorArguments),
+    /// Produces batches encoded beforehand, then reads all of them back and checks them.
+    Load(load::LoadArguments),
+    /// Starts a broker and times its first acknowledged produce.
+    Start(start::StartArguments),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().measure) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("millrace-bench: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(measure: &Measure) -> Result<(), String> {
+    let machine = RealHost::start(&Options {
+        data_workers: 2,
+        ..Options::default()
+    })
+    .map_err(text)?;
+    let host = machine.host();
+    match measure {
+        Measure::Floor(arguments) => floor::run(&*host.clock, arguments),
+        Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
+        Measure::Start(arguments) => machine.block_on(start::run(&host, arguments)),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -55,6 +55,13 @@ impl PartitionReader {
         })
     }
 
+    /// The same reader, beginning at a later offset.
+    #[must_use]
+    pub fn skip_to(mut self, offset: i64) -> Self {
+        self.next = self.next.max(offset);
+        self
+    }
+
     /// First offset of the partition.
     pub fn start(&self) -> i64 {
         self.start

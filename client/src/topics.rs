@@ -87,7 +87,8 @@ impl Client {
         })
     }
 
-    /// Makes a topic and says what the broker made of it.
+    /// Makes a topic and says what the broker made of it. In a cluster the partitions may have no
+    /// leader for a moment yet: what is asked of them then fails with a retriable error.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<Topic, Error> {
         let mut creatable = CreatableTopic::default();
         creatable.name = topic.name.as_str().into();
@@ -109,7 +110,16 @@ impl Client {
             let reason = made.error_message.as_deref().unwrap_or("no reason given");
             format!("to create topic {} ({reason})", topic.name)
         })?;
-        self.topic(&topic.name).await
+        let id = TopicId::from(made.topic_id);
+        if id.is_zero() || made.num_partitions < 1 {
+            // Brokers before KIP-525 and KIP-516 do not say.
+            return self.topic(&topic.name).await;
+        }
+        Ok(Topic {
+            name: topic.name.clone(),
+            id,
+            partitions: made.num_partitions,
+        })
     }
 
     /// How long the broker may take for its part: the request's whole time, in milliseconds.

@@ -1,0 +1,44 @@
+//! CPU time by the operating system's own accounting, from `/proc/PID/stat`.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// User and system time of a process, all its threads, ended ones included.
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the command in brackets and may hold blanks: fields count from its end.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = |index: usize| -> io::Result<u64> {
+        fields
+            .split_ascii_whitespace()
+            .nth(index)
+            .and_then(|field| field.parse().ok())
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no field {index}")))
+    };
+    let ticks = ticks(11)? + ticks(12)?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_nanos(
+        ticks.saturating_mul(1_000_000_000 / per_second.max(1)),
+    ))
+}
+
+/// Peak and present resident memory of a process, in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let field = |name: &str| -> io::Result<u64> {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|rest| {
+                rest.trim()
+                    .trim_end_matches(" kB")
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            })
+            .map(|kib| kib * 1024)
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid}/status has no {name}")))
+    };
+    Ok((field("VmHWM:")?, field("VmRSS:")?))
+}
