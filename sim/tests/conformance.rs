@@ -58,8 +58,8 @@ fn crashes(seed: u64, sector: u64) -> TraceSummary {
     let host = sim.node("n");
     let mut node = Node(sim.world());
     sim.block_on(async {
-        host.disk.create_dir(Path::new("/d")).unwrap();
-        host.disk.sync_dir(Path::new("/")).await.unwrap();
+        host.disk.create_dir(Path::new("/d")).expect("new");
+        host.disk.sync_dir(Path::new("/")).await.expect("healthy");
         conformance::crashes(&mut node, host, Path::new("/d")).await;
     });
     sim.trace()
