@@ -53,11 +53,12 @@ impl<R: Control> ControlValue for R {
 pub struct ElectionVoter {
     /// Node id.
     pub voter_id: i32,
-    /// Its metadata log's directory; zero when not known (version 0).
+    /// Its metadata log's directory; zero when not known, and not written (see `LeaderChange`).
     pub directory_id: TopicId,
 }
 
-/// First record of a leader's epoch (`LeaderChangeMessage`, type 2).
+/// First record of a leader's epoch (`LeaderChangeMessage`, type 2). Written at version 0, which has no
+/// directory ids; read at 0 and 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderChange {
     /// The new leader.
@@ -72,14 +73,14 @@ impl Layout for LeaderChange {
     const NAME: &'static str = "LeaderChangeMessage";
     const KEY: u32 = 2;
     const NEWEST: u32 = 1;
-    const WRITTEN: u32 = 1;
+    // Kafka 4.3 still writes 0, without directory ids, and reads nothing else.
+    const WRITTEN: u32 = 0;
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.leader_id.to_be_bytes());
         for voters in [&self.voters, &self.granting_voters] {
             write_array(out, voters, |out, voter| {
                 out.extend_from_slice(&voter.voter_id.to_be_bytes());
-                out.extend_from_slice(&voter.directory_id.to_bytes());
                 write_no_tags(out);
             });
         }

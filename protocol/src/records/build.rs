@@ -138,9 +138,7 @@ impl BatchBuilder {
         self.bytes.len()
     }
 
-    /// The batch; empty bytes when there is no record and no `last_offset_delta` was asked for.
-    ///
-    /// With `last_offset_delta` a batch without records is legal: compaction keeps such headers.
+    /// The batch; empty bytes when there is no record (see [`emptied`] for what compaction keeps).
     pub fn build(self) -> Bytes {
         let options = self.options;
         if self.record_count == 0 && options.last_offset_delta.is_none() {
@@ -172,7 +170,7 @@ impl BatchBuilder {
             magic: MAGIC,
             crc: 0,
             attributes: Attributes::default()
-                .with_codec(codec)
+                .with_codec(options.codec)
                 .with_timestamp_type(options.timestamp_type)
                 .with_transactional(options.transactional)
                 .with_control(options.control)
@@ -223,6 +221,26 @@ impl BatchBuilder {
         self.record_count += 1;
         Ok(())
     }
+}
+
+/// What compaction keeps of a batch whose records are all gone, so that its producer's sequence number and
+/// its last offset stay known: the header alone, as Kafka's `writeEmptyHeader` has it.
+pub fn emptied(header: &BatchHeader) -> Bytes {
+    let mut bytes = [0; HEADER_LEN];
+    let mut kept = BatchHeader {
+        batch_length: (HEADER_LEN - LOG_OVERHEAD) as i32,
+        attributes: header
+            .attributes
+            .with_codec(Codec::None)
+            .with_delete_horizon(false),
+        base_timestamp: NONE.into(),
+        record_count: 0,
+        ..*header
+    };
+    kept.write(&mut bytes);
+    kept.crc = checksum(&bytes);
+    kept.write(&mut bytes);
+    Bytes::copy_from_slice(&bytes)
 }
 
 /// The parts of a record that don't depend on its batch.

@@ -18,7 +18,7 @@ pub mod validate;
 mod varint;
 
 pub use batch::{Batch, Batches, Stamp, batches, checksum, verify_crc};
-pub use build::{BatchBuilder, Options};
+pub use build::{BatchBuilder, Options, emptied};
 pub use compression::{Codec, CompressionError, Decompressor};
 pub use control::{ControlType, Marker, TransactionEnd, control_batch};
 pub use error::RecordError;
