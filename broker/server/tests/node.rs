@@ -1,22 +1,24 @@
 //! A whole node on the real machine, over loopback, spoken to byte by byte: what it answers before
 //! a client knows any version, how it starts, stops and is killed, and what operators ask it.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+mod wire;
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::net::SocketAddr;
+
+use bytes::{Buf, BytesMut};
 use millrace_config::BrokerConfig;
+use millrace_host::Host;
 use millrace_host::real::{Options, RealHost};
-use millrace_host::{Connection, Host, Piece};
 use millrace_protocol::api::{Api, TABLE};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::header::{self, RequestHeader};
+use millrace_protocol::messages::api_versions_response::ApiVersion;
 use millrace_protocol::messages::{
     self, ApiVersionsRequest, ApiVersionsResponse, DecodeLimits, DescribeClusterRequest,
-    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, Message, StrBytes,
+    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, StrBytes,
 };
 use millrace_server::{Broker, StartError};
 use tempfile::TempDir;
+use wire::Client;
 
 /// A machine, and a directory for data.
 struct Place {
@@ -27,7 +29,10 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let machine = RealHost::start(&Options::default()).unwrap();
-        Self { machine, data: TempDir::new().unwrap() }
+        Self {
+            machine,
+            data: TempDir::new().unwrap(),
+        }
     }
 
     fn config(&self, pairs: &[(&str, &str)]) -> BrokerConfig {
@@ -50,88 +55,18 @@ impl Place {
     ) -> F::Output {
         let config = self.config(pairs);
         self.machine.block_on(async {
-            let broker = Broker::start(config, self.machine.another_node()).await.unwrap();
+            let broker = Broker::start(config, self.machine.another_node())
+                .await
+                .unwrap();
             test(broker, self.machine.host()).await
         })
     }
 }
 
-struct Client {
-    connection: Connection,
-    host: Host,
-    buf: BytesMut,
-}
-
-impl Client {
-    async fn connect(host: &Host, address: SocketAddr) -> Self {
-        let connection = host.net.connect(address).await.unwrap();
-        Self { connection, host: host.clone(), buf: BytesMut::new() }
-    }
-
-    async fn send(&mut self, bytes: impl Into<Bytes>) {
-        self.connection.write.send(vec![Piece::Bytes(bytes.into())]).await.unwrap();
-    }
-
-    async fn send_request(&mut self, key: i16, version: i16, flexible: bool, body: &[u8]) {
-        let header = RequestHeader {
-            api_key: key,
-            api_version: version,
-            correlation_id: 7,
-            client_id: Bytes::from_static(b"test"),
-        };
-        let mut frame = BytesMut::new();
-        header::encode_request(&header, flexible, &mut frame);
-        frame.extend_from_slice(body);
-        let mut bytes = BytesMut::from(&u32::try_from(frame.len()).unwrap().to_be_bytes()[..]);
-        bytes.extend_from_slice(&frame);
-        self.send(bytes.freeze()).await;
-    }
-
-    /// The next reply, after its length; `None` when the node closes instead.
-    async fn reply(&mut self) -> Option<Bytes> {
-        let deadline = self.host.clock.now().mono + Duration::from_secs(20);
-        let mut late = self.host.clock.sleep_until(deadline);
-        loop {
-            if let Some(len) = self.buf.first_chunk::<4>() {
-                let len = u32::from_be_bytes(*len) as usize;
-                if self.buf.len() >= 4 + len {
-                    self.buf.advance(4);
-                    return Some(self.buf.split_to(len).freeze());
-                }
-            }
-            tokio::select! {
-                biased;
-                read = self.connection.read.read(&mut self.buf, 65536) => {
-                    if read.unwrap_or(0) == 0 {
-                        return None;
-                    }
-                }
-                () = &mut late => panic!("neither a reply nor the end of the connection"),
-            }
-        }
-    }
-
-    async fn ask<Q: Message, A: Message>(&mut self, api: Api, version: i16, request: &Q) -> A {
-        let body = messages::encode(request, version).unwrap();
-        let row = api.row();
-        self.send_request(api.key(), version, row.is_flexible(version), &body).await;
-        let mut reply = self.reply().await.expect("a reply");
-        let tags = row.response_header_version(version) == 1;
-        assert_eq!(header::decode_response(&mut reply, tags), Ok(7));
-        messages::decode(version, reply, &DecodeLimits::default()).unwrap()
-    }
-
-    /// The versions that are advertised: key, lowest, highest.
-    async fn versions(&mut self) -> Vec<(i16, i16, i16)> {
-        let request = ApiVersionsRequest::default();
-        let response: ApiVersionsResponse = self.ask(Api::ApiVersions, 0, &request).await;
-        assert_eq!(response.error_code, 0);
-        rows(&response)
-    }
-}
-
+/// What a response advertises: key, lowest, highest version.
 fn rows(response: &ApiVersionsResponse) -> Vec<(i16, i16, i16)> {
-    response.api_keys.iter().map(|row| (row.api_key, row.min_version, row.max_version)).collect()
+    let row = |row: &ApiVersion| (row.api_key, row.min_version, row.max_version);
+    response.api_keys.iter().map(row).collect()
 }
 
 fn address(broker: &Broker) -> SocketAddr {
@@ -164,7 +99,9 @@ fn every_version_of_api_versions_is_answered() {
         assert_eq!(response.error_code, ErrorCode::InvalidRequest.code());
         assert_eq!(rows(&response), []);
         for version in [5, 99, i16::MAX] {
-            client.send_request(18, version, true, b"what a later version may send").await;
+            client
+                .send_request(18, version, true, b"what a later version may send")
+                .await;
             let mut reply = client.reply().await.unwrap();
             assert_eq!(reply.get_i32(), 7);
             let response: ApiVersionsResponse =
@@ -191,8 +128,11 @@ fn coordinators_are_not_available_and_transactional_ids_are_refused_for_good() {
             let response: FindCoordinatorResponse =
                 client.ask(Api::FindCoordinator, version, &request).await;
             if version >= 4 {
-                let answers: Vec<_> =
-                    response.coordinators.iter().map(|c| (c.key.as_str(), c.error_code)).collect();
+                let answers: Vec<_> = response
+                    .coordinators
+                    .iter()
+                    .map(|c| (c.key.as_str(), c.error_code))
+                    .collect();
                 assert_eq!(answers, [("g", not_available), ("h", not_available)]);
             } else {
                 assert_eq!((response.error_code, response.node_id), (not_available, -1));
@@ -201,8 +141,7 @@ fn coordinators_are_not_available_and_transactional_ids_are_refused_for_good() {
         let mut request = FindCoordinatorRequest::default();
         request.key = StrBytes::from("t");
         request.key_type = 1;
-        let response: FindCoordinatorResponse =
-            client.ask(Api::FindCoordinator, 2, &request).await;
+        let response: FindCoordinatorResponse = client.ask(Api::FindCoordinator, 2, &request).await;
         let code = ErrorCode::TransactionalIdAuthorizationFailed;
         assert_eq!(response.error_code, code.code());
         assert!(!code.is_retriable());
@@ -215,13 +154,19 @@ fn each_listener_tells_its_own_address() {
     let listeners = [
         ("listeners", "IN://127.0.0.1:0,OUT://127.0.0.1:0"),
         ("advertised.listeners", "OUT://broker.example:4000"),
-        ("listener.security.protocol.map", "IN:PLAINTEXT,OUT:PLAINTEXT"),
+        (
+            "listener.security.protocol.map",
+            "IN:PLAINTEXT,OUT:PLAINTEXT",
+        ),
         ("node.id", "5"),
         ("broker.rack", "r1"),
     ];
     Place::new().with_node(&listeners, async |broker, host| {
         let bound = broker.listeners().to_vec();
-        let told = [("127.0.0.1", bound[0].address.port()), ("broker.example", 4000)];
+        let told = [
+            ("127.0.0.1", bound[0].address.port()),
+            ("broker.example", 4000),
+        ];
         for (listener, (name, port)) in bound.iter().zip(told) {
             let mut client = Client::connect(&host, listener.address).await;
             for version in 0..=2 {
@@ -231,14 +176,22 @@ fn each_listener_tells_its_own_address() {
                 assert_eq!(response.error_code, 0);
                 assert_eq!(response.cluster_id.len(), 22);
                 let node = &response.brokers[0];
-                let seen = (node.broker_id, node.host.as_str(), node.port, node.rack.as_deref());
+                let seen = (
+                    node.broker_id,
+                    node.host.as_str(),
+                    node.port,
+                    node.rack.as_deref(),
+                );
                 assert_eq!(seen, (5, name, i32::from(port), Some("r1")));
             }
             let mut controllers = DescribeClusterRequest::default();
             controllers.endpoint_type = 2;
             let response: DescribeClusterResponse =
                 client.ask(Api::DescribeCluster, 1, &controllers).await;
-            assert_eq!(response.error_code, ErrorCode::MismatchedEndpointType.code());
+            assert_eq!(
+                response.error_code,
+                ErrorCode::MismatchedEndpointType.code()
+            );
         }
         broker.stop().await;
     });
@@ -248,17 +201,33 @@ fn each_listener_tells_its_own_address() {
 fn what_is_not_served_closes_the_connection_and_nobody_elses() {
     Place::new().with_node(&[], async |broker, host| {
         let mut other = Client::connect(&host, address(&broker)).await;
-        assert_eq!(other.versions().await.len(), TABLE.len());
+        assert!(other.is_served().await);
         // JoinGroup, an unknown key, Produce 2, Metadata 99, and a body that cannot be read.
-        for (key, version) in [(11, 5), (999, 0), (-1, 0), (0, 2), (3, 99), (3, -1), (10, 0)] {
+        for (key, version) in [
+            (11, 5),
+            (999, 0),
+            (-1, 0),
+            (0, 2),
+            (3, 99),
+            (3, -1),
+            (10, 0),
+        ] {
             let mut client = Client::connect(&host, address(&broker)).await;
-            client.send_request(key, version, false, b"\xff\xff\xff").await;
+            client
+                .send_request(key, version, false, b"\xff\xff\xff")
+                .await;
             assert_eq!(client.reply().await, None, "{key} {version}");
         }
-        assert_eq!(other.versions().await.len(), TABLE.len());
+        assert!(other.is_served().await);
         let text = broker.metrics_text();
-        assert!(text.contains("closes_total{reason=\"unsupported\"} 6"), "{text}");
-        assert!(text.contains("closes_total{reason=\"unparsable\"} 1"), "{text}");
+        assert!(
+            text.contains("closes_total{reason=\"unsupported\"} 6"),
+            "{text}"
+        );
+        assert!(
+            text.contains("closes_total{reason=\"unparsable\"} 1"),
+            "{text}"
+        );
         broker.stop().await;
     });
 }
@@ -268,8 +237,8 @@ fn connections_over_the_limit_are_closed_at_once() {
     Place::new().with_node(&[("max.connections.per.ip", "2")], async |broker, host| {
         let mut first = Client::connect(&host, address(&broker)).await;
         let mut second = Client::connect(&host, address(&broker)).await;
-        assert_eq!(first.versions().await.len(), TABLE.len());
-        assert_eq!(second.versions().await.len(), TABLE.len());
+        assert!(first.is_served().await);
+        assert!(second.is_served().await);
         let mut third = Client::connect(&host, address(&broker)).await;
         assert_eq!(third.reply().await, None);
         broker.stop().await;
@@ -283,11 +252,16 @@ fn a_port_that_is_taken_is_named_with_a_way_out() {
         let taken = address(&broker).port();
         let listeners = format!("PLAINTEXT://127.0.0.1:{taken}");
         let config = place.config(&[("listeners", &listeners)]);
-        let error = Broker::start(config, place.machine.another_node()).await.unwrap_err();
+        let error = Broker::start(config, place.machine.another_node())
+            .await
+            .unwrap_err();
         assert!(matches!(error, StartError::Listen(_)));
         let message = error.to_string();
         assert!(message.contains(&format!("port {taken} ")), "{message}");
-        assert!(message.contains("--set listeners=PLAINTEXT://127.0.0.1:"), "{message}");
+        assert!(
+            message.contains("--set listeners=PLAINTEXT://127.0.0.1:"),
+            "{message}"
+        );
         broker.stop().await;
     });
 }
@@ -298,16 +272,22 @@ fn a_stop_closes_connections_and_frees_the_port() {
     place.with_node(&[], async |broker, host| {
         let bound = address(&broker);
         let mut client = Client::connect(&host, bound).await;
-        assert_eq!(client.versions().await.len(), TABLE.len());
+        assert!(client.is_served().await);
         broker.stop().await;
         assert_eq!(client.reply().await, None);
         let listeners = format!("PLAINTEXT://{bound}");
         let config = place.config(&[("listeners", &listeners)]);
-        let again = Broker::start(config, place.machine.another_node()).await.unwrap();
+        let again = Broker::start(config, place.machine.another_node())
+            .await
+            .unwrap();
         let mut client = Client::connect(&host, bound).await;
-        assert_eq!(client.versions().await.len(), TABLE.len());
+        assert!(client.is_served().await);
         drop(again);
-        assert_eq!(client.reply().await, None, "dropping the handle kills the node");
+        assert_eq!(
+            client.reply().await,
+            None,
+            "dropping the handle kills the node"
+        );
     });
 }
 
@@ -315,20 +295,32 @@ fn a_stop_closes_connections_and_frees_the_port() {
 fn operators_see_metrics_and_health() {
     Place::new().with_node(&[], async |broker, host| {
         let mut client = Client::connect(&host, address(&broker)).await;
-        client.versions().await;
+        assert!(client.is_served().await);
         let admin = broker.admin_address().unwrap();
         let get = async |path: &str| {
             let mut client = Client::connect(&host, admin).await;
-            client.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+            client
+                .send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+                .await;
             let mut answer = BytesMut::new();
-            while client.connection.read.read(&mut answer, 65536).await.unwrap_or(0) > 0 {}
+            while client
+                .connection
+                .read
+                .read(&mut answer, 65536)
+                .await
+                .unwrap_or(0)
+                > 0
+            {}
             String::from_utf8(answer.to_vec()).unwrap()
         };
         assert!(get("/health/live").await.starts_with("HTTP/1.1 200 "));
         assert!(get("/health/ready").await.starts_with("HTTP/1.1 200 "));
         assert!(get("/admin").await.starts_with("HTTP/1.1 404 "));
         let metrics = get("/metrics").await;
-        assert!(metrics.contains("millrace_requests_total{api=\"ApiVersions\"} 1"), "{metrics}");
+        assert!(
+            metrics.contains("millrace_requests_total{api=\"ApiVersions\"} 1"),
+            "{metrics}"
+        );
         assert!(metrics.contains("millrace_connections 1"), "{metrics}");
         broker.stop().await;
     });
