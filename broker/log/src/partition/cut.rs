@@ -134,6 +134,12 @@ impl PartitionLog {
 }
 
 impl CutWork {
+    /// Waits for the intent and does no more, as a process that is killed then.
+    #[cfg(test)]
+    pub(super) async fn intent_only(self) {
+        self.intent.await.unwrap();
+    }
+
     /// Makes the intent durable, shows the new end, changes the files, makes *done* durable. The
     /// offset at which the log now ends, for [`PartitionLog::finish_truncation`].
     pub async fn run(self) -> Result<i64, Error> {

@@ -8,18 +8,22 @@ mod cut;
 mod open;
 mod reader;
 mod recover;
+mod recover_effects;
 mod remove;
 mod retention;
 mod settings;
 mod snapshots;
+mod stray;
 mod timestamps;
 mod verify;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_host::Host;
+use millrace_host::{Host, Rng};
+use tokio::sync::OnceCell;
 
 use crate::dir::LogDir;
 use crate::error::Error;
@@ -28,6 +32,7 @@ use crate::handles::Handles;
 use crate::mark::{Durability, Incarnation, Mark, Position, SegmentId};
 use crate::segment::names;
 use crate::segment::tail::{End, Tail};
+use crate::sink::DurabilitySink;
 use crate::{epoch_checkpoint, partition_metadata};
 
 pub use cut::{CutWork, Truncation};
@@ -48,6 +53,8 @@ pub struct Partitions {
     host: Host,
     handles: Arc<Handles>,
     options: PartitionOptions,
+    /// Names in the log directory when it was first looked at.
+    names_at_start: Arc<OnceCell<BTreeSet<String>>>,
 }
 
 /// Limits of the partitions of one log directory.
@@ -78,6 +85,7 @@ impl Partitions {
             host,
             handles,
             options,
+            names_at_start: Arc::default(),
         }
     }
 
@@ -294,6 +302,38 @@ fn overwrite(disk: &dyn millrace_host::Disk, path: &Path, bytes: &[u8]) -> std::
         return Err(std::io::ErrorKind::StorageFull.into());
     }
     Ok(())
+}
+
+/// For work on a partition before anyone waits for its bytes, or after: recovery, deletion.
+struct NoSink;
+
+impl DurabilitySink for NoSink {
+    fn flushed(&self, _upto: i64, _cut_count: u32) {}
+
+    fn directory_failed(&self, _reason: &str) {}
+}
+
+/// The longest file name that every file system takes.
+const NAME_MAX: usize = 255;
+
+/// `<topic>-<partition>.<32 hex digits><suffix>`, as Kafka names what it puts aside; the front is
+/// shortened where it must be.
+fn aside_name(rng: &dyn Rng, path: &Path, suffix: &str) -> String {
+    use std::fmt::Write as _;
+    let mut id = [0; 16];
+    rng.fill(&mut id);
+    let mut end = String::from(".");
+    for byte in id {
+        // Writing to a String cannot fail.
+        let _infallible = write!(end, "{byte:02x}");
+    }
+    end.push_str(suffix);
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    // Names are ASCII: any byte is a boundary.
+    format!("{}{end}", &name[..name.len().min(NAME_MAX - end.len())])
 }
 
 /// The directory of a partition in a log directory.

@@ -72,8 +72,12 @@ impl Partitions {
         replay: &mut dyn Replay,
     ) -> Result<Opened, Error> {
         let path: Arc<Path> = partition_path(self.dir.path(), topic, incarnation.partition)?.into();
-        let Some(entry) = self.dir.entry(&incarnation) else {
-            return Ok(self.open_new(incarnation, topic, path, settings, sink));
+        let entry = match self.dir.entry(&incarnation) {
+            Some(entry) => entry,
+            None => match self.take_in(incarnation, topic, &path).await? {
+                Some(entry) => entry,
+                None => return Ok(self.open_new(incarnation, topic, path, settings, sink)),
+            },
         };
         let offline = |reason: &str| Error::PartitionOffline {
             partition: format!("{topic}-{}", incarnation.partition),

@@ -11,26 +11,13 @@ use std::time::Duration;
 
 use millrace_host::{Disk, EntryKind, Host, Pool};
 
-use super::{PartitionLog, Partitions, Phase, partition_path, read_identity};
+use super::{NoSink, PartitionLog, Partitions, Phase, partition_path, read_identity};
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle};
 use crate::mark::{Incarnation, Mark, Position};
-use crate::sink::DurabilitySink;
 
 /// How the names of deleted directories end, as Kafka's.
 const DELETED: &str = "-delete";
-
-/// The longest file name that every file system takes.
-const NAME_MAX: usize = 255;
-
-/// Nobody waits for the bytes of a partition that is deleted.
-struct NoSink;
-
-impl DurabilitySink for NoSink {
-    fn flushed(&self, _upto: i64, _cut_count: u32) {}
-
-    fn directory_failed(&self, _reason: &str) {}
-}
 
 impl PartitionLog {
     /// Deletes the partition. The log takes no records after the call; when the future is done the
@@ -112,7 +99,11 @@ struct Deletion {
 impl Deletion {
     async fn run(self) -> Result<(), Error> {
         self.flush.mark_now(Mark::DeleteIntent).await?;
-        let to = self.dir.join(self.deleted_name());
+        let to = self.dir.join(super::aside_name(
+            self.host.rng.as_ref(),
+            &self.path,
+            DELETED,
+        ));
         match self.host.disk.rename(&self.path, &to).await {
             // Renamed before a crash.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -132,27 +123,6 @@ impl Deletion {
         });
         self.host.spawn.spawn(Pool::Data, "remove-partition", task);
         Ok(())
-    }
-
-    /// `<topic>-<partition>.<32 hex digits>-delete`, the front shortened where it must be.
-    fn deleted_name(&self) -> String {
-        use std::fmt::Write as _;
-        let mut id = [0; 16];
-        self.host.rng.fill(&mut id);
-        let mut suffix = String::from(".");
-        for byte in id {
-            // Writing to a String cannot fail.
-            let _infallible = write!(suffix, "{byte:02x}");
-        }
-        suffix.push_str(DELETED);
-        let name = self
-            .path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        // Names are ASCII: any byte is a boundary.
-        let kept = name.len().min(NAME_MAX - suffix.len());
-        format!("{}{suffix}", &name[..kept])
     }
 }
 

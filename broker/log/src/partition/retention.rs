@@ -1,4 +1,4 @@
-//! What leaves the front of a log: by time, by size, by DeleteRecords.
+//! What leaves the front of a log: by time, by size, by `DeleteRecords`.
 //!
 //! What always holds: the new log start is durable before anyone is shown it, and the marks of the
 //! removed segments before their files go (`durability.md` C5); nothing at or above the high
@@ -159,7 +159,7 @@ impl PartitionLog {
             .count()
     }
 
-    /// Announces a new log start (retention, DeleteRecords). When the future is done it may be
+    /// Announces a new log start (retention, `DeleteRecords`). When the future is done it may be
     /// shown: call [`Self::finish_log_start`] then. `to` at or below the present start or above the
     /// log end is refused.
     pub fn advance_log_start(&mut self, to: i64) -> Result<Durable, Error> {

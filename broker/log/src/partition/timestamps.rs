@@ -1,4 +1,4 @@
-//! From a timestamp to the record that has it, as ListOffsets asks.
+//! From a timestamp to the record that has it, as `ListOffsets` asks.
 //!
 //! The time index says from where to scan; batches are then judged by their headers, and only the
 //! one that holds the answer is read and, where needed, decompressed. What always holds: the answer
@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use millrace_protocol::records::{Batch, Scratch, TimedOffset, first_at_or_after, greatest_timestamp};
+use millrace_protocol::records::{
+    Batch, Scratch, TimedOffset, first_at_or_after, greatest_timestamp,
+};
 
 use super::LogReader;
 use crate::error::Error;
@@ -54,7 +56,9 @@ impl LogReader {
                 break;
             }
             let end = segment.end();
-            let too_old = segment.largest_timestamp().is_some_and(|largest| largest < timestamp);
+            let too_old = segment
+                .largest_timestamp()
+                .is_some_and(|largest| largest < timestamp);
             if too_old || end.offset <= list.log_start {
                 continue;
             }
@@ -70,7 +74,9 @@ impl LogReader {
                     continue;
                 }
                 let wanted = Wanted::AtOrAfter(timestamp);
-                let found = self.inside(segment, &step, wanted, list.log_start, scratch).await?;
+                let found = self
+                    .inside(segment, &step, wanted, list.log_start, scratch)
+                    .await?;
                 if found.is_some() {
                     return Ok(found);
                 }
@@ -88,8 +94,14 @@ impl LogReader {
     ) -> Result<Option<TimestampOffset>, Error> {
         let list = self.list();
         let mut best: Option<(&Arc<Segment>, Step)> = None;
-        for segment in list.all().iter().take_while(|segment| segment.base() < upto) {
-            let at_most = best.as_ref().map_or(-1, |(_, step)| step.header.max_timestamp);
+        for segment in list
+            .all()
+            .iter()
+            .take_while(|segment| segment.base() < upto)
+        {
+            let at_most = best
+                .as_ref()
+                .map_or(-1, |(_, step)| step.header.max_timestamp);
             let whole = segment.end().offset <= upto;
             let largest = segment.largest_timestamp();
             if whole && largest.is_some_and(|largest| largest <= at_most) {
@@ -105,7 +117,9 @@ impl LogReader {
                 if step.header.base_offset >= upto {
                     break;
                 }
-                let at_most = best.as_ref().map_or(-1, |(_, step)| step.header.max_timestamp);
+                let at_most = best
+                    .as_ref()
+                    .map_or(-1, |(_, step)| step.header.max_timestamp);
                 if step.header.max_timestamp > at_most
                     && step.header.last_offset() >= list.log_start
                 {
@@ -116,7 +130,8 @@ impl LogReader {
         match best {
             None => Ok(None),
             Some((segment, step)) => {
-                self.inside(segment, &step, Wanted::Greatest, list.log_start, scratch).await
+                self.inside(segment, &step, Wanted::Greatest, list.log_start, scratch)
+                    .await
             }
         }
     }
@@ -135,8 +150,7 @@ impl LogReader {
         let bytes = crate::segment::walk::read(&file, step.position, step.header.size())
             .await
             .map_err(Error::io("read", &path))?;
-        let damaged =
-            |what: String| lookup::damaged(segment, step.position, &what);
+        let damaged = |what: String| lookup::damaged(segment, step.position, &what);
         let batch = Batch::parse(bytes).map_err(|error| damaged(error.to_string()))?;
         let found = match wanted {
             Wanted::AtOrAfter(timestamp) => {
@@ -145,11 +159,13 @@ impl LogReader {
             Wanted::Greatest => greatest_timestamp(&batch, scratch),
         };
         let found = found.map_err(|error| damaged(error.to_string()))?;
-        Ok(found.map(|TimedOffset { offset, timestamp }| TimestampOffset {
-            offset,
-            timestamp,
-            leader_epoch: step.header.partition_leader_epoch,
-        }))
+        Ok(
+            found.map(|TimedOffset { offset, timestamp }| TimestampOffset {
+                offset,
+                timestamp,
+                leader_epoch: step.header.partition_leader_epoch,
+            }),
+        )
     }
 
     /// A position from which a scan meets every batch with a timestamp at or after `timestamp`.
@@ -162,13 +178,9 @@ impl LogReader {
             match self.time_entry(segment, timestamp).await? {
                 Found::None => return Ok(0),
                 Found::Entry(entry) => {
-                    let span = lookup::find(
-                        self.handles(),
-                        segment,
-                        entry.last_offset,
-                        self.interval(),
-                    )
-                    .await?;
+                    let span =
+                        lookup::find(self.handles(), segment, entry.last_offset, self.interval())
+                            .await?;
                     if let Some(span) = span
                         && span.last_offset == entry.last_offset
                         && self.raises(segment, span.position, entry.timestamp).await?
@@ -203,8 +215,12 @@ impl LogReader {
         segment: &Arc<Segment>,
         timestamp: i64,
     ) -> Result<Found<TimeEntry>, Error> {
-        let (pending, written) = segment
-            .tail(|tail| (time_index::before(&tail.times, timestamp), tail.times_written));
+        let (pending, written) = segment.tail(|tail| {
+            (
+                time_index::before(&tail.times, timestamp),
+                tail.times_written,
+            )
+        });
         if let Some(entry) = pending {
             return Ok(Found::Entry(entry));
         }
@@ -216,8 +232,14 @@ impl LogReader {
         let Some((source, in_file)) = opened else {
             return Ok(if sealed { Found::Damaged } else { Found::None });
         };
-        let count = if sealed { in_file } else { written.min(in_file) };
+        let count = if sealed {
+            in_file
+        } else {
+            written.min(in_file)
+        };
         let bound = timestamp.saturating_sub(1);
-        index::floor(&source, segment.base(), count, bound).await.map_err(Error::io("read", &path))
+        index::floor(&source, segment.base(), count, bound)
+            .await
+            .map_err(Error::io("read", &path))
     }
 }

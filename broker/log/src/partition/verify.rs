@@ -89,7 +89,7 @@ pub(super) async fn verify(
     };
     let stop = match stop {
         Stop::Bad(_) | Stop::Incomplete if zeros(file, chain.end.bytes, len).await? => Stop::Zeros,
-        stop => stop,
+        stop @ (Stop::End | Stop::Incomplete | Stop::Zeros | Stop::Bad(_)) => stop,
     };
     Ok(Verified {
         end: chain.end,

@@ -110,7 +110,10 @@ async fn every_flipped_byte_ends_the_proof_at_its_batch() {
         .collect();
     for at in 0..bytes.len() {
         // A raised epoch is outside the checksum and shows only in the batch behind it (A5).
-        if starts.iter().any(|start| (start + 12..start + 16).contains(&at)) {
+        if starts
+            .iter()
+            .any(|start| (start + 12..start + 16).contains(&at))
+        {
             continue;
         }
         let mut bad = bytes.clone();

@@ -6,10 +6,11 @@
 //! waits for the device.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_host::{File, OpenMode};
+use millrace_host::{Disk, File, OpenMode};
 use millrace_protocol::records::{self, BatchHeader};
 
 use super::open::TIMESTAMP_UNKNOWN;
@@ -175,8 +176,7 @@ impl PartitionLog {
             offset: base,
         };
         let segment = Arc::new(Segment::new(self.path.clone(), id, holes, Tail::new(end)));
-        let file = disk.open(&segment.path(names::LOG), OpenMode::CreateNew)?;
-        segment.attach(file);
+        segment.attach(create(disk.as_ref(), &segment.path(names::LOG))?);
         // Existence first (C4): the mark stands before any byte of the file in the same commit.
         self.flush.mark(Mark::Segment {
             id,
@@ -187,17 +187,24 @@ impl PartitionLog {
         let list = self.reader.list();
         match list.active() {
             Some(old) => self.seal(old),
-            // The epochs that began before the first record.
-            None => self.epochs.iter().for_each(|&(epoch, start_offset)| {
-                self.flush.mark(Mark::Epoch {
-                    epoch,
-                    start_offset,
-                });
-            }),
+            None => self.first_marks(),
         }
         self.reader.publish(list.with(segment.clone()));
         self.reader.handles().admit(&segment);
         Ok(segment)
+    }
+
+    /// What was decided before the first record and is worth remembering from now on.
+    fn first_marks(&self) {
+        if self.mode == Durability::PageCache {
+            self.flush.mark(Mark::Mode(self.mode));
+        }
+        for &(epoch, start_offset) in &self.epochs {
+            self.flush.mark(Mark::Epoch {
+                epoch,
+                start_offset,
+            });
+        }
     }
 
     /// Ends a segment: last index entries written, indexes never touched again.
@@ -228,9 +235,11 @@ impl PartitionLog {
         if self.has_dir {
             return Ok(());
         }
-        self.flush.make_room().map_err(|error| match error {
-            Error::DiskFull { .. } => io::ErrorKind::StorageFull.into(),
-            error => io::Error::other(error),
+        self.flush.make_room().map_err(|error| {
+            if matches!(error, Error::DiskFull { .. }) {
+                return io::ErrorKind::StorageFull.into();
+            }
+            io::Error::other(error)
         })?;
         let disk = self.reader.handles().disk().clone();
         match disk.create_dir(&self.path) {
@@ -354,6 +363,21 @@ impl PartitionLog {
         let list = self.reader.list();
         let active = list.active()?;
         Some(position(active.id(), active.end()))
+    }
+}
+
+/// Makes a segment's file. An empty one may be there already; one with bytes is never overwritten.
+fn create(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn File>> {
+    match disk.open(path, OpenMode::CreateNew) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = disk.open(path, OpenMode::Write)?;
+            if file.is_empty()? {
+                Ok(file)
+            } else {
+                Err(error)
+            }
+        }
+        result => result,
     }
 }
 

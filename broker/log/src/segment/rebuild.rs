@@ -29,7 +29,7 @@ pub(crate) async fn rebuild(
     let Some(end) = begun else { return Ok(()) };
     let result = scan(handles, segment, end, interval).await;
     let written = result.and_then(|fresh| {
-        segment.tail(|tail| replace(handles.disk().as_ref(), segment, tail, fresh))
+        segment.tail(|tail| replace(handles.disk().as_ref(), segment, tail, &fresh))
     });
     segment.tail(|tail| tail.rebuilding = false);
     segment.close_indexes();
@@ -68,7 +68,7 @@ pub(crate) async fn scan(
 }
 
 /// Writes the fresh entries over both files and puts the fresh tail in place of the old one.
-fn replace(disk: &dyn Disk, segment: &Segment, tail: &mut Tail, fresh: Tail) -> Result<(), Error> {
+fn replace(disk: &dyn Disk, segment: &Segment, tail: &mut Tail, fresh: &Tail) -> Result<(), Error> {
     let seen = fresh.end;
     let offsets: Vec<u8> = fresh
         .offsets

@@ -1,0 +1,193 @@
+//! What recovery does to the disk: syncs, cuts, sets aside, states (`durability.md` R4 to R6, C5).
+//!
+//! What always holds: bytes and names change only behind a durable intent; a failed sync takes the
+//! directory offline; *recovered* is stated only of a log that is whole.
+
+use std::io;
+use std::path::Path;
+
+use millrace_host::OpenMode;
+
+use super::open::{TIMESTAMP_UNKNOWN, log_start};
+use super::recover::{Recovered, Sweep};
+use super::{cut, position};
+use crate::error::Error;
+use crate::mark::{Durability, Mark, Position};
+use crate::segment::names;
+
+impl Sweep<'_> {
+    /// Moves segment files that are no part of the log out of the way (R6), and removes what
+    /// retention left behind.
+    pub(super) async fn set_aside(&mut self) -> Result<(), Error> {
+        let path = self.known.path.clone();
+        let disk = self.partitions.host.disk.clone();
+        let first = self
+            .entries()
+            .first()
+            .map_or(0, |entry| entry.id.base_offset);
+        let stamp = self.partitions.host.clock.now().wall_ms;
+        let mut changed = false;
+        for base in self.files.keys().copied() {
+            if self.segments.iter().any(|segment| segment.base() == base) {
+                continue;
+            }
+            let log = names::file(&path, base, names::LOG);
+            let moved = if base < first && self.known.entry.log_start > base {
+                disk.remove(&log).await
+            } else {
+                tracing::warn!(path = %log.display(), "not part of the log by the ledger; set aside");
+                disk.rename(
+                    &log,
+                    &names::file(&path, base, &format!("log.{stamp}.aside")),
+                )
+                .await
+            };
+            match moved {
+                // Already gone with a cut.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(Error::io("set aside", &log))?,
+            }
+            for kind in [names::INDEX, names::TIME_INDEX] {
+                if let Err(error) = disk.remove(&names::file(&path, base, kind)).await {
+                    tracing::debug!(base, %error, "no index to remove");
+                }
+            }
+            changed = true;
+        }
+        if changed {
+            disk.sync_dir(&path)
+                .await
+                .map_err(Error::io("sync", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was proven durable: the files, their names, the directory's name.
+    pub(super) async fn sync(&self) -> Result<(), Error> {
+        if !self.must_sync() {
+            return Ok(());
+        }
+        for segment in &self.verified {
+            let path = segment.path(names::LOG);
+            let file = self
+                .partitions
+                .handles
+                .log(segment)
+                .map_err(Error::io("open", &path))?;
+            self.synced(&path, file.sync().await)?;
+        }
+        for dir in [self.known.path.as_ref(), self.partitions.dir.path()] {
+            self.synced(dir, self.partitions.host.disk.sync_dir(dir).await)?;
+        }
+        Ok(())
+    }
+
+    /// A failed sync is terminal for the directory (F1).
+    fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
+        result.map_err(|error| {
+            self.partitions
+                .dir
+                .fail(&format!("sync of {}: {error}", path.display()));
+            Error::io("sync", path)(error)
+        })
+    }
+
+    /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
+    pub(super) async fn cut(&mut self, to: Position, why: &str) -> Result<(), Error> {
+        self.cut_count = self.flush.cut(to);
+        let intent = Mark::CutIntent {
+            to,
+            cut_count: self.cut_count,
+        };
+        self.flush.mark_now(intent).await?;
+        tracing::warn!(
+            partition = %self.name(), segment = to.segment.base_offset, byte = to.bytes,
+            offset = to.offset, why, "the end of the log is cut"
+        );
+        self.finish_cut(to, self.cut_count).await?;
+        self.segments
+            .retain(|segment| segment.base() <= to.segment.base_offset);
+        self.epochs.retain(|(_, start)| *start < to.offset);
+        Ok(())
+    }
+
+    /// Does (or does again) the file part of a cut whose intent is durable.
+    pub(super) async fn finish_cut(&mut self, to: Position, cut_count: u32) -> Result<(), Error> {
+        let path = self.known.path.clone();
+        let disk = &self.partitions.host.disk;
+        let log = names::file(&path, to.segment.base_offset, names::LOG);
+        let file = disk
+            .open(&log, OpenMode::Create)
+            .map_err(Error::io("open", &log))?;
+        let keep = self.partitions.options.cut_keep_bytes;
+        let room = self.partitions.dir.has_room(keep, false);
+        let limit = if room { keep } else { 0 };
+        match cut::keep_aside(disk, &path, to, &file, limit).await {
+            Ok(kept) => tracing::info!(partition = %self.name(), kept, "bytes behind the cut kept"),
+            Err(error) => {
+                tracing::warn!(partition = %self.name(), %error, "bytes behind the cut not kept");
+            }
+        }
+        // Longer than the cut only: a file is never extended by one.
+        let len = file.len().map_err(Error::io("open", &log))?;
+        let bytes = to.bytes.min(len);
+        cut::shorten(disk, &path, Position { bytes, ..to }, &file).await?;
+        self.files.retain(|base, _| *base <= to.segment.base_offset);
+        self.files.insert(to.segment.base_offset, bytes);
+        self.flush.mark_now(Mark::CutDone { cut_count }).await
+    }
+
+    /// States what was recovered, and closes every segment but the last.
+    pub(super) async fn finish(&mut self) -> Result<Recovered, Error> {
+        let entry = self.known.entry;
+        let first = self.segments.first().map_or(0, |segment| segment.base());
+        let log_start = log_start(entry).max(first);
+        let end = self.expected.map_or(log_start, |end| {
+            self.end().map_or(end, |position| position.offset)
+        });
+        if log_start > end && self.quarantined.is_none() {
+            // The records up to the log start are gone with the cut; the log restarts empty (A3).
+            for segment in std::mem::take(&mut self.segments) {
+                self.flush.mark(Mark::SegmentRemoved(segment.id()));
+                let path = segment.path(names::LOG);
+                let disk = &self.partitions.host.disk;
+                disk.remove(&path)
+                    .await
+                    .map_err(Error::io("remove", &path))?;
+            }
+        }
+        let sealed = self.segments.len().saturating_sub(1);
+        for segment in &self.segments[..sealed] {
+            if !segment.is_sealed() {
+                segment.seal();
+                self.flush.mark(Mark::Sealed {
+                    end: position(segment.id(), segment.end()),
+                    max_timestamp_ms: segment.largest_timestamp().unwrap_or(TIMESTAMP_UNKNOWN),
+                });
+            }
+        }
+        for &(epoch, start_offset) in &self.epochs {
+            if !entry.epochs.contains(&(epoch, start_offset)) {
+                self.flush.mark(Mark::Epoch {
+                    epoch,
+                    start_offset,
+                });
+            }
+        }
+        if let Some(end) = self
+            .end()
+            .filter(|_| self.must_sync() && self.quarantined.is_none())
+        {
+            self.flush.mark_now(Mark::Recovered(end)).await?;
+        }
+        Ok(Recovered {
+            segments: std::mem::take(&mut self.segments),
+            log_start,
+            has_dir: true,
+            epochs: std::mem::take(&mut self.epochs),
+            cut_count: self.cut_count,
+            may_have_lost: entry.mode == Durability::PageCache && !self.same_boot,
+            quarantined: self.quarantined.take(),
+        })
+    }
+}
