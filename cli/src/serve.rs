@@ -5,12 +5,13 @@
 //! standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use millrace_config::{BrokerConfig, Sources};
 use millrace_host::real::{self, RealHost, Signals};
-use millrace_server::Broker;
+use millrace_server::{BoundListener, Broker};
 use tracing_subscriber::EnvFilter;
 
 use crate::ServeOptions;
@@ -20,6 +21,12 @@ const BAD_CONFIGURATION: u8 = 2;
 
 /// Open files that the broker asks for: connections, segments and their indexes.
 const OPEN_FILES_WANTED: u64 = 1 << 20;
+
+/// Open files without which there is no serving: journal, metadata, listeners, a few of each kind.
+const OPEN_FILES_MIN: u64 = 128;
+
+/// Open files kept for what is neither a connection nor a segment.
+const OPEN_FILES_OTHERS: u64 = 64;
 
 /// How long the workers may take to end after the broker has stopped.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,12 +39,15 @@ pub(crate) fn run(options: ServeOptions) -> ExitCode {
         environment: text_environment(),
         set: options.set,
     };
-    let config = match BrokerConfig::load(&sources) {
+    let mut config = match BrokerConfig::load(&sources) {
         Ok(config) => config,
         Err(error) => return fail(BAD_CONFIGURATION, &error),
     };
     if let Err(error) = real::raise_open_files(OPEN_FILES_WANTED) {
         tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+    if let Err(error) = fit_open_files(&mut config, real::open_files().soft) {
+        return fail(1, &error);
     }
     let machine = match RealHost::start(&real::Options::default()) {
         Ok(machine) => machine,
@@ -49,6 +59,28 @@ pub(crate) fn run(options: ServeOptions) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &*error),
     }
+}
+
+/// Lets no more connections in than there are open files for, so that logs never go without.
+fn fit_open_files(config: &mut BrokerConfig, open_files: u64) -> Result<(), String> {
+    if open_files < OPEN_FILES_MIN {
+        return Err(format!(
+            "at most {open_files} files may be open at once, and a broker needs {OPEN_FILES_MIN}: \
+             raise the limit (ulimit -n, or LimitNOFILE= of its service)"
+        ));
+    }
+    let quarter = u32::try_from(open_files / 4).unwrap_or(u32::MAX);
+    config.log.open_files_max = config.log.open_files_max.min(quarter);
+    let for_others = u64::from(config.log.open_files_max) + OPEN_FILES_OTHERS;
+    let room = u32::try_from(open_files - for_others).unwrap_or(u32::MAX);
+    if room < config.network.connections_max {
+        config.network.connections_max = room;
+        tracing::debug!(
+            open_files,
+            "at most {room} connections, by the limit on open files"
+        );
+    }
+    Ok(())
 }
 
 async fn serve(config: BrokerConfig, machine: &RealHost) -> Result<(), Box<dyn std::error::Error>> {
@@ -81,35 +113,43 @@ async fn serve(config: BrokerConfig, machine: &RealHost) -> Result<(), Box<dyn s
 
 /// Says where the broker is and what to try. A standard output that is closed is no reason to end.
 fn announce(broker: &Broker, data: &str) -> io::Result<()> {
-    let mut text = String::new();
-    let mut try_with = None;
-    for listener in broker.listeners() {
-        let (host, port) = &listener.advertised;
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.clone()
-        };
-        text += &format!("listening on {}://{}", listener.name, listener.address);
-        if format!("{host}:{port}") != listener.address.to_string() {
-            text += &format!(", known to clients as {host}:{port}");
-        }
-        text += "\n";
-        try_with.get_or_insert(format!("{host}:{port}"));
-    }
-    text += &format!("data in {data}\n");
-    if let Some(admin) = broker.admin_address() {
-        text += &format!("metrics and health on http://{admin}/metrics\n");
-    }
-    if let Some(address) = try_with {
-        text += &format!("try: echo hello | kcat -P -b {address} -t greetings\n");
-        text += &format!("     kcat -C -b {address} -t greetings -e\n");
-    }
+    let text = announcement(broker.listeners(), broker.admin_address(), data);
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
+}
+
+fn announcement(listeners: &[BoundListener], admin: Option<SocketAddr>, data: &str) -> String {
+    let mut lines = Vec::new();
+    let mut known = Vec::new();
+    for listener in listeners {
+        let (host, port) = &listener.advertised;
+        let address = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        let mut line = format!("listening on {}://{}", listener.name, listener.address);
+        if address != listener.address.to_string() {
+            line += ", known to clients as ";
+            line += &address;
+        }
+        lines.push(line);
+        known.push(address);
+    }
+    lines.push(format!("data in {data}"));
+    if let Some(admin) = admin {
+        lines.push(format!("metrics and health on http://{admin}/metrics"));
+    }
+    if let Some(address) = known.first() {
+        lines.push(format!(
+            "try: echo hello | kcat -P -b {address} -t greetings"
+        ));
+        lines.push(format!("     kcat -C -b {address} -t greetings -e"));
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The log level comes from `RUST_LOG`, `info` by default.
@@ -133,4 +173,47 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     // The one thing said when all else failed; if standard error is closed there is nobody to tell.
     drop(writeln!(io::stderr(), "millrace: {error}"));
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_announcement_names_each_address_and_a_line_to_try() {
+        let listener = |name: &str, address: &str, host: &str, port| BoundListener {
+            name: name.to_owned(),
+            address: address.parse().unwrap(),
+            advertised: (host.to_owned(), port),
+        };
+        let text = announcement(
+            &[
+                listener("IN", "[::1]:4000", "::1", 4000),
+                listener("OUT", "10.0.0.1:5000", "broker.example", 6000),
+            ],
+            Some("127.0.0.1:9644".parse().unwrap()),
+            "/data",
+        );
+        let expected = "listening on IN://[::1]:4000\n\
+                        listening on OUT://10.0.0.1:5000, known to clients as broker.example:6000\n\
+                        data in /data\n\
+                        metrics and health on http://127.0.0.1:9644/metrics\n\
+                        try: echo hello | kcat -P -b [::1]:4000 -t greetings\n     \
+                        kcat -C -b [::1]:4000 -t greetings -e\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn connections_leave_open_files_for_logs() {
+        let fitted = |open_files| {
+            let mut config = BrokerConfig::default();
+            fit_open_files(&mut config, open_files)
+                .map(|()| (config.network.connections_max, config.log.open_files_max))
+        };
+        assert_eq!(fitted(20_000), Ok((20_000 - 512 - 64, 512)));
+        assert_eq!(fitted(1024), Ok((1024 - 256 - 64, 256)));
+        assert_eq!(fitted(128), Ok((128 - 32 - 64, 32)));
+        assert_eq!(fitted(u64::MAX), Ok((u32::MAX >> 1, 512)));
+        assert!(fitted(127).unwrap_err().contains("ulimit -n"));
+    }
 }
