@@ -1,6 +1,8 @@
 //! Metadata records written by Apache Kafka's own classes (`data/records/metadata.txt`, see
 //! `xtask/java/Records.java`): read into our values, written back to the same bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test panics on what must not happen")]
+
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::control::{
     ControlValue, KRaftVersion, LeaderChange, SnapshotFooter, SnapshotHeader, Voters,
