@@ -99,7 +99,10 @@ impl Requests {
         let route = self.service.route(api_key, api_version)?;
         let header =
             header::decode_request(&mut body, route.request_tags).map_err(Close::unparsable)?;
+        let correlation_id = header.correlation_id;
         let client_id = self.client_id(&header);
+        // Its client id is a part of the frame.
+        drop(header);
         if !route.overlaps && self.slots_total > 1 {
             slots.merge(self.take_slots(self.slots_total - 1).await?);
         }
@@ -113,7 +116,7 @@ impl Requests {
             connection: Arc::clone(&self.info),
             api_key,
             api_version,
-            correlation_id: header.correlation_id,
+            correlation_id,
             client_id,
             received,
             deadline: received + self.shared.limits.wait_max,
@@ -130,7 +133,7 @@ impl Requests {
         };
         let entry = Entry {
             reply,
-            correlation_id: header.correlation_id,
+            correlation_id,
             response_tags,
             received,
             metrics,

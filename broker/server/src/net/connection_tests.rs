@@ -193,7 +193,7 @@ impl Service for ScriptedService {
                 .unwrap()
                 .push(request.body.as_ptr().addr());
             let text = String::from_utf8_lossy(&request.body).into_owned();
-            drop(request.body);
+            let body = request.body;
             let mut words = text.split_whitespace();
             let (name, how) = (words.next().unwrap().to_owned(), words.next().unwrap());
             script.tell(format!("begin {name}"));
@@ -203,13 +203,15 @@ impl Service for ScriptedService {
                     drop(script.gate(&name).acquire().await.unwrap());
                     Ok(Outcome::bytes(name.clone()))
                 }
-                "wait" => {
+                "wait" | "hold" => {
+                    // Whether the wait goes on to read the request's bytes.
+                    let held = (how == "hold").then(|| body.clone());
                     let mut dropped = Dropped(Arc::clone(&self.0), Some(name.clone()));
                     Ok(Outcome::Wait(Box::pin(async move {
                         let name = dropped.1.clone().unwrap();
                         let gate = dropped.0.0.gate(&name);
                         gate.acquire().await.unwrap().forget();
-                        drop(dropped.1.take());
+                        drop((dropped.1.take(), held));
                         Reply::bytes(name)
                     })))
                 }
@@ -728,6 +730,25 @@ fn a_stop_ends_idle_connections_at_once_and_others_after_their_replies() {
         [Some(CloseReason::Stopping); 2]
     );
     assert_eq!(bench.began(), ["1", "2"], "nothing is begun after the stop");
+}
+
+#[test]
+fn room_is_held_as_long_as_the_bytes_of_the_request_are() {
+    let bench = Bench::new();
+    let mut client = bench.connect();
+    client.send(&frame(OVERLAPS, 1, &long("1 wait", 1 << 20)));
+    assert_eq!(
+        bench.metrics.budget_bytes.get(),
+        0,
+        "the effect was done with the bytes"
+    );
+    client.send(&frame(OVERLAPS, 2, &long("2 hold", 1 << 20)));
+    assert!(bench.metrics.budget_bytes.get() > 1 << 20);
+    bench.open("1");
+    bench.open("2");
+    client.run();
+    assert_eq!(client.replies(), ["1", "2"]);
+    assert_eq!(bench.metrics.budget_bytes.get(), 0);
 }
 
 #[test]
