@@ -28,9 +28,8 @@ fn counted(
     cap: usize,
 ) -> (usize, bool) {
     let mut bytes = 0;
-    let mut stream = match decompressor.stream(codec, input, cap) {
-        Ok(stream) => stream,
-        Err(_) => return (0, false),
+    let Ok(mut stream) = decompressor.stream(codec, input, cap) else {
+        return (0, false);
     };
     loop {
         match stream.next_chunk() {
