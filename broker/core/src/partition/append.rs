@@ -40,8 +40,6 @@ pub struct Append {
     pub acks: Acks,
     /// The idempotent producer; `None` for producer id -1.
     pub producer: Option<BatchProducer>,
-    /// Number of records, at least 1.
-    pub record_count: i32,
     /// Offset of the last record minus that of the first, at least 0.
     pub last_offset_delta: i32,
     /// Largest timestamp, milliseconds since the Unix epoch.
@@ -156,7 +154,7 @@ impl Partition {
         let Some(producer) = append.producer else {
             return Ok(Judged::Fresh(None));
         };
-        let last_sequence = sequence_after(producer.base_sequence, append.record_count - 1);
+        let last_sequence = sequence_after(producer.base_sequence, append.last_offset_delta);
         let client = append.origin == Origin::Client;
         match self
             .producers
@@ -234,7 +232,7 @@ enum Judged {
 
 /// What no leader may take, whatever its state.
 fn check_batch(append: &Append) -> Result<(), Reject> {
-    if append.record_count < 1 || append.last_offset_delta < 0 {
+    if append.last_offset_delta < 0 {
         return Err(Reject::InvalidRecord(
             "a batch without records cannot be appended",
         ));

@@ -39,8 +39,6 @@ pub struct ReplayedBatch {
     pub base_offset: i64,
     /// Offset of the last record.
     pub last_offset: i64,
-    /// Number of records it had when it was appended.
-    pub record_count: i32,
     /// Largest timestamp, milliseconds since the Unix epoch.
     pub max_timestamp: i64,
     /// Attribute bit 4.
@@ -200,12 +198,14 @@ impl ProducerTable {
             }
             return;
         }
-        let span = batch.last_offset.saturating_sub(batch.base_offset);
+        // By offsets, not by the number of records: compaction may have removed some (as in Kafka).
+        let span = batch.last_offset.saturating_sub(batch.base_offset).max(0);
+        let offset_delta = i32::try_from(span).unwrap_or(i32::MAX);
         producer.push(ProducerBatch {
             first_sequence: base_sequence,
-            last_sequence: sequence_after(base_sequence, batch.record_count.max(1) - 1),
+            last_sequence: sequence_after(base_sequence, offset_delta),
             last_offset: batch.last_offset,
-            offset_delta: i32::try_from(span).unwrap_or(i32::MAX),
+            offset_delta,
             timestamp_ms: batch.max_timestamp,
         });
         if batch.transactional && producer.open_txn.is_none() {

@@ -210,6 +210,10 @@ impl Replicas {
         let Some(replica) = self.replica_mut(fetch.replica) else {
             return;
         };
+        // A word of an earlier life of that broker, overtaken by a later one.
+        if fetch.broker_epoch < replica.fetch_broker_epoch {
+            return;
+        }
         // Caught up now, or by now with what was there at the fetch before.
         if log_end >= leader_end {
             replica.caught_up_ns = now.mono_ns;

@@ -1,0 +1,77 @@
+//! Runs the scripts of `tests/scripts/partition/`: commands to one partition, what it answers.
+//!
+//! A script is a list of blocks: commands, a line `----`, the expected output, an empty line. Lines
+//! that start with `#` are for the reader. `MILLRACE_REWRITE=1` writes what came out into the
+//! scripts instead of comparing; read the difference before committing it.
+
+mod script;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use script::World;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scripts/partition")
+}
+
+/// Runs a script in a world of its own and gives it back with the output that came.
+fn run(text: &str) -> String {
+    let mut world = World::new();
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    let mut produced = String::new();
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        if line == "----" {
+            // What was expected is dropped; what came stands in its place.
+            while lines.next_if(|line| !line.is_empty()).is_some() {}
+            out.push_str(&std::mem::take(&mut produced));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            produced.push_str(&world.command(line));
+        }
+    }
+    out
+}
+
+fn differing_line(expected: &str, came: &str) -> String {
+    let mut expected = expected.lines();
+    let mut came = came.lines();
+    let mut number = 0;
+    loop {
+        number += 1;
+        match (expected.next(), came.next()) {
+            (None, None) => return "no difference".to_owned(),
+            (left, right) if left != right => {
+                let (left, right) = (left.unwrap_or("(end)"), right.unwrap_or("(end)"));
+                return format!("line {number}:\n  expected: {left}\n  came:     {right}");
+            }
+            (_, _) => {}
+        }
+    }
+}
+
+#[test]
+fn scripts_come_out_as_written() {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory())
+        .expect("the scripts are part of the project")
+        .map(|entry| entry.expect("the directory is readable").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 10, "scripts are missing: {paths:?}");
+    let rewrite = std::env::var_os("MILLRACE_REWRITE").is_some();
+    let mut failures = String::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("a script is text");
+        let came = run(&text);
+        if rewrite {
+            fs::write(&path, came).expect("a script can be rewritten");
+        } else if came != text {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            failures.push_str(&format!("{name}, {}\n", differing_line(&text, &came)));
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
