@@ -144,18 +144,29 @@ api_table! {
     DescribeCluster = 60, advertised 0..=2, served 0..=2, flexible 0, Barrier, Connection;
 }
 
+/// One more than the highest key.
+const KEYS: usize = Api::DescribeCluster as usize + 1;
+
+/// The place in [`TABLE`] of the row of each key; of keys without a row, 0, never asked for.
+const PLACES: [u8; KEYS] = {
+    let mut places = [0; KEYS];
+    let mut at = 0;
+    while at < TABLE.len() {
+        places[TABLE[at].api as usize] = at as u8;
+        at += 1;
+    }
+    places
+};
+
 impl Api {
     /// Kafka's key.
     pub const fn key(self) -> i16 {
         self as i16
     }
 
-    /// Its place in [`TABLE`].
-    pub fn index(self) -> usize {
-        TABLE
-            .iter()
-            .position(|row| row.api == self)
-            .expect("every API has its row")
+    /// Its place in [`TABLE`]. O(1).
+    pub const fn index(self) -> usize {
+        PLACES[self as usize] as usize
     }
 
     /// Its row.
@@ -180,6 +191,35 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_advertised_as_kafka_4_3_1_was_recorded_to() {
+        let recorded = [
+            (0, "Produce", 0, 13),
+            (1, "Fetch", 4, 18),
+            (2, "ListOffsets", 1, 11),
+            (3, "Metadata", 0, 13),
+            (10, "FindCoordinator", 0, 6),
+            (18, "ApiVersions", 0, 4),
+            (19, "CreateTopics", 2, 7),
+            (20, "DeleteTopics", 1, 6),
+            (22, "InitProducerId", 0, 5),
+            (23, "OffsetForLeaderEpoch", 2, 4),
+            (60, "DescribeCluster", 0, 2),
+        ];
+        let rows = TABLE.iter().map(|row| {
+            (
+                row.api.key(),
+                row.name,
+                row.advertised.min,
+                row.advertised.max,
+            )
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), recorded);
+        for key in (i16::MIN..=i16::MAX).filter(|key| recorded.iter().all(|row| row.0 != *key)) {
+            assert_eq!(Api::from_key(key), None);
+        }
+    }
+
+    #[test]
     fn only_produce_overlaps_and_only_produce_advertises_what_it_refuses() {
         for row in TABLE {
             let is_produce = row.api == Api::Produce;
@@ -195,7 +235,9 @@ mod tests {
 
     #[test]
     fn flexible_versions_are_the_codecs() {
-        use crate::messages::{ApiVersionsRequest, FetchRequest, KafkaMessage, ProduceRequest};
+        use kafka_wire::KafkaMessage;
+
+        use crate::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
         fn first<M: KafkaMessage>() -> i16 {
             M::FLEXIBLE_VERSIONS.map_or(i16::MAX, |range| range.min().value())
         }

@@ -6,10 +6,10 @@
 pub mod api;
 pub mod error_code;
 pub mod fetch_body;
+pub mod frame;
 pub mod header;
 pub mod ids;
 pub mod messages;
 pub mod metadata;
 pub mod producer;
-
 pub mod records;
