@@ -173,6 +173,7 @@ impl CutWork {
         self.reader.publish(SegmentList::new(kept, list.log_start));
         handles.admit(&fresh);
         shorten(handles.disk(), &self.path, self.to, &file).await?;
+        rebuild::remove_indexes(handles.disk(), &fresh).await;
         rebuild::write_fresh(handles.disk().as_ref(), &fresh)?;
         self.flush
             .mark_now(Mark::CutDone {

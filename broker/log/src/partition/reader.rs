@@ -108,12 +108,30 @@ impl LogReader {
         min_one: bool,
     ) -> Result<Read, Error> {
         let list = self.list();
+        let read = self.read_in(&list, from, upto, max_bytes, min_one).await;
+        if read.is_err() && !Arc::ptr_eq(&list, &self.list()) {
+            // The segment may have been removed since the list was taken.
+            return self
+                .read_in(&self.list(), from, upto, max_bytes, min_one)
+                .await;
+        }
+        read
+    }
+
+    async fn read_in(
+        &self,
+        list: &SegmentList,
+        from: i64,
+        upto: i64,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<Read, Error> {
         let (log_start, log_end) = (list.log_start, list.log_end());
         if from < log_start || from > log_end {
             return Ok(Read::OutOfRange { log_start, log_end });
         }
         let upto = upto.min(log_end);
-        let Some((segment, first)) = self.first_batch(&list, from, upto).await? else {
+        let Some((segment, first)) = self.first_batch(list, from, upto).await? else {
             return Ok(Read::Empty);
         };
         let max_bytes = max_bytes as u64;

@@ -310,9 +310,10 @@ impl Sweep<'_> {
             self.quarantine_last(&why);
             return Ok(None);
         }
-        let later = self.entries().last().is_some_and(|last| {
-            last.id.base_offset > base && self.files.get(&last.id.base_offset) > Some(&0)
-        });
+        let later = self
+            .files
+            .iter()
+            .any(|(other, len)| *other > base && *len > 0);
         let last_write = matches!(found.stop, Stop::Incomplete | Stop::Zeros) && !later;
         if self.same_boot && !last_write {
             return Err(self.offline(&format!(
@@ -369,10 +370,11 @@ impl Sweep<'_> {
         Ok(None)
     }
 
-    /// Whether the disk must hold what is verified: page-cache topics count on the cache (A3)
-    /// unless they are being switched.
+    /// Whether the disk must hold what is verified: page-cache topics count on the cache, before
+    /// and after (A3).
     pub(super) fn must_sync(&self) -> bool {
-        self.known.settings.durability == Durability::Fsync
+        let modes = [self.known.entry.mode, self.known.settings.durability];
+        modes.contains(&Durability::Fsync)
     }
 
     pub(super) fn end(&self) -> Option<Position> {

@@ -10,6 +10,7 @@ use millrace_host::OpenMode;
 
 use super::open::{TIMESTAMP_UNKNOWN, log_start};
 use super::recover::{Recovered, Sweep};
+use super::retention::remove_files;
 use super::{cut, position};
 use crate::error::Error;
 use crate::mark::{Durability, Mark, Position};
@@ -149,11 +150,7 @@ impl Sweep<'_> {
             // The records up to the log start are gone with the cut; the log restarts empty (A3).
             for segment in std::mem::take(&mut self.segments) {
                 self.flush.mark(Mark::SegmentRemoved(segment.id()));
-                let path = segment.path(names::LOG);
-                let disk = &self.partitions.host.disk;
-                disk.remove(&path)
-                    .await
-                    .map_err(Error::io("remove", &path))?;
+                remove_files(self.partitions.host.disk.as_ref(), &segment).await;
             }
         }
         let sealed = self.segments.len().saturating_sub(1);

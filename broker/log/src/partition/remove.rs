@@ -5,6 +5,7 @@
 //! before a directory of the same name may be made again; the files go later, and what a crash
 //! leaves of them goes at the next start.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl Deletion {
         ));
         match self.host.disk.rename(&self.path, &to).await {
             // Renamed before a crash.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result.map_err(Error::io("rename", &self.path))?,
         }
         self.host
@@ -130,11 +131,19 @@ impl Deletion {
 async fn remove_tree(disk: &dyn Disk, path: &Path) {
     let result = async {
         for entry in disk.list(path).await? {
-            disk.remove(&path.join(&entry.name)).await?;
+            unless_gone(disk.remove(&path.join(&entry.name)).await)?;
         }
         disk.remove_dir(path).await
     };
-    if let Err(error) = result.await {
+    if let Err(error) = unless_gone(result.await) {
         tracing::warn!(path = %path.display(), %error, "a deleted partition's files stay for now");
+    }
+}
+
+/// Two removals may meet in one directory: what is gone is no error.
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }

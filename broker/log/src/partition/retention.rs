@@ -170,7 +170,8 @@ impl PartitionLog {
         self.writable()
             .map_err(|error| refused(error.to_string()))?;
         let (start, end) = (self.log_start(), self.log_end());
-        if to <= start || to > end {
+        // An empty log may start anywhere ahead: a follower that begins at its leader's start.
+        if to <= start || (to > end && self.size_bytes() > 0) {
             return Err(refused(format!(
                 "log start {to} is not within {start} to {end}"
             )));
@@ -249,7 +250,7 @@ impl std::fmt::Debug for Removal {
 }
 
 /// Removes a segment's files, the log first: what stays of the others means nothing without it.
-async fn remove_files(disk: &dyn Disk, segment: &Segment) {
+pub(super) async fn remove_files(disk: &dyn Disk, segment: &Segment) {
     for kind in [
         names::LOG,
         names::INDEX,

@@ -28,6 +28,9 @@ pub(crate) async fn rebuild(
     });
     let Some(end) = begun else { return Ok(()) };
     let result = scan(handles, segment, end, interval).await;
+    if segment.is_sealed() {
+        remove_indexes(handles.disk(), segment).await;
+    }
     let written = result.and_then(|fresh| {
         segment.tail(|tail| replace(handles.disk().as_ref(), segment, tail, &fresh))
     });
@@ -35,6 +38,18 @@ pub(crate) async fn rebuild(
     segment.close_indexes();
     handles.count_rebuilt();
     written
+}
+
+/// Takes the index files of a sealed segment away: somebody may have them mapped, and a mapped file
+/// must not be shortened.
+pub(crate) async fn remove_indexes(disk: &Arc<dyn Disk>, segment: &Segment) {
+    segment.close_indexes();
+    for kind in [Kind::Offsets, Kind::Times] {
+        let path = segment.path(kind.suffix());
+        if let Err(error) = disk.remove(&path).await {
+            tracing::debug!(path = %path.display(), %error, "no index to remove");
+        }
+    }
 }
 
 /// What the tail would be had it seen every batch below `end`.
