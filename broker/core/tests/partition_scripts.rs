@@ -6,6 +6,7 @@
 
 mod script;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,8 @@ fn scripts_come_out_as_written() {
             fs::write(&path, came).expect("a script can be rewritten");
         } else if came != text {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            failures.push_str(&format!("{name}, {}\n", differing_line(&text, &came)));
+            writeln!(failures, "{name}, {}", differing_line(&text, &came))
+                .expect("a string takes text");
         }
     }
     assert!(failures.is_empty(), "{failures}");

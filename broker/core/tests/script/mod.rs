@@ -5,6 +5,8 @@
 mod args;
 mod show;
 
+use std::fmt::Write as _;
+
 use millrace_core::Now;
 use millrace_core::partition::{
     AssignedReplica, Event, FetchPosition, IsrRefusal, Leadership, Partition, ProducerTable,
@@ -146,7 +148,7 @@ impl World {
         let after = partition.bounds().high_watermark;
         let mut out = String::new();
         if before != after {
-            out.push_str(&format!("high watermark {before} -> {after}\n"));
+            writeln!(out, "high watermark {before} -> {after}").expect("a string takes text");
         }
         for effect in &effects {
             out.push_str(&show_effect(effect));
@@ -283,15 +285,20 @@ impl World {
         let mut out = format!("earliest {earliest} of epoch {epoch}\n");
         match bounds.latest() {
             Ok((latest, epoch)) => {
-                out.push_str(&format!("latest {latest} of epoch {epoch}\n"));
+                writeln!(out, "latest {latest} of epoch {epoch}").expect("a string takes text");
             }
-            Err(reject) => out.push_str(&format!("latest {}", show_read_reject(&reject))),
+            Err(reject) => {
+                write!(out, "latest {}", show_read_reject(&reject)).expect("a string takes text");
+            }
         }
         if found.is_some() {
             match bounds.found(found) {
-                Ok(Some(offset)) => out.push_str(&format!("found {offset}\n")),
+                Ok(Some(offset)) => writeln!(out, "found {offset}").expect("a string takes text"),
                 Ok(None) => out.push_str("found nothing\n"),
-                Err(reject) => out.push_str(&format!("found {}", show_read_reject(&reject))),
+                Err(reject) => {
+                    write!(out, "found {}", show_read_reject(&reject))
+                        .expect("a string takes text");
+                }
             }
         }
         out
@@ -338,20 +345,20 @@ impl World {
     fn producers(&self) -> String {
         let mut out = String::new();
         for entry in self.partition().producers_snapshot() {
-            out.push_str(&format!(
-                "{} epoch {}:",
-                entry.producer_id, entry.producer_epoch
-            ));
+            write!(out, "{} epoch {}:", entry.producer_id, entry.producer_epoch)
+                .expect("a string takes text");
             for batch in &entry.batches {
-                out.push_str(&format!(
+                write!(
+                    out,
                     " {}..{}@{}",
                     batch.first_sequence,
                     batch.last_sequence,
                     batch.base_offset()
-                ));
+                )
+                .expect("a string takes text");
             }
             if let Some(first) = entry.open_txn_first_offset {
-                out.push_str(&format!(" open transaction from {first}"));
+                write!(out, " open transaction from {first}").expect("a string takes text");
             }
             out.push('\n');
         }
