@@ -157,6 +157,7 @@ impl Client {
         of_topic.topic_id = topic.id.into();
         of_topic.partition_data = vec![data];
         let mut request = ProduceRequest::default();
+        request.transactional_id = None;
         request.acks = acks.wire();
         request.timeout_ms = self.timeout_ms();
         request.topic_data = vec![of_topic];
@@ -302,6 +303,7 @@ impl Client {
     /// A new identity for an idempotent producer.
     pub async fn init_producer_id(&self) -> Result<ProducerIdentity, Error> {
         let mut request = InitProducerIdRequest::default();
+        request.transactional_id = None;
         request.transaction_timeout_ms = self.timeout_ms();
         let answer = self.call(&request).await?;
         refuse(answer.error_code, || "a producer id".to_owned())?;

@@ -1,1 +1,8 @@
-//! Nothing but a place for `tests/`: whatever needs more than one room.
+//! Whatever needs more than one room: the oracle of durability, and the workload that it judges,
+//! which runs over real sockets and in the simulation alike.
+
+pub mod oracle;
+pub mod process;
+pub mod producer;
+pub mod reader;
+pub mod workload;

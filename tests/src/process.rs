@@ -1,0 +1,154 @@
+//! A broker as a process of its own: started from the shipped binary, told from its output where it
+//! listens, ended by a signal, never outliving the value that holds it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+/// A running broker.
+#[derive(Debug)]
+pub struct BrokerProcess {
+    child: Child,
+    address: SocketAddr,
+    // Kept open: a broker that writes to a closed pipe would end.
+    output: Option<BufReader<ChildStdout>>,
+}
+
+/// How a broker is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// At this instant, whatever it does: SIGKILL.
+    Kill,
+    /// After it has put things in order: SIGTERM.
+    Terminate,
+}
+
+impl BrokerProcess {
+    /// Starts `binary` on `data` and a free port of loopback, with further `--set` pairs, and waits
+    /// until it says where it listens.
+    pub fn start(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, String> {
+        let mut broker = Self::spawn(binary, data, settings)?;
+        broker.wait_until_listening()?;
+        Ok(broker)
+    }
+
+    /// Starts it without waiting: [`BrokerProcess::address`] means nothing yet.
+    pub fn spawn(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, String> {
+        let log_dirs = format!("log.dirs={}", data.display());
+        let fixed = [
+            "listeners=PLAINTEXT://127.0.0.1:0",
+            "admin.listener=127.0.0.1:0",
+            &log_dirs,
+        ];
+        let mut command = Command::new(binary);
+        command.arg("serve");
+        for setting in fixed.iter().chain(settings) {
+            command.args(["--set", setting]);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+        let output = child.stdout.take().map(BufReader::new);
+        Ok(Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            output,
+        })
+    }
+
+    /// Reads its output up to the line that says where it listens.
+    pub fn wait_until_listening(&mut self) -> Result<(), String> {
+        let output = self.output.as_mut().ok_or("the broker's output is gone")?;
+        let mut line = String::new();
+        while output
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?
+            > 0
+        {
+            if let Some(address) = listening_address(&line) {
+                self.address = address;
+                return Ok(());
+            }
+            line.clear();
+        }
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        Err(format!("the broker ended before it listened: {status}"))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends the signal and waits for the end.
+    pub fn end(&mut self, signal: Signal) -> Result<ExitStatus, String> {
+        let name = match signal {
+            Signal::Kill => "-KILL",
+            Signal::Terminate => "-TERM",
+        };
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &id]).status();
+        match sent {
+            Ok(status) if status.success() => {}
+            other => return Err(format!("cannot send {name} to {id}: {other:?}")),
+        }
+        self.child.wait().map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It may just have ended: then there is nothing to kill, and waiting returns at once.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// The address in a line that says that a broker listens; none in any other line.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    const LOOPBACK: &str = "127.0.0.1:";
+    if !line.to_ascii_lowercase().contains("listening") {
+        return None;
+    }
+    let from = line.find(LOOPBACK)?;
+    let port: String = line[from + LOOPBACK.len()..]
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_the_line_that_says_it() {
+        let address = Some(SocketAddr::from(([127, 0, 0, 1], 45_123)));
+        assert_eq!(
+            listening_address("Listening on PLAINTEXT://127.0.0.1:45123 ok"),
+            address
+        );
+        assert_eq!(
+            listening_address("millrace: listening on 127.0.0.1:45123\n"),
+            address
+        );
+        assert_eq!(
+            listening_address("data in ./millrace-data, 127.0.0.1:45123"),
+            None
+        );
+        assert_eq!(listening_address("listening on 127.0.0.1:0"), None);
+    }
+}
