@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<[u8; 16], Error> {
 }
 
 /// Kafka's text form of an id: 22 characters.
-fn base64(id: [u8; 16]) -> String {
+pub(crate) fn base64(id: [u8; 16]) -> String {
     let bits = u128::from_be_bytes(id);
     (0..22)
         .map(|at| {

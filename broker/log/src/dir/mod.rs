@@ -1,17 +1,28 @@
 //! A log directory: format, start, recovery, and what its partitions share.
+//!
+//! What always holds: one process at a time has it open; after a failed sync or write nothing more
+//! is written to it (F1, F2).
+
+pub(crate) mod format;
+mod history;
+mod replay;
+mod space;
+mod start;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_host::Host;
+use millrace_host::{Host, LockGuard, TaskHandle};
 
 use crate::error::Error;
-use crate::flusher::{Durable, FlushHandle};
+use crate::flusher::{Durable, FlushHandle, FlusherCounts, Opening, Shared};
+use crate::handles::lock;
 use crate::ledger::LedgerEntry;
 use crate::mark::{Incarnation, Position};
 use crate::sink::DurabilitySink;
+use space::Room;
 
 /// How a directory is opened.
 #[derive(Clone, Debug)]
@@ -51,78 +62,117 @@ pub struct StartReport {
 
 /// One open log directory.
 #[derive(Debug)]
-pub struct LogDir {}
+pub struct LogDir {
+    shared: Arc<Shared>,
+    room: Arc<Room>,
+    dir_id: [u8; 16],
+    generation: u64,
+    /// Held until the last reference is gone.
+    _lock: Box<dyn LockGuard>,
+    task: Box<dyn TaskHandle>,
+}
 
 impl LogDir {
-    /// Opens, or formats, the directory at `path`.
+    /// Opens the directory at `path`, or formats it if it is empty.
+    ///
+    /// Ends when the directory can be served: earlier journals are folded and their unsettled bytes
+    /// written into the segment files; what is dirty recovers at its first use (R7).
     pub async fn open(
-        _host: Host,
-        _path: &Path,
-        _options: DirOptions,
+        host: Host,
+        path: &Path,
+        options: DirOptions,
     ) -> Result<(Arc<Self>, StartReport), Error> {
-        unimplemented!()
+        start::open(host, path, options).await
     }
 
     /// Where it is.
     pub fn path(&self) -> &PathBuf {
-        unimplemented!()
+        &self.shared.path
+    }
+
+    /// The directory's id, as in `meta.properties`.
+    pub fn id(&self) -> [u8; 16] {
+        self.dir_id
+    }
+
+    /// How often it was started, more or less: a copy with a lower one is an old copy (A1).
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The latest wall time stamped into the journal, milliseconds since 1970; 0 when there is none
+    /// (A4).
+    pub fn last_wall_ms(&self) -> i64 {
+        lock(&self.shared.ledger).wall_ms
     }
 
     /// What is known of every partition that was ever written.
     pub fn entries(&self) -> BTreeMap<Incarnation, LedgerEntry> {
-        unimplemented!()
+        lock(&self.shared.ledger).entries.clone()
     }
 
     /// What is known of one partition; `None`: never written (L2).
-    pub fn entry(&self, _incarnation: &Incarnation) -> Option<LedgerEntry> {
-        unimplemented!()
+    pub fn entry(&self, incarnation: &Incarnation) -> Option<LedgerEntry> {
+        lock(&self.shared.ledger).entries.get(incarnation).cloned()
     }
 
     /// Whether the unverified bytes of that partition were written under this boot and mount (R3).
-    pub fn same_boot(&self, _entry: &LedgerEntry) -> bool {
-        unimplemented!()
+    pub fn same_boot(&self, entry: &LedgerEntry) -> bool {
+        entry.since_generation >= lock(&self.shared.ledger).same_since
     }
 
     /// Opens a partition's way to durability; one at a time per incarnation. `flushed` is its
     /// verified end.
     pub fn flush_handle(
         self: &Arc<Self>,
-        _incarnation: Incarnation,
-        _flushed: Position,
-        _cut_count: u32,
-        _sink: Arc<dyn DurabilitySink>,
+        incarnation: Incarnation,
+        flushed: Position,
+        cut_count: u32,
+        sink: Arc<dyn DurabilitySink>,
     ) -> FlushHandle {
-        unimplemented!()
+        let opening = Opening { incarnation, flushed, cut_count, sink };
+        FlushHandle::new(Arc::clone(&self.shared), opening)
     }
 
     /// Why the directory takes no writes, if so.
     pub fn offline(&self) -> Option<Arc<str>> {
-        unimplemented!()
+        self.shared.ended()
     }
 
     /// Takes the directory offline (F1, F2): nothing is written to it any more.
-    pub fn fail(&self, _reason: &str) {
-        unimplemented!()
+    pub fn fail(&self, reason: &str) {
+        self.shared.fail(reason);
     }
 
     /// Whether an append of `bytes` fits. `privileged` writes (metadata, deletes, offset commits)
     /// may use the reserve (F4).
-    pub fn has_room(&self, _bytes: u64, _privileged: bool) -> bool {
-        unimplemented!()
+    pub fn has_room(&self, bytes: u64, privileged: bool) -> bool {
+        self.room.admit(bytes, privileged)
     }
 
     /// Bytes written and not flushed.
     pub fn unflushed_bytes(&self) -> u64 {
-        unimplemented!()
+        self.shared.unflushed_bytes()
     }
 
     /// Completes once the unflushed bytes are under their limit.
     pub async fn below_unflushed_limit(&self) {
-        unimplemented!()
+        self.shared.below_unflushed_limit().await;
+    }
+
+    /// What the flusher has done since the start.
+    pub fn flusher_counts(&self) -> FlusherCounts {
+        self.shared.counts()
     }
 
     /// Clean stop: commits, settles, writes the ledger. Partitions have been closed before.
     pub fn close(&self) -> Durable {
-        unimplemented!()
+        self.shared.stop()
+    }
+}
+
+impl Drop for LogDir {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

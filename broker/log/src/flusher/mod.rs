@@ -1,13 +1,28 @@
-//! How written bytes become durable: one flusher per log directory.
+//! How written bytes become durable: one flusher per log directory (C1–C8, S1–S4, F1–F3).
+//!
+//! Bytes of small appends and all marks gather in memory and go to the journal in one commit, one
+//! sync; partitions with large unflushed ranges sync their files beside it. While a commit is on
+//! its way the next gathers.
+
+pub(crate) mod gather;
+mod part;
+pub(crate) mod reclaim;
+pub(crate) mod settle;
+pub(crate) mod shared;
+pub(crate) mod task;
 
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use millrace_host::{BoxFuture, File};
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::mark::{Mark, Position, SegmentId};
+pub(crate) use gather::Opening;
+pub(crate) use shared::Shared;
+pub use shared::FlusherCounts;
 
 /// Completes when what it stands for is durable; with an error when the directory failed first.
 pub type Durable = BoxFuture<'static, Result<(), Error>>;
@@ -33,62 +48,102 @@ pub struct Staged<'a> {
 }
 
 /// One open partition's way to durability. All calls that change something are made under the
-/// partition's lock, so that their order is the partition's order.
+/// partition's lock, so that their order is the partition's order. Dropping it lets the partition
+/// go once nothing of it is outstanding.
 #[derive(Debug)]
-pub struct FlushHandle {}
+pub struct FlushHandle {
+    shared: Arc<Shared>,
+    slot: u32,
+}
 
 impl FlushHandle {
+    pub(crate) fn new(shared: Arc<Shared>, part: Opening) -> Self {
+        let slot = shared.with(|gather| gather.open(part));
+        Self { shared, slot }
+    }
+
     /// Takes bytes that were just appended. Never blocks.
-    pub fn stage(&self, _staged: &Staged<'_>) {
-        unimplemented!()
+    pub fn stage(&self, staged: &Staged<'_>) {
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.stage(self.slot, staged);
+            }
+        });
     }
 
     /// Adds a mark to the gathering commit; it waits for company or the closing commit (C7).
-    pub fn mark(&self, _mark: Mark) {
-        unimplemented!()
+    pub fn mark(&self, mark: Mark) {
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.mark(self.slot, mark);
+            }
+        });
     }
 
     /// Adds a mark and commits at once: an intent. Resolves when it is durable (C5).
-    pub fn mark_now(&self, _mark: Mark) -> Durable {
-        unimplemented!()
+    pub fn mark_now(&self, mark: Mark) -> Durable {
+        let (tell, told) = oneshot::channel();
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.mark(self.slot, mark);
+                gather.hurry(tell);
+            }
+        });
+        self.shared.durable(told)
     }
 
     /// Directories in which names were made that must be synced before a direct sync counts and
     /// before the partition counts as settled (C4): the partition's own and the log directory.
-    pub fn new_names(&self, _dirs: [PathBuf; 2]) {
-        unimplemented!()
+    pub fn new_names(&self, dirs: [PathBuf; 2]) {
+        self.shared.with(|gather| gather.part(self.slot).add_names(dirs));
     }
 
     /// Bytes written that no ack and no watermark waits for (page-cache topics, at a roll): synced
     /// in the background and then marked settled (A3).
-    pub fn sync_later(&self, _file: &Arc<dyn File>, _upto: Position) {
-        unimplemented!()
+    pub fn sync_later(&self, file: &Arc<dyn File>, upto: Position) {
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.sync_later(self.slot, file, upto);
+            }
+        });
     }
 
     /// Room in the ledger for one more partition; call before a partition's first write (F4).
     pub fn make_room(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.shared.make_ledger_room()
     }
 
     /// Somebody waits for what is staged: commit now.
     pub fn flush_now(&self) {
-        unimplemented!()
+        self.shared.with(|gather| gather.flush_now(self.slot));
     }
 
     /// The end moves back to `to`: raises the cut count, which it returns, and forgets everything
     /// staged behind. Call before the cut's intent is marked.
-    pub fn cut(&self, _to: Position) -> u32 {
-        unimplemented!()
+    pub fn cut(&self, to: Position) -> u32 {
+        self.shared.with(|gather| gather.cut(self.slot, to))
     }
 
     /// Syncs this partition's files and new names. Resolves when all that was staged before the
     /// call is durable in the segment files.
     pub fn settle(&self) -> Durable {
-        unimplemented!()
+        let (tell, told) = oneshot::channel();
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.settle(self.slot, tell);
+            }
+        });
+        self.shared.durable(told)
     }
 
     /// The end of the contiguous durable prefix.
     pub fn flushed(&self) -> Position {
-        unimplemented!()
+        self.shared.with(|gather| gather.part(self.slot).flushed)
+    }
+}
+
+impl Drop for FlushHandle {
+    fn drop(&mut self) {
+        self.shared.with(|gather| gather.release(self.slot));
     }
 }

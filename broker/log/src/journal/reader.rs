@@ -91,6 +91,23 @@ pub(crate) async fn scan(
     Ok(scan)
 }
 
+/// Whether any block of the file looks like the start of a commit, true or not.
+pub(crate) async fn holds_commits(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
+    let file = disk.open(path, OpenMode::Read).map_err(Error::io("open the journal", path))?;
+    let len = file.len().map_err(Error::io("measure", path))?;
+    let mut at = 0;
+    while at < len {
+        let piece = CHUNK.min(len - at);
+        let bytes = read_piece(&file, at, piece as usize).await;
+        let mut blocks = bytes.chunks(BLOCK);
+        if blocks.any(|block| Header::claimed_len(block).is_some()) {
+            return Ok(true);
+        }
+        at += piece;
+    }
+    Ok(false)
+}
+
 /// Every block of the file that begins with a header that holds.
 async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Header)>, Error> {
     let len = file.len().map_err(Error::io("measure", file.path()))?;

@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_host::{Disk, File, OpenMode};
 
@@ -22,7 +23,7 @@ const LEN_MAX: u64 = 4 << 30;
 pub(crate) struct LedgerFiles {
     dir_id: [u8; 16],
     files: [Arc<dyn File>; 2],
-    sequence: u64,
+    sequence: AtomicU64,
 }
 
 impl LedgerFiles {
@@ -37,7 +38,7 @@ impl LedgerFiles {
             let path = dir.join(name);
             disk.open(&path, OpenMode::Create).map_err(Error::io("open the ledger", &path))
         };
-        Ok(Self { dir_id, files: [open(NAMES[0])?, open(NAMES[1])?], sequence })
+        Ok(Self { dir_id, files: [open(NAMES[0])?, open(NAMES[1])?], sequence: AtomicU64::new(sequence) })
     }
 
     /// Both files, for a first sync.
@@ -56,15 +57,15 @@ impl LedgerFiles {
     }
 
     /// Writes the first ledger into both without syncing: the directory's format does that.
-    pub(crate) fn write_first(&mut self, ledger: &Ledger) -> Result<(), Error> {
+    pub(crate) fn write_first(&self, ledger: &Ledger) -> Result<(), Error> {
         let bytes = self.next(ledger);
         self.files.iter().try_for_each(|file| put(file.as_ref(), &bytes))
     }
 
     /// The bytes of the next ledger, for [`LedgerFiles::write`].
-    pub(crate) fn next(&mut self, ledger: &Ledger) -> Vec<u8> {
-        self.sequence += 1;
-        ledger.encode(self.dir_id, self.sequence)
+    pub(crate) fn next(&self, ledger: &Ledger) -> Vec<u8> {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        ledger.encode(self.dir_id, sequence)
     }
 
     /// Makes what [`LedgerFiles::next`] gave durable in one file, then in the other.

@@ -1,0 +1,199 @@
+//! What makes a directory one of ours: `millrace.format`, and Kafka's `meta.properties` beside it
+//! for Kafka's tools.
+//!
+//! ```text
+//! magic u32 | format u32 | directory id 16 | node id i32 | cluster id (len u32, text) | crc u32
+//! ```
+//! Little-endian. What always holds: the format file is written once, when the directory is
+//! formatted, and never again.
+
+use std::fmt::Write as _;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_host::{Disk, File, OpenMode};
+
+use crate::codec::{Put, Take};
+use crate::dir::DirOptions;
+use crate::error::Error;
+use crate::partition_metadata::base64;
+
+/// Our own file.
+pub(crate) const NAME: &str = "millrace.format";
+/// Kafka's.
+pub(crate) const META: &str = "meta.properties";
+/// Kafka's name for the lock file, so that a Kafka broker finds it too.
+pub(crate) const LOCK: &str = ".lock";
+/// Room kept for a full disk (F4).
+pub(crate) const RESERVE: &str = ".reserve";
+/// The newest format this version reads and the one it writes.
+pub(crate) const FORMAT: u32 = 1;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"MRfm");
+/// A format file is far smaller than this.
+const LEN_MAX: usize = 4096;
+
+/// What the format file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    pub(crate) dir_id: [u8; 16],
+    pub(crate) node_id: i32,
+    pub(crate) cluster_id: String,
+}
+
+/// What reading a format file gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Whole.
+    Format(Format),
+    /// A format number above ours.
+    Newer(u32),
+    /// Damaged, torn or not ours.
+    Bad,
+}
+
+impl Format {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u32(MAGIC);
+        out.put_u32(FORMAT);
+        out.extend_from_slice(&self.dir_id);
+        out.put_i32(self.node_id);
+        out.put_block(self.cluster_id.as_bytes());
+        let crc = crc32c::crc32c(&out);
+        out.put_u32(crc);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Read {
+        let Some((covered, crc)) = bytes.split_last_chunk::<4>() else { return Read::Bad };
+        let mut take = Take(covered);
+        if take.u32() != Some(MAGIC) || u32::from_le_bytes(*crc) != crc32c::crc32c(covered) {
+            return Read::Bad;
+        }
+        match take.u32() {
+            Some(FORMAT) => Self::fields(take).map_or(Read::Bad, Read::Format),
+            Some(found) if found > FORMAT => Read::Newer(found),
+            _ => Read::Bad,
+        }
+    }
+
+    fn fields(mut take: Take<'_>) -> Option<Self> {
+        let dir_id = take.array()?;
+        let node_id = take.i32()?;
+        let cluster_id = take.text()?.to_owned();
+        take.is_done().then_some(Self { dir_id, node_id, cluster_id })
+    }
+
+    /// `meta.properties` as Kafka 4 writes it.
+    pub(crate) fn meta_properties(&self) -> String {
+        let mut out = String::from("#\n");
+        let dir_id = base64(self.dir_id);
+        let (cluster_id, node_id) = (&self.cluster_id, self.node_id);
+        write!(out, "cluster.id={cluster_id}\ndirectory.id={dir_id}\nnode.id={node_id}\nversion=1\n")
+            .expect("writing into a string doesn't fail");
+        out
+    }
+
+    /// Refuses a directory of another cluster or node.
+    pub(crate) fn check(&self, path: &Path, options: &DirOptions) -> Result<(), Error> {
+        let foreign = |reason| Err(Error::Foreign { path: path.to_owned(), reason });
+        if self.cluster_id != options.cluster_id {
+            return foreign(format!(
+                "it belongs to cluster {}, this node to cluster {}; choose another directory with \
+                 log.dirs, or start with that cluster's id",
+                self.cluster_id, options.cluster_id
+            ));
+        }
+        if self.node_id != options.node_id {
+            return foreign(format!(
+                "it belongs to node {}, this is node {}; choose another directory with log.dirs, \
+                 or set node.id={}",
+                self.node_id, options.node_id, self.node_id
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a directory's format file; `None` when there is none.
+pub(crate) async fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Read>, Error> {
+    let path = dir.join(NAME);
+    let file = match disk.open(&path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(access(dir, "open", &path, error)),
+    };
+    let bytes = file.read_at(0, LEN_MAX).await.map_err(Error::io("read", &path))?;
+    Ok(Some(Format::decode(&bytes)))
+}
+
+/// Makes or replaces a small file, not yet synced.
+pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File>, Error> {
+    let file = disk.open(path, OpenMode::Create).map_err(Error::io("create", path))?;
+    put(file.as_ref(), bytes)?;
+    Ok(file)
+}
+
+/// Replaces a small file's content in place.
+pub(crate) fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
+    let failed = || Error::io("write", file.path());
+    file.set_len(0).map_err(failed())?;
+    let taken = file.write_vectored_at(&[IoSlice::new(bytes)], 0).map_err(failed())?;
+    if taken < bytes.len() {
+        return Err(failed()(io::ErrorKind::StorageFull.into()));
+    }
+    Ok(())
+}
+
+/// A refused call on the directory itself, said so that the operator knows what to change.
+pub(crate) fn access(dir: &Path, what: &'static str, path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::Access {
+            path: dir.to_owned(),
+            reason: format!("cannot {what} {}: {error}", path.display()),
+        },
+        io::ErrorKind::StorageFull => Error::DiskFull { path: dir.to_owned() },
+        _ => Error::io(what, path)(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format() -> Format {
+        Format { dir_id: [9; 16], node_id: 3, cluster_id: "4L6g3nShT-eMCtK--X86sw".into() }
+    }
+
+    #[test]
+    fn a_format_comes_back_whole_or_not_at_all() {
+        let bytes = format().encode();
+        assert_eq!(Format::decode(&bytes), Read::Format(format()));
+        for at in 0..bytes.len() {
+            let mut hurt = bytes.clone();
+            hurt[at] ^= 4;
+            assert_eq!(Format::decode(&hurt), Read::Bad);
+            assert_eq!(Format::decode(&bytes[..at]), Read::Bad);
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_by_its_number() {
+        let mut bytes = format().encode();
+        bytes[4..8].copy_from_slice(&7_u32.to_le_bytes());
+        let end = bytes.len() - 4;
+        let crc = crc32c::crc32c(&bytes[..end]);
+        bytes[end..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Format::decode(&bytes), Read::Newer(7));
+    }
+
+    #[test]
+    fn metadata_reads_as_kafkas() {
+        let text = format().meta_properties();
+        assert!(text.contains("\ncluster.id=4L6g3nShT-eMCtK--X86sw\n"));
+        assert!(text.contains("\nnode.id=3\nversion=1\n"));
+        assert!(text.contains("\ndirectory.id=CQkJCQkJCQkJCQkJCQkJCQ\n"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Room on the device (F4): produces are refused before a partial append, and a reserve lets
+//! deletes, metadata and offset commits work on a full disk.
+//!
+//! What always holds: the device is asked at most once a second while there is room, and at every
+//! refusal at most once a second, so that service resumes soon after room comes back.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use millrace_host::{Host, OpenMode};
+
+use crate::dir::format::RESERVE;
+use crate::handles::lock;
+
+/// Room that ordinary appends leave alone: names, indexes, snapshots.
+const MARGIN: u64 = 4 << 20;
+/// Room that even privileged writes leave alone.
+const PRIVILEGED_MARGIN: u64 = 256 << 10;
+/// Bytes handed out between two looks at the device.
+const BUDGET_MAX: u64 = 256 << 20;
+/// How long an answer of the device is believed.
+const FRESH_MS: u64 = 1000;
+/// The reserve is at most this share of the device.
+const RESERVE_SHARE: u64 = 16;
+
+/// The room of one directory.
+#[derive(Debug)]
+pub(crate) struct Room {
+    host: Host,
+    path: PathBuf,
+    reserve_bytes: u64,
+    budget: AtomicI64,
+    checked_ms: AtomicU64,
+    reserve: Mutex<Reserve>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserve {
+    None,
+    Held,
+}
+
+impl Room {
+    pub(crate) fn new(host: Host, path: PathBuf, reserve_bytes: u64) -> Self {
+        Self {
+            host,
+            path,
+            reserve_bytes,
+            budget: AtomicI64::new(0),
+            checked_ms: AtomicU64::new(0),
+            reserve: Mutex::new(Reserve::None),
+        }
+    }
+
+    /// Whether `bytes` more fit.
+    pub(crate) fn admit(&self, bytes: u64, privileged: bool) -> bool {
+        let want = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.is_fresh() {
+            if self.budget.load(Ordering::Relaxed) >= want {
+                self.budget.fetch_sub(want, Ordering::Relaxed);
+                return true;
+            }
+            if !privileged && self.budget.load(Ordering::Relaxed) < 0 {
+                return false;
+            }
+        }
+        let Ok(space) = self.host.disk.space(&self.path) else {
+            // The device doesn't say: the write itself will.
+            return true;
+        };
+        self.refresh(space.available);
+        if self.budget.load(Ordering::Relaxed) >= want {
+            self.budget.fetch_sub(want, Ordering::Relaxed);
+            return true;
+        }
+        if !privileged {
+            // Below zero: refused until the answer is no longer fresh.
+            self.budget.store(-1, Ordering::Relaxed);
+            return false;
+        }
+        space.available >= bytes.saturating_add(PRIVILEGED_MARGIN) || self.release()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.host.clock.now().mono.as_ms()
+    }
+
+    fn is_fresh(&self) -> bool {
+        let checked = self.checked_ms.load(Ordering::Relaxed);
+        checked > 0 && self.now_ms().saturating_sub(checked) < FRESH_MS
+    }
+
+    fn refresh(&self, available: u64) {
+        let budget = available.saturating_sub(MARGIN).min(BUDGET_MAX);
+        self.budget.store(budget as i64, Ordering::Relaxed);
+        self.checked_ms.store(self.now_ms().max(1), Ordering::Relaxed);
+        if available > self.reserve_bytes.saturating_mul(2).saturating_add(MARGIN) {
+            self.hold();
+        }
+    }
+
+    /// Takes the reserve if it isn't held; after the start, and again once room has come back.
+    pub(crate) fn hold(&self) {
+        let mut reserve = lock(&self.reserve);
+        if *reserve == Reserve::Held || self.reserve_bytes == 0 {
+            return;
+        }
+        let disk = &self.host.disk;
+        let total = disk.space(&self.path).map_or(0, |space| space.total);
+        let bytes = self.reserve_bytes.min(total / RESERVE_SHARE);
+        let taken = disk
+            .open(&self.path.join(RESERVE), OpenMode::Create)
+            .and_then(|file| file.allocate(0, bytes));
+        match taken {
+            Ok(()) => *reserve = Reserve::Held,
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "no room for the reserve");
+            }
+        }
+    }
+
+    /// Gives the reserve to whoever may have it. `false` when there is none left.
+    fn release(&self) -> bool {
+        let mut reserve = lock(&self.reserve);
+        if *reserve == Reserve::None {
+            return false;
+        }
+        tracing::warn!(path = %self.path.display(), "disk full: using the reserve");
+        let freed = self
+            .host
+            .disk
+            .open(&self.path.join(RESERVE), OpenMode::Write)
+            .and_then(|file| file.set_len(0));
+        *reserve = Reserve::None;
+        freed.is_ok()
+    }
+}

@@ -1,0 +1,254 @@
+//! What handles, directory and flusher task share.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use millrace_host::{Host, Mono};
+use tokio::sync::{Notify, oneshot};
+
+use crate::error::Error;
+use crate::flusher::Durable;
+use crate::flusher::gather::{Gather, State};
+use crate::handles::lock;
+use crate::ledger::Ledger;
+use crate::ledger::file::LedgerFiles;
+
+/// The ledger's room is kept this far ahead, and grows in multiples of it.
+const LEDGER_MARGIN: u64 = 64 * 1024;
+
+/// One log directory's flusher, seen from outside.
+pub(crate) struct Shared {
+    pub(crate) host: Host,
+    pub(crate) path: PathBuf,
+    pub(super) lag: Duration,
+    pub(super) gather: Mutex<Gather>,
+    /// The fold of what is durable. Taken after `gather` is let go, never with it.
+    pub(crate) ledger: Mutex<Ledger>,
+    /// Room promised to the ledger in its files.
+    pub(crate) ledger_room: AtomicU64,
+    pub(crate) ledger_files: LedgerFiles,
+    pub(super) unflushed: AtomicU64,
+    unflushed_max: u64,
+    below_limit: Notify,
+    pub(super) counts: Counts,
+}
+
+/// What the flusher has done since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) commits: AtomicU64,
+    pub(super) journal_bytes: AtomicU64,
+    pub(super) direct_syncs: AtomicU64,
+    pub(super) ledgers: AtomicU64,
+}
+
+/// Figures of one directory's flusher since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlusherCounts {
+    /// Commits written to the journal, closing ones included.
+    pub commits: u64,
+    /// Bytes written to the journal, padding included.
+    pub journal_bytes: u64,
+    /// Syncs of partitions' files.
+    pub direct_syncs: u64,
+    /// Ledgers written.
+    pub ledgers: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flusher").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What [`Shared::new`] is made of.
+pub(crate) struct Parts {
+    pub(crate) host: Host,
+    pub(crate) path: PathBuf,
+    pub(crate) lag: Duration,
+    pub(crate) unflushed_max: u64,
+    pub(crate) ledger: Ledger,
+    pub(crate) ledger_files: LedgerFiles,
+    pub(crate) gather: Gather,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            host: parts.host,
+            path: parts.path,
+            lag: parts.lag,
+            gather: Mutex::new(parts.gather),
+            ledger: Mutex::new(parts.ledger),
+            ledger_room: AtomicU64::new(0),
+            ledger_files: parts.ledger_files,
+            unflushed: AtomicU64::new(0),
+            unflushed_max: parts.unflushed_max,
+            below_limit: Notify::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Mono {
+        self.host.clock.now().mono
+    }
+
+    /// Changes the gathering state and tells the task what it has to know.
+    pub(super) fn with<R>(&self, change: impl FnOnce(&mut Gather) -> R) -> R {
+        let mut gather = lock(&self.gather);
+        let out = change(&mut gather);
+        if gather.due.is_none()
+            && (!gather.is_empty() || !gather.direct_idle.is_empty())
+        {
+            gather.due = Some(self.now() + self.lag);
+            // A sleeping task has no timer yet.
+            if !gather.committing && !gather.urgent {
+                let waker = gather.waker.take();
+                self.leave(gather, waker);
+                return out;
+            }
+        }
+        let act = !gather.sync_queue.is_empty() || (gather.urgent && !gather.committing);
+        let waker = if act || !matches!(gather.state, State::Running) {
+            gather.waker.take()
+        } else {
+            None
+        };
+        self.leave(gather, waker);
+        out
+    }
+
+    fn leave(&self, gather: std::sync::MutexGuard<'_, Gather>, waker: Option<Waker>) {
+        let before = self.unflushed.swap(gather.unflushed, Ordering::Relaxed);
+        let after = gather.unflushed;
+        drop(gather);
+        if before > self.unflushed_max && after <= self.unflushed_max {
+            self.below_limit.notify_waiters();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Bytes staged and not flushed.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        self.unflushed.load(Ordering::Relaxed)
+    }
+
+    /// Completes once they are under their limit, or the directory has ended.
+    pub(crate) async fn below_unflushed_limit(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.below_limit.notified());
+            told.as_mut().enable();
+            if self.unflushed_bytes() <= self.unflushed_max || self.ended().is_some() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(crate) fn ended(&self) -> Option<Arc<str>> {
+        match &lock(&self.gather).state {
+            State::Ended(reason) => Some(Arc::clone(reason)),
+            State::Running | State::Stopping => None,
+        }
+    }
+
+    /// What a caller gets whose change will not become durable.
+    pub(crate) fn offline(&self) -> Error {
+        let reason = self.ended().unwrap_or_else(|| "stopped".into());
+        Error::Offline { path: self.path.clone(), reason }
+    }
+
+    /// A future that resolves with the sender's word.
+    pub(crate) fn durable(self: &Arc<Self>, told: oneshot::Receiver<()>) -> Durable {
+        let shared = Arc::clone(self);
+        Box::pin(async move { told.await.map_err(|_| shared.offline()) })
+    }
+
+    /// Takes the directory offline (F1, F2, F3). The first reason stays.
+    pub(crate) fn fail(&self, reason: &str) {
+        let mut gather = lock(&self.gather);
+        if gather.is_ended() {
+            return;
+        }
+        let reason = Arc::from(reason);
+        gather.state = State::Ended(Arc::clone(&reason));
+        tracing::error!(path = %self.path.display(), reason = &*reason,
+            "log directory is offline; nothing more is written to it");
+        gather.drop_waiters();
+        let mut sinks = Vec::new();
+        for part in gather.parts.iter_mut().flatten() {
+            part.waiters.clear();
+            part.sync = None;
+            // The files stay open (S2), but nobody will sync them.
+            sinks.push(Arc::clone(&part.sink));
+        }
+        let waker = gather.waker.take();
+        drop(gather);
+        for sink in sinks {
+            sink.directory_failed(&reason);
+        }
+        self.below_limit.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes room for twice the ledger of now in both its files, so that writing the next can't
+    /// meet a full disk (F4).
+    pub(crate) fn make_ledger_room(&self) -> Result<(), Error> {
+        let need = lock(&self.ledger).encoded_len() as u64;
+        if need + LEDGER_MARGIN <= self.ledger_room.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let room = (need * 2 + LEDGER_MARGIN).next_multiple_of(LEDGER_MARGIN);
+        self.ledger_files.allocate(room).map_err(|error| match error.kind() {
+            std::io::ErrorKind::StorageFull => Error::DiskFull { path: self.path.clone() },
+            _ => Error::io("make room for the ledger in", &self.path)(error),
+        })?;
+        self.ledger_room.store(room, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks the task to commit, settle and write everything down, then to end.
+    pub(crate) fn stop(self: &Arc<Self>) -> Durable {
+        let (tell, told) = oneshot::channel();
+        self.with(|gather| {
+            if !gather.is_ended() {
+                gather.state = State::Stopping;
+                gather.stop_waiters.push(tell);
+            }
+        });
+        self.durable(told)
+    }
+
+    /// Everything is settled and in the ledger.
+    pub(super) fn end_cleanly(&self) {
+        let waiters = self.with(|gather| {
+            gather.state = State::Ended("stopped".into());
+            std::mem::take(&mut gather.stop_waiters)
+        });
+        self.below_limit.notify_waiters();
+        for waiter in waiters {
+            let _gone = waiter.send(());
+        }
+    }
+
+    /// Figures since the start.
+    pub(crate) fn counts(&self) -> FlusherCounts {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FlusherCounts {
+            commits: get(&self.counts.commits),
+            journal_bytes: get(&self.counts.journal_bytes),
+            direct_syncs: get(&self.counts.direct_syncs),
+            ledgers: get(&self.counts.ledgers),
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The flusher's task: one per log directory.
+//!
+//! What always holds: at most one commit is on its way, and the next is written only after its sync
+//! returned (J3); after an error nothing more is written (F1–F3); nobody is called under a lock.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use millrace_host::{BoxFuture, Mono};
+
+use crate::error::Error;
+use crate::flusher::gather::{Fold, Notice, Round, State};
+use crate::flusher::reclaim::Reclaim;
+use crate::flusher::settle::Work;
+use crate::flusher::shared::Shared;
+use crate::handles::lock;
+use crate::journal::commit::{self, Header, Place};
+use crate::journal::file::{Commit, Journal};
+use crate::ledger::CommitId;
+
+/// Syncs of partitions' files under way at the same time, at most.
+const SYNCS_MAX: usize = 32;
+/// Gather buffers larger than this are given back when the directory falls idle.
+const IDLE_BUFFER_MAX: usize = 64 * 1024;
+
+/// What the task was woken by.
+enum Event {
+    /// Something was staged or asked for.
+    Work,
+    /// The flush lag is over.
+    Due,
+    /// The commit on its way is durable, or failed.
+    Committed(Result<(), Error>),
+    /// A partition's sync ended.
+    Synced(u32, Result<(), Error>),
+    /// A step of giving a journal file back ended.
+    Reclaimed(Result<(), Error>),
+}
+
+/// The task's own state.
+pub(crate) struct Flusher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    round: Round,
+    /// Bytes of the sealed round's entries that are in commits already.
+    round_at: usize,
+    header: Header,
+    commit: Option<BoxFuture<'static, Result<(), Error>>>,
+    pub(super) syncs: Vec<(u32, BoxFuture<'static, Result<(), Error>>)>,
+    pub(super) reclaim: Reclaim,
+    timer: Option<(Mono, BoxFuture<'static, ()>)>,
+    notices: Vec<Notice>,
+    /// The last commit has content and nothing behind it yet (C7).
+    unproven: bool,
+    /// When the closing commit is due.
+    closing_due: Option<Mono>,
+    /// Neither journal file takes the next commit: what holds the other back settles first.
+    pub(super) blocked: bool,
+    stop_seen: bool,
+    pub(super) journal_len_max: u64,
+    pub(super) unsettled_files_max: usize,
+}
+
+/// Limits of the task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Size a journal file grows to.
+    pub(crate) journal_len_max: u64,
+    /// Files that may hold unsettled bytes.
+    pub(crate) unsettled_files_max: usize,
+}
+
+impl Flusher {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        journal: Journal,
+        reclaim: Reclaim,
+        limits: Limits,
+    ) -> Self {
+        let place = Place { dir_id: [0; 16], generation: 0, number: 0 };
+        let header = Header {
+            place,
+            closing: false,
+            previous_crc: 0,
+            wall_ms: 0,
+            partitions: Vec::new(),
+            entries_len: 0,
+            entry_count: 0,
+        };
+        Self {
+            shared,
+            journal,
+            round: Round::default(),
+            round_at: 0,
+            header,
+            commit: None,
+            syncs: Vec::new(),
+            reclaim,
+            timer: None,
+            notices: Vec::new(),
+            unproven: false,
+            closing_due: None,
+            blocked: false,
+            stop_seen: false,
+            journal_len_max: limits.journal_len_max,
+            unsettled_files_max: limits.unsettled_files_max,
+        }
+    }
+
+    /// Runs until a clean stop or the first failure.
+    pub(crate) async fn run(mut self) {
+        if let Err(error) = self.serve().await {
+            self.shared.fail(&error.to_string());
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Error> {
+        loop {
+            self.bound_open_files();
+            self.reclaim_step();
+            self.start_syncs();
+            if self.commit.is_none() && !self.blocked {
+                self.start_commit()?;
+            }
+            if self.shared.ended().is_some() {
+                return Ok(());
+            }
+            if self.commit.is_none() && self.is_stopping() && self.finish().await? {
+                return Ok(());
+            }
+            match self.next_event().await {
+                Event::Work => {}
+                Event::Due => self.due(),
+                Event::Committed(result) => {
+                    self.commit = None;
+                    result?;
+                    self.committed();
+                }
+                Event::Synced(slot, result) => {
+                    result?;
+                    self.shared.counts.direct_syncs.fetch_add(1, Ordering::Relaxed);
+                    let notices = &mut self.notices;
+                    self.shared.with(|gather| gather.end_sync(slot, notices));
+                    self.note_settled(slot);
+                    self.deliver();
+                }
+                Event::Reclaimed(result) => {
+                    result?;
+                    self.reclaimed();
+                }
+            }
+        }
+    }
+
+    /// A sealed round has entries that are in no commit yet.
+    pub(super) fn has_sealed(&self) -> bool {
+        self.round_at < self.round.entries.len()
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(lock(&self.shared.gather).state, State::Stopping)
+    }
+
+    /// Starts what waits in the queue of partitions to sync.
+    fn start_syncs(&mut self) {
+        while self.syncs.len() < SYNCS_MAX {
+            let started: Option<(u32, Work)> = {
+                let mut gather = lock(&self.shared.gather);
+                loop {
+                    let Some(slot) = gather.sync_queue.pop() else { break None };
+                    if let Some(work) = gather.begin_sync(slot) {
+                        break Some((slot, work));
+                    }
+                }
+            };
+            let Some((slot, work)) = started else { return };
+            self.syncs.push((slot, work.start(self.shared.host.disk.as_ref())));
+        }
+    }
+
+    /// Writes the next commit if there is a reason to.
+    fn start_commit(&mut self) -> Result<(), Error> {
+        if self.has_sealed() {
+            return self.write_next(false);
+        }
+        let now = self.shared.now();
+        let sealed = {
+            let mut gather = lock(&self.shared.gather);
+            if gather.is_ended() {
+                return Ok(());
+            }
+            let stopping = !matches!(gather.state, State::Running);
+            let due = stopping || gather.due.is_some_and(|due| due <= now);
+            if due {
+                gather.release_idle_direct();
+            }
+            let ready = (gather.urgent || due) && !gather.is_empty();
+            if ready {
+                gather.seal(&mut self.round);
+                gather.committing = true;
+            } else if due || gather.is_empty() {
+                gather.urgent = false;
+                gather.due = None;
+            }
+            ready
+        };
+        self.start_syncs();
+        if sealed {
+            self.round_at = 0;
+            let closing = !self.round.content;
+            return self.write_next(closing);
+        }
+        if self.unproven && self.closing_due.is_some_and(|due| due <= now) {
+            return self.write_closing();
+        }
+        Ok(())
+    }
+
+    /// Writes as much of the sealed round as one commit takes; nearly always all of it.
+    fn write_next(&mut self, closing: bool) -> Result<(), Error> {
+        let max = self.journal.commit_len_max();
+        let overhead = Header::padded_len(self.round.partitions.len(), 0);
+        let rest = &self.round.entries[self.round_at..];
+        let (mut len, mut count) = (0, 0);
+        while len < rest.len() {
+            let next = commit::entry_len(&rest[len..]);
+            if count > 0 && len + next + overhead > max {
+                break;
+            }
+            len += next;
+            count += 1;
+        }
+        if !self.journal.make_fit(Header::padded_len(self.round.partitions.len(), len)) {
+            self.blocked = true;
+            return Ok(());
+        }
+        std::mem::swap(&mut self.header.partitions, &mut self.round.partitions);
+        self.header.closing = closing;
+        self.header.entry_count = count;
+        self.header.wall_ms = self.shared.host.clock.now().wall_ms;
+        let entries = &mut self.round.entries[self.round_at..self.round_at + len];
+        let commit = Commit { header: &mut self.header, entries, round: self.round.number };
+        let sync = self.journal.write(commit);
+        std::mem::swap(&mut self.header.partitions, &mut self.round.partitions);
+        self.round_at += len;
+        self.sent(sync?, len);
+        Ok(())
+    }
+
+    /// Writes a commit with nothing in it, so that the one before is proven (C7).
+    fn write_closing(&mut self) -> Result<(), Error> {
+        if !self.journal.make_fit(Header::padded_len(0, 0)) {
+            self.blocked = true;
+            return Ok(());
+        }
+        self.header.partitions.clear();
+        self.header.closing = true;
+        self.header.entry_count = 0;
+        self.header.wall_ms = self.shared.host.clock.now().wall_ms;
+        let round = self.round.number;
+        let commit = Commit { header: &mut self.header, entries: &mut [], round };
+        let sync = self.journal.write(commit)?;
+        self.round.content = false;
+        lock(&self.shared.gather).committing = true;
+        self.sent(sync, 0);
+        Ok(())
+    }
+
+    fn sent(&mut self, sync: millrace_host::Completion<()>, len: usize) {
+        let path = self.journal.path();
+        self.closing_due = None;
+        let counts = &self.shared.counts;
+        counts.commits.fetch_add(1, Ordering::Relaxed);
+        let len = Header::padded_len(self.round.partitions.len(), len) as u64;
+        counts.journal_bytes.fetch_add(len, Ordering::Relaxed);
+        self.commit =
+            Some(Box::pin(async move { sync.await.map_err(Error::io("sync the journal", &path)) }));
+    }
+
+    /// The commit on its way is durable: fold it, then tell.
+    fn committed(&mut self) {
+        if self.has_sealed() {
+            return;
+        }
+        self.unproven = self.round.content;
+        if self.unproven {
+            self.closing_due = Some(self.shared.now() + self.shared.lag);
+        }
+        let generation = self.journal.generation();
+        {
+            let mut ledger = lock(&self.shared.ledger);
+            ledger.last = CommitId { generation, number: self.journal.last_number() };
+            ledger.wall_ms = ledger.wall_ms.max(self.header.wall_ms);
+            for fold in self.round.folds.drain(..) {
+                match fold {
+                    Fold::Data(incarnation, end) => ledger.data(incarnation, generation, end),
+                    Fold::Mark(incarnation, mark) => ledger.apply(incarnation, generation, &mark),
+                    Fold::Void => {}
+                }
+            }
+        }
+        let len_max = self.journal.commit_len_max();
+        let (round, notices) = (&mut self.round, &mut self.notices);
+        self.shared.with(|gather| {
+            gather.committing = false;
+            gather.len_max = len_max.saturating_sub(commit::BLOCK);
+            gather.round_durable(round, notices);
+        });
+        // What was durable is told once: a closing commit repeats this with an empty round.
+        self.round.slots.clear();
+        self.round.content = false;
+        self.deliver();
+    }
+
+    /// Tells who waits, outside the lock.
+    fn deliver(&mut self) {
+        for notice in self.notices.drain(..) {
+            notice.sink.flushed(notice.upto, notice.cut_count);
+        }
+    }
+
+    /// The lag is over: nothing to do here but to look again, and to give large buffers back.
+    fn due(&mut self) {
+        self.timer = None;
+        if self.commit.is_none() && self.round.entries.capacity() > IDLE_BUFFER_MAX {
+            self.round.entries = Vec::new();
+            self.round_at = 0;
+        }
+    }
+
+    /// When the task has to look again by itself.
+    fn wake_time(&self) -> Option<Mono> {
+        if self.commit.is_some() || self.blocked {
+            return None;
+        }
+        let closing = if self.unproven { self.closing_due } else { None };
+        let gather = lock(&self.shared.gather).due;
+        closing.into_iter().chain(gather).min()
+    }
+
+    async fn next_event(&mut self) -> Event {
+        match self.wake_time() {
+            None => self.timer = None,
+            Some(at) if self.timer.as_ref().is_none_or(|(armed, _)| *armed != at) => {
+                self.timer = Some((at, self.shared.host.clock.sleep_until(at)));
+            }
+            Some(_) => {}
+        }
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Some(commit) = &mut self.commit
+            && let Poll::Ready(result) = commit.as_mut().poll(cx)
+        {
+            return Poll::Ready(Event::Committed(result));
+        }
+        for index in 0..self.syncs.len() {
+            let polled = self.syncs[index].1.as_mut().poll(cx);
+            if let Poll::Ready(result) = polled {
+                let (slot, _) = self.syncs.swap_remove(index);
+                return Poll::Ready(Event::Synced(slot, result));
+            }
+        }
+        if let Poll::Ready(result) = self.reclaim.poll(cx) {
+            return Poll::Ready(Event::Reclaimed(result));
+        }
+        if let Some((_, timer)) = &mut self.timer
+            && Pin::new(timer).poll(cx).is_ready()
+        {
+            return Poll::Ready(Event::Due);
+        }
+        let mut gather = lock(&self.shared.gather);
+        let free = self.commit.is_none() && !self.blocked;
+        let startable = !gather.sync_queue.is_empty() && self.syncs.len() < SYNCS_MAX;
+        let untimed = gather.due.is_some() && self.timer.is_none();
+        let stop = !matches!(gather.state, State::Running) && !self.stop_seen;
+        if startable || (free && (gather.urgent || untimed)) || stop || gather.is_ended() {
+            self.stop_seen |= stop;
+            return Poll::Ready(Event::Work);
+        }
+        gather.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
