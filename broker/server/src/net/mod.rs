@@ -10,7 +10,6 @@ mod budget;
 mod buffers;
 mod closing;
 mod connection;
-mod frame;
 mod gate;
 mod listener;
 mod reader;

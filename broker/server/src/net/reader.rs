@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use millrace_host::{Mono, ReadHalf};
+use millrace_protocol::frame::{FrameLimits, LEN_BYTES, announced_len};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -22,7 +23,6 @@ use super::Shared;
 use super::alarm::Alarm;
 use super::budget::{FREE_BYTES, Reservation};
 use super::buffers::{LARGE_BYTES, STREAM_BYTES};
-use super::frame::{LEN_BYTES, frame_len};
 use crate::outcome::{Close, CloseReason};
 
 /// Bytes read ahead of the requests in progress, only to see whether the client is still there.
@@ -91,7 +91,7 @@ impl Reader {
         let deadline = self.now() + self.shared.limits.read_timeout;
         self.alarm.set(Some(deadline));
         let len = loop {
-            if let Some(len) = frame_len(&self.buf, self.shared.limits.request_bytes_max)? {
+            if let Some(len) = self.announced_len()? {
                 break LEN_BYTES + len;
             }
             self.fill(STREAM_BYTES, CloseReason::ReadTimeout).await?;
@@ -121,6 +121,21 @@ impl Reader {
     pub(crate) fn recycle(&self, bytes: Bytes) -> Result<(), Bytes> {
         self.shared.buffers.give(bytes.try_into_mut()?);
         Ok(())
+    }
+
+    /// The length of the frame that is being read, its length field not counted.
+    fn announced_len(&self) -> Result<Option<usize>, Close> {
+        let limits = FrameLimits {
+            bytes_max: self.shared.limits.request_bytes_max,
+            ..FrameLimits::REQUEST
+        };
+        match announced_len(&self.buf, limits) {
+            Ok(len) => Ok(len.map(|len| len as usize)),
+            Err(error) => {
+                let detail = format!("{error} (socket.request.max.bytes). Is this a Kafka client?");
+                Err(Close::new(CloseReason::FrameLength, detail))
+            }
+        }
     }
 
     fn now(&self) -> Mono {
