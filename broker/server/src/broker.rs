@@ -5,23 +5,31 @@
 //! handle is what `kill -9` is to a process: every task of the node ends where it stands.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_config::BrokerConfig;
 use millrace_host::{Host, Pool};
-use millrace_protocol::ids::TopicId;
+use millrace_protocol::metadata::BrokerEndpoint;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin_http::{AdminError, AdminHttp};
+use crate::cluster::{MetadataError, ProducerIds};
 use crate::context::Node;
 use crate::dispatch::Dispatch;
 use crate::metrics::Metrics;
 use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
+use crate::runtime::scratch::Scratches;
+use crate::runtime::sessions::SessionCache;
+use crate::runtime::upkeep;
+use crate::storage;
 
 /// How often read buffers that nobody needs are given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The number of the protocol without encryption or authentication.
+const PLAINTEXT: i16 = 0;
 
 /// Why a node did not start. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +40,9 @@ pub enum StartError {
     /// The admin HTTP server cannot be bound.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// A log directory or the metadata in it can't be used.
+    #[error(transparent)]
+    Storage(#[from] MetadataError),
 }
 
 /// A listener that clients connect to.
@@ -92,13 +103,25 @@ impl Broker {
             );
         }
 
+        let storage = storage::open(&host, &config, end_points(&bound)).await?;
+        let inflated_bytes_max = usize::try_from(config.produce.decompressed_bytes_max);
         let node = Arc::new(Node {
             host: host.clone(),
-            cluster_id: new_cluster_id(&host),
+            cluster_id: storage.cluster_id,
             config: Arc::clone(&config),
             metrics: Arc::clone(&metrics),
+            cluster: storage.cluster,
+            producer_ids: ProducerIds::new(),
+            partitions: storage.partitions,
+            scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
+            sessions: Mutex::new(SessionCache::new(config.fetch.sessions_max as usize)),
             stopping: stopping.clone(),
         });
+        let upkeep = upkeep::run(Arc::clone(&node));
+        drop(
+            host.spawn
+                .spawn(Pool::Control, "log upkeep", Box::pin(upkeep)),
+        );
         let (shared, last_gone) = Shared::new(
             host.clone(),
             network.clone(),
@@ -168,6 +191,7 @@ impl Broker {
             }
         }
         self.cut.cancel();
+        self.node.partitions.close(&self.node.cluster).await;
     }
 }
 
@@ -189,9 +213,13 @@ async fn trim(host: Host, buffers: Arc<BufferPool>, stopping: CancellationToken)
     }
 }
 
-/// A cluster's id, in Kafka's form: 128 random bits as text.
-fn new_cluster_id(host: &Host) -> Arc<str> {
-    let mut bytes = [0; 16];
-    host.rng.fill(&mut bytes);
-    Arc::from(TopicId::from_bytes(bytes).to_string())
+/// The listeners as they stand in the metadata.
+fn end_points(bound: &[Bound]) -> Vec<BrokerEndpoint> {
+    let end_point = |bound: &Bound| BrokerEndpoint {
+        name: bound.name.to_string(),
+        host: bound.advertised.host.clone(),
+        port: bound.advertised.port,
+        security_protocol: PLAINTEXT,
+    };
+    bound.iter().map(end_point).collect()
 }

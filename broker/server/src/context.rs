@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_config::BrokerConfig;
 use millrace_host::{Host, Mono};
@@ -13,7 +13,12 @@ use millrace_protocol::api::ApiRow;
 use millrace_protocol::error_code::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::{Cluster, ProducerIds};
+use crate::handlers::fetch::SharedSession;
 use crate::metrics::Metrics;
+use crate::runtime::registry::Registry;
+use crate::runtime::scratch::Scratches;
+use crate::runtime::sessions::SessionCache;
 
 /// One node: what all its connections and tasks share.
 #[derive(Debug)]
@@ -26,8 +31,25 @@ pub(crate) struct Node {
     pub(crate) config: Arc<BrokerConfig>,
     /// Counters, with their handles cached.
     pub(crate) metrics: Arc<Metrics>,
+    /// What the cluster's metadata say.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Ids for idempotent producers.
+    pub(crate) producer_ids: ProducerIds,
+    /// The partitions that are open here.
+    pub(crate) partitions: Arc<Registry>,
+    /// Buffers for looking into batches.
+    pub(crate) scratches: Scratches,
+    /// Fetch sessions.
+    pub(crate) sessions: Mutex<SessionCache<SharedSession>>,
     /// Cancelled when a stop begins: long waits (an empty fetch) end early then.
     pub(crate) stopping: CancellationToken,
+}
+
+impl Node {
+    /// The fetch sessions; held for a look-up, never across a wait.
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, SessionCache<SharedSession>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Who asks.

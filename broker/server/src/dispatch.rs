@@ -25,30 +25,25 @@ pub(crate) type Handled<'a> = BoxFuture<'a, Result<Outcome, Close>>;
 pub(crate) type Handler = for<'a> fn(&'a RequestContext, Bytes) -> Handled<'a>;
 
 /// The handler of an API: `handlers/<api>.rs`.
-fn handler(api: Api) -> Option<Handler> {
+fn handler(api: Api) -> Handler {
     macro_rules! of {
         ($module:ident) => {
-            Some(|context, body| Box::pin(handlers::$module::handle(context, body)))
+            |context, body| Box::pin(handlers::$module::handle(context, body))
         };
     }
     match api {
         Api::ApiVersions => of!(api_versions),
         Api::DescribeCluster => of!(describe_cluster),
         Api::FindCoordinator => of!(find_coordinator),
-        Api::CreateTopics
-        | Api::DeleteTopics
-        | Api::Fetch
-        | Api::InitProducerId
-        | Api::ListOffsets
-        | Api::Metadata
-        | Api::OffsetForLeaderEpoch
-        | Api::Produce => None,
+        Api::CreateTopics => of!(create_topics),
+        Api::DeleteTopics => of!(delete_topics),
+        Api::Fetch => of!(fetch),
+        Api::InitProducerId => of!(init_producer_id),
+        Api::ListOffsets => of!(list_offsets),
+        Api::Metadata => of!(metadata),
+        Api::OffsetForLeaderEpoch => of!(offset_for_leader_epoch),
+        Api::Produce => of!(produce),
     }
-}
-
-/// The rows that are served, in order of the key.
-pub(crate) fn served() -> impl Iterator<Item = &'static ApiRow> {
-    TABLE.iter().filter(|row| handler(row.api).is_some())
 }
 
 /// The table of a node, ready to serve.
@@ -76,16 +71,13 @@ impl Dispatch {
     /// The table for `node`.
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let mut rows = Vec::new();
-        for api in served() {
-            let Some(handler) = handler(api.api) else {
-                continue;
-            };
+        for api in TABLE {
             let key = usize::try_from(api.api.key()).expect("Kafka's keys are not negative");
             rows.resize_with(key + 1, || None);
             let metrics = Arc::new(node.metrics.api(api.name));
             rows[key] = Some(Row {
                 api,
-                handler,
+                handler: handler(api.api),
                 metrics,
             });
         }

@@ -5,13 +5,17 @@
 
 mod admin_http;
 mod broker;
+mod cluster;
 mod context;
 mod dispatch;
 mod handlers;
 mod metrics;
 mod net;
 mod outcome;
+mod runtime;
+mod storage;
 
 pub use admin_http::AdminError;
 pub use broker::{BoundListener, Broker, StartError};
+pub use cluster::MetadataError;
 pub use net::ListenError;

@@ -7,14 +7,13 @@
 //! unknown (-1).
 
 use bytes::Bytes;
-use millrace_protocol::api::{Api, ApiRow};
+use millrace_protocol::api::{Api, ApiRow, TABLE};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::api_versions_response::ApiVersion;
 use millrace_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::{decode, reply, reply_in};
 use crate::context::RequestContext;
-use crate::dispatch;
 use crate::outcome::{Close, Outcome};
 
 /// First version in which the client names its software.
@@ -34,7 +33,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     if context.api_version >= SOFTWARE_NAMED_FROM && !names.iter().all(|name| is_name(name)) {
         return reply(context, &response(ErrorCode::InvalidRequest, []));
     }
-    reply(context, &response(ErrorCode::None, dispatch::served()))
+    reply(context, &response(ErrorCode::None, TABLE))
 }
 
 fn response(

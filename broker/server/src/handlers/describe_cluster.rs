@@ -11,24 +11,13 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use millrace_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse, StrBytes};
 
-use super::{decode, reply};
-use crate::context::{Operation, RequestContext, Resource};
+use super::{cluster_operations, decode, reply};
+use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome};
 
 /// Endpoint types of the request (KIP-919).
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
-
-/// What Kafka lets a principal do to the cluster.
-const CLUSTER_OPERATIONS: [Operation; 7] = [
-    Operation::Create,
-    Operation::Alter,
-    Operation::Describe,
-    Operation::ClusterAction,
-    Operation::DescribeConfigs,
-    Operation::AlterConfigs,
-    Operation::IdempotentWrite,
-];
 
 #[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
@@ -54,7 +43,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     }
     let node = &context.node;
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = authorized_operations(context);
+        response.cluster_authorized_operations = cluster_operations(context);
     }
     response.cluster_id = StrBytes::from(&*node.cluster_id);
     response.controller_id = node.config.node.id;
@@ -73,15 +62,4 @@ fn refuse(context: &RequestContext, error: ErrorCode, message: &str) -> Result<O
     response.error_code = error.code();
     response.error_message = Some(StrBytes::from(message));
     reply(context, &response)
-}
-
-/// Bit n stands for the operation with Kafka's number n.
-fn authorized_operations(context: &RequestContext) -> i32 {
-    if !context.authorize(Operation::Describe, Resource::Cluster) {
-        return 0;
-    }
-    CLUSTER_OPERATIONS
-        .into_iter()
-        .filter(|operation| context.authorize(*operation, Resource::Cluster))
-        .fold(0, |bits, operation| bits | 1 << operation.code())
 }

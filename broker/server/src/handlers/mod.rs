@@ -1,13 +1,22 @@
 //! One file per API: decode, authorise, run what core decides, encode. No handler decides itself.
 
 pub(crate) mod api_versions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
+mod error;
+pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
 
 use bytes::Bytes;
 use millrace_protocol::messages::{self, DecodeLimits, Message};
 
-use crate::context::RequestContext;
+use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, CloseReason, Outcome};
 
 /// Reads the body of a request in the version it speaks. What cannot be read ends the connection,
@@ -30,4 +39,47 @@ pub(crate) fn reply_in<M: Message>(version: i16, message: &M) -> Result<Outcome,
     let body = messages::encode(message, version)
         .map_err(|error| Close::new(CloseReason::Internal, error.to_string()))?;
     Ok(Outcome::bytes(body))
+}
+
+/// What Kafka lets a principal do to the cluster.
+const CLUSTER_OPERATIONS: [Operation; 7] = [
+    Operation::Create,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::ClusterAction,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+    Operation::IdempotentWrite,
+];
+
+/// What Kafka lets a principal do to a topic.
+const TOPIC_OPERATIONS: [Operation; 8] = [
+    Operation::Read,
+    Operation::Write,
+    Operation::Create,
+    Operation::Delete,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+];
+
+/// What the principal may do to the cluster, as replies say it: bit n stands for the operation with
+/// Kafka's number n. Nothing, where it may not even describe it.
+pub(crate) fn cluster_operations(context: &RequestContext) -> i32 {
+    if !context.authorize(Operation::Describe, Resource::Cluster) {
+        return 0;
+    }
+    operations(context, &CLUSTER_OPERATIONS, Resource::Cluster)
+}
+
+/// What the principal may do to a topic.
+pub(crate) fn topic_operations(context: &RequestContext, topic: &str) -> i32 {
+    operations(context, &TOPIC_OPERATIONS, Resource::Topic(topic))
+}
+
+fn operations(context: &RequestContext, all: &[Operation], resource: Resource<'_>) -> i32 {
+    all.iter()
+        .filter(|operation| context.authorize(**operation, resource))
+        .fold(0, |bits, operation| bits | 1 << operation.code())
 }

@@ -1,0 +1,128 @@
+//! DeleteTopics (key 20), versions 1–6: removes topics, each with its own outcome.
+//!
+//! - A topic is gone for everyone when the answer leaves; its files go afterwards.
+//! - v5: an answer has words. v6: a topic is named by name or by id, exactly one of them.
+//! - With `delete.topic.enable=false` every topic is refused with 73 (42 before version 3).
+
+use bytes::Bytes;
+use millrace_core::cluster::{Refusal, Removal};
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::messages::delete_topics_request::DeleteTopicState;
+use millrace_protocol::messages::delete_topics_response::DeletableTopicResult;
+use millrace_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, StrBytes};
+
+use super::error::metadata_error;
+use super::{decode, reply};
+use crate::context::{Operation, RequestContext, Resource};
+use crate::outcome::{Close, Outcome};
+
+pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
+    let request: DeleteTopicsRequest = decode(context, body)?;
+    let topics = asked(request);
+    let mut results: Vec<DeletableTopicResult> = topics.iter().map(named).collect();
+    let mut removals = Vec::new();
+    let mut places = Vec::new();
+    for (place, topic) in topics.iter().enumerate() {
+        match removal(context, topic) {
+            Ok(removal) => {
+                removals.push(removal);
+                places.push(place);
+            }
+            Err(refusal) => refuse(&mut results[place], refusal),
+        }
+    }
+    match context.node.cluster.delete_topics(&removals).await {
+        Ok(outcomes) => {
+            for (place, outcome) in places.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok((id, name)) => {
+                        results[place].topic_id = id.into();
+                        results[place].name = Some(StrBytes::from(name));
+                        context.node.partitions.remove_topic(id);
+                    }
+                    Err(refusal) => refuse(&mut results[place], refusal),
+                }
+            }
+        }
+        Err(error) => {
+            let (code, message) = metadata_error(&error);
+            for place in places {
+                refuse(
+                    &mut results[place],
+                    Refusal {
+                        code,
+                        message: message.clone(),
+                    },
+                );
+            }
+        }
+    }
+    let mut response = DeleteTopicsResponse::default();
+    response.responses = results;
+    reply(context, &response)
+}
+
+/// What is asked for, whichever way the version says it.
+fn asked(request: DeleteTopicsRequest) -> Vec<DeleteTopicState> {
+    let by_name = request.topic_names.into_iter().map(|name| {
+        let mut topic = DeleteTopicState::default();
+        topic.name = Some(name);
+        topic
+    });
+    request.topics.into_iter().chain(by_name).collect()
+}
+
+fn named(topic: &DeleteTopicState) -> DeletableTopicResult {
+    let mut result = DeletableTopicResult::default();
+    result.name.clone_from(&topic.name);
+    result.topic_id = topic.topic_id;
+    result
+}
+
+fn removal(context: &RequestContext, topic: &DeleteTopicState) -> Result<Removal, Refusal> {
+    let refusal = |code, message: &str| Refusal {
+        code,
+        message: message.to_owned(),
+    };
+    if !context.node.config.topics.delete_enabled {
+        let code = if context.api_version < 3 {
+            ErrorCode::InvalidRequest
+        } else {
+            ErrorCode::TopicDeletionDisabled
+        };
+        return Err(refusal(code, "Topic deletion is disabled."));
+    }
+    let id = TopicId::from(topic.topic_id);
+    let invalid = |message| refusal(ErrorCode::InvalidRequest, message);
+    let image = context.node.cluster.image();
+    let (name, removal) = match &topic.name {
+        Some(_) if !id.is_zero() => {
+            return Err(invalid("You may not specify both topic name and topic id."));
+        }
+        None if id.is_zero() => {
+            return Err(invalid("Neither topic name nor id were specified."));
+        }
+        Some(name) => (name.to_string(), Removal::Name(name.to_string())),
+        None => {
+            let name = image
+                .topic(id)
+                .map(|topic| topic.name.to_string())
+                .unwrap_or_default();
+            (name, Removal::Id(id))
+        }
+    };
+    if context.authorize(Operation::Delete, Resource::Topic(&name)) {
+        Ok(removal)
+    } else {
+        Err(refusal(
+            ErrorCode::TopicAuthorizationFailed,
+            "Topic authorization failed.",
+        ))
+    }
+}
+
+fn refuse(result: &mut DeletableTopicResult, refusal: Refusal) {
+    result.error_code = refusal.code.code();
+    result.error_message = Some(StrBytes::from(refusal.message));
+}

@@ -1,0 +1,199 @@
+//! Fetch (key 1), versions 4–18: records of several partitions, waiting for them if need be.
+//!
+//! - Batches are sent as they stand in the file, from the one that holds the offset; the first
+//!   partition with something gives at least one whole batch, whatever the limits say.
+//! - Answers at once when there are `min_bytes`, an error, a diverging epoch or nothing to wait for;
+//!   otherwise when one of these comes, or `max_wait_ms` are over.
+//! - v7: sessions (KIP-227). v9: leader epochs are checked. v12: diverging epochs (KIP-595).
+//!   v13: topics by id. v15: the replica's state is a tagged field.
+//! - Records are empty bytes where there are none, never null (KAFKA-18646).
+//! - Followers don't exist yet: whoever says to be one is refused with 31.
+
+mod answer;
+mod look;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_core::partition::Reader;
+use millrace_host::Mono;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::FetchRequest;
+use tokio::sync::Mutex;
+
+use super::decode;
+use crate::context::RequestContext;
+use crate::outcome::{Close, Outcome, Reply};
+use crate::runtime::fetch_waiter::FetchWaiter;
+use crate::runtime::partition::FetchPlace;
+use crate::runtime::sessions::{Ask, Partitions, Route, SessionAsk, TopicKey};
+use answer::{Kind, answer, refusal};
+use look::Looks;
+
+/// First version with sessions.
+const SESSIONS_FROM: i16 = 7;
+/// First version that names topics by id.
+pub(super) const TOPIC_IDS_FROM: i16 = 13;
+/// First version that tells the replica's state in a tagged field.
+const REPLICA_STATE_FROM: i16 = 15;
+
+/// What one fetch, or all fetches of one session, look at.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    partitions: Partitions,
+    /// The place at each partition where a fetch waits, by slot.
+    places: std::collections::BTreeMap<u64, FetchPlace>,
+    /// Slots that must be looked at in any case: something was left there, or they are new.
+    ready: BTreeSet<u64>,
+    waiter: Arc<FetchWaiter>,
+}
+
+/// A session as the cache keeps it; one request at a time works on it.
+pub(crate) type SharedSession = Arc<Mutex<Session>>;
+
+/// What holds for the whole request.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    reader: Reader,
+    min_bytes: u64,
+    max_bytes: u64,
+    deadline: Mono,
+}
+
+pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
+    let request: FetchRequest = decode(context, body)?;
+    let replica = if context.api_version >= REPLICA_STATE_FROM {
+        request.replica_state.replica_id
+    } else {
+        request.replica_id
+    };
+    if replica >= 0 {
+        return refusal(context, &request, ErrorCode::ClusterAuthorizationFailed);
+    }
+    let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
+    let ask = if context.api_version >= SESSIONS_FROM {
+        SessionAsk {
+            id: request.session_id,
+            epoch: request.session_epoch,
+            uses_topic_ids,
+        }
+    } else {
+        SessionAsk {
+            id: 0,
+            epoch: -1,
+            uses_topic_ids,
+        }
+    };
+    let now = context.node.host.clock.now().mono;
+    let route = context.node.sessions().route(ask, now);
+    let (session, kind) = match route {
+        Err(code) => return answer::top_level(context.api_version, code),
+        Ok(Route::Sessionless) => (SharedSession::default(), Kind::Sessionless),
+        Ok(Route::Create) => (SharedSession::default(), Kind::Create),
+        Ok(Route::Continue(id)) => match context.node.sessions().get(id) {
+            Some(session) => (session, Kind::Continue(id)),
+            None => {
+                return answer::top_level(context.api_version, ErrorCode::FetchSessionIdNotFound);
+            }
+        },
+    };
+    let partitions = {
+        let mut session = session.lock().await;
+        session.change(&request, uses_topic_ids);
+        session.partitions.len()
+    };
+    if let Kind::Continue(id) = kind {
+        context.node.sessions().resized(id, partitions);
+    }
+    let terms = terms(context, &request);
+    let context = context.clone();
+    Ok(Outcome::Wait(Box::pin(async move {
+        serve(&context, terms, session, kind).await
+    })))
+}
+
+fn terms(context: &RequestContext, request: &FetchRequest) -> Terms {
+    let fetch = &context.node.config.fetch;
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    Terms {
+        reader: if request.isolation_level == 1 {
+            Reader::Committed
+        } else {
+            Reader::Uncommitted
+        },
+        min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
+        max_bytes: u64::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(fetch.response_bytes_max),
+        deadline: (context.received + max_wait).min(context.deadline),
+    }
+}
+
+impl Session {
+    /// Applies what a request adds, changes and forgets. What it names is looked at.
+    fn change(&mut self, request: &FetchRequest, uses_topic_ids: bool) {
+        let key = |name: &str, id| {
+            if uses_topic_ids {
+                TopicKey::Id(id)
+            } else {
+                TopicKey::Name(name.to_owned())
+            }
+        };
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let ask = Ask {
+                    fetch_offset: partition.fetch_offset,
+                    current_leader_epoch: partition.current_leader_epoch,
+                    last_fetched_epoch: partition.last_fetched_epoch,
+                    partition_max_bytes: partition.partition_max_bytes,
+                };
+                let topic = key(&topic.topic, topic.topic_id.into());
+                self.ready
+                    .insert(self.partitions.put(topic, partition.partition, ask));
+            }
+        }
+        for topic in &request.forgotten_topics_data {
+            for partition in &topic.partitions {
+                let topic = key(&topic.topic, topic.topic_id.into());
+                if let Some(slot) = self.partitions.remove(&topic, *partition) {
+                    self.ready.remove(&slot);
+                    self.places.remove(&slot);
+                }
+            }
+        }
+    }
+}
+
+/// Looks, waits and looks again until there is enough or the time is over; then answers.
+async fn serve(
+    context: &RequestContext,
+    terms: Terms,
+    session: SharedSession,
+    kind: Kind,
+) -> Reply {
+    let node = &context.node;
+    let mut guard = session.lock().await;
+    let waiter = Arc::clone(&guard.waiter);
+    let mut looks = Looks::new(terms);
+    let mut slots = std::mem::take(&mut guard.ready);
+    slots.append(&mut waiter.take());
+    loop {
+        looks.look(context, &mut guard, &slots).await;
+        let over = node.host.clock.now().mono >= terms.deadline || node.stopping.is_cancelled();
+        if over || looks.are_enough() || guard.partitions.len() == 0 {
+            break;
+        }
+        looks.watch(&mut guard);
+        node.metrics.fetch.waits.inc();
+        tokio::select! {
+            biased;
+            () = node.stopping.cancelled() => {}
+            () = waiter.pushed() => {}
+            () = node.host.clock.sleep_until(terms.deadline) => {}
+        }
+        slots = waiter.take();
+    }
+    answer(context, &session, &mut guard, looks, kind)
+}

@@ -1,0 +1,54 @@
+//! InitProducerId (key 22), versions 0–5: a producer id for an idempotent producer.
+//!
+//! - Without a transactional id: a fresh id with epoch 0, whatever id the client had before
+//!   (KIP-360 lets it say so; there is nothing to compare it with).
+//! - With one: refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED (53), the one code that every
+//!   client takes for final, until transactions exist. An empty id is 42.
+
+use bytes::Bytes;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
+
+use super::error::metadata_error;
+use super::{decode, reply};
+use crate::context::{Operation, RequestContext, Resource};
+use crate::outcome::{Close, Outcome};
+
+pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
+    let request: InitProducerIdRequest = decode(context, body)?;
+    let mut response = InitProducerIdResponse::default();
+    response.producer_id = -1;
+    response.producer_epoch = -1;
+    match producer_id(context, &request).await {
+        Ok(id) => {
+            response.producer_id = id;
+            response.producer_epoch = 0;
+        }
+        Err(code) => response.error_code = code.code(),
+    }
+    reply(context, &response)
+}
+
+async fn producer_id(
+    context: &RequestContext,
+    request: &InitProducerIdRequest,
+) -> Result<i64, ErrorCode> {
+    match &request.transactional_id {
+        Some(id) if id.is_empty() => return Err(ErrorCode::InvalidRequest),
+        Some(_) => return Err(ErrorCode::TransactionalIdAuthorizationFailed),
+        None => {}
+    }
+    if !context.authorize(Operation::IdempotentWrite, Resource::Cluster) {
+        return Err(ErrorCode::ClusterAuthorizationFailed);
+    }
+    let node = &context.node;
+    match node
+        .producer_ids
+        .next(&node.cluster, node.config.node.id)
+        .await
+    {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(ErrorCode::UnknownServerError),
+        Err(error) => Err(metadata_error(&error).0),
+    }
+}

@@ -1,0 +1,266 @@
+//! Metadata (key 3), versions 0–13: brokers, topics, partitions and who leads them.
+//!
+//! - v0: an empty list asks for all topics; from v1 null does, and an empty list for none.
+//! - v4: the client says whether a missing topic may be made; before, it may. A topic that is made
+//!   on the way is in the same answer.
+//! - v10: topic ids in the answer; v12: and in the request, unknown ids get 100. Ids win over names.
+//! - v5: offline replicas; v7: leader epochs; v8–10: the cluster's authorised operations.
+//! - Addresses are those of the listener that the request came by.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use millrace_core::cluster::{CreateTopic, Image, Topic, check_topic_name};
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use millrace_protocol::messages::{MetadataRequest, MetadataResponse, StrBytes};
+
+use super::error::metadata_error;
+use super::{cluster_operations, decode, reply, topic_operations};
+use crate::context::{Operation, RequestContext, Resource};
+use crate::outcome::{Close, Outcome};
+
+/// First version in which an empty list of topics means none.
+const EMPTY_IS_NONE_FROM: i16 = 1;
+/// First version in which a request may name topics by id.
+const TOPIC_IDS_FROM: i16 = 12;
+
+pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
+    let request: MetadataRequest = decode(context, body)?;
+    let mut response = MetadataResponse::default();
+    response.topics = topics(context, &request).await?;
+    let image = context.node.cluster.image();
+    response.brokers = brokers(context, &image);
+    response.cluster_id = Some(StrBytes::from(&*context.node.cluster_id));
+    response.controller_id = context.node.config.node.id;
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = cluster_operations(context);
+    }
+    reply(context, &response)
+}
+
+/// The brokers that the client can reach by the listener it came by.
+fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataResponseBroker> {
+    let own = context.node.config.node.id;
+    let listener = &*context.connection.listener;
+    image
+        .brokers()
+        .filter(|broker| !broker.fenced)
+        .filter_map(|broker| {
+            let mut row = MetadataResponseBroker::default();
+            row.node_id = broker.id;
+            if broker.id == own {
+                row.host = StrBytes::from(context.connection.advertised.host.as_str());
+                row.port = i32::from(context.connection.advertised.port);
+            } else {
+                let end_point = broker.end_points.iter().find(|e| e.name == listener)?;
+                row.host = StrBytes::from(end_point.host.as_str());
+                row.port = i32::from(end_point.port);
+            }
+            row.rack = broker.rack.as_deref().map(StrBytes::from);
+            Some(row)
+        })
+        .collect()
+}
+
+async fn topics(
+    context: &RequestContext,
+    request: &MetadataRequest,
+) -> Result<Vec<MetadataResponseTopic>, Close> {
+    let with_operations = request.include_topic_authorized_operations;
+    let describe = |name: &str| context.authorize(Operation::Describe, Resource::Topic(name));
+    let asked = match &request.topics {
+        Some(asked) if !asked.is_empty() || context.api_version >= EMPTY_IS_NONE_FROM => asked,
+        _ => {
+            let image = context.node.cluster.image();
+            let visible = image.topics_by_name().filter(|topic| describe(&topic.name));
+            return Ok(visible
+                .map(|topic| described(context, topic, with_operations))
+                .collect());
+        }
+    };
+    let ids: BTreeSet<TopicId> = asked
+        .iter()
+        .map(|topic| topic.topic_id.into())
+        .filter(|id: &TopicId| !id.is_zero())
+        .collect();
+    if !ids.is_empty() {
+        return by_id(context, &ids, with_operations);
+    }
+    let mut names = Vec::new();
+    let mut seen = BTreeSet::new();
+    for topic in asked {
+        let name = topic
+            .name
+            .as_ref()
+            .ok_or_else(|| Close::unparsable("a topic has neither a name nor an id"))?;
+        if seen.insert(name.as_str()) {
+            names.push(name.as_str());
+        }
+    }
+    let (allowed, denied): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|n| describe(n));
+    let mut rows = by_name(context, request, &allowed, with_operations).await;
+    let code = ErrorCode::TopicAuthorizationFailed;
+    rows.extend(
+        denied
+            .into_iter()
+            .map(|name| absent(Some(name), TopicId::ZERO, code)),
+    );
+    Ok(rows)
+}
+
+fn by_id(
+    context: &RequestContext,
+    ids: &BTreeSet<TopicId>,
+    with_operations: bool,
+) -> Result<Vec<MetadataResponseTopic>, Close> {
+    if context.api_version < TOPIC_IDS_FROM {
+        return Err(Close::unparsable("topic ids are not known in this version"));
+    }
+    let image = context.node.cluster.image();
+    let row = |id: &TopicId| {
+        let topic = image
+            .topic(*id)
+            .filter(|t| context.authorize(Operation::Describe, Resource::Topic(&t.name)));
+        match topic {
+            Some(topic) => described(context, topic, with_operations),
+            None => absent(None, *id, ErrorCode::UnknownTopicId),
+        }
+    };
+    Ok(ids.iter().map(row).collect())
+}
+
+async fn by_name(
+    context: &RequestContext,
+    request: &MetadataRequest,
+    names: &[&str],
+    with_operations: bool,
+) -> Vec<MetadataResponseTopic> {
+    let before = context.node.cluster.image();
+    let missing: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| before.topic_named(name).is_none())
+        .collect();
+    let mut refused = Vec::new();
+    if !missing.is_empty()
+        && request.allow_auto_topic_creation
+        && context.node.config.topics.auto_create
+    {
+        refused = create(context, &missing).await;
+    }
+    let image = context.node.cluster.image();
+    let row = |name: &str| match image.topic_named(name) {
+        Some(topic) => described(context, topic, with_operations),
+        None => {
+            let known = refused.iter().find(|(refused, _)| *refused == name);
+            let code = known.map_or_else(|| unknown(name), |(_, code)| *code);
+            absent(Some(name), TopicId::ZERO, code)
+        }
+    };
+    names.iter().map(|name| row(name)).collect()
+}
+
+/// Why a topic isn't there: its name can't be a topic's, or nobody made it.
+fn unknown(name: &str) -> ErrorCode {
+    match check_topic_name(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    }
+}
+
+/// Makes topics with the broker's defaults; gives back those that weren't made, and why.
+async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str, ErrorCode)> {
+    let allowed = |name: &str| {
+        context.authorize(Operation::Create, Resource::Cluster)
+            || context.authorize(Operation::Create, Resource::Topic(name))
+    };
+    let (wanted, denied): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| allowed(name));
+    let wish = |name: &&str| CreateTopic {
+        name: (*name).to_owned(),
+        partitions: -1,
+        replication_factor: -1,
+        ..CreateTopic::default()
+    };
+    let wishes: Vec<CreateTopic> = wanted.iter().map(wish).collect();
+    let node = &context.node;
+    let mut refused: Vec<_> = denied
+        .into_iter()
+        .map(|name| (name, ErrorCode::TopicAuthorizationFailed))
+        .collect();
+    match node
+        .cluster
+        .create_topics(&node.host, &node.config, &wishes, false)
+        .await
+    {
+        Ok(outcomes) => {
+            for (name, outcome) in wanted.into_iter().zip(outcomes) {
+                match outcome {
+                    // Another connection may have made it in between.
+                    Ok(_)
+                    | Err(millrace_core::cluster::Refusal {
+                        code: ErrorCode::TopicAlreadyExists,
+                        ..
+                    }) => {}
+                    Err(refusal) => refused.push((name, refusal.code)),
+                }
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "topics were not made");
+            let code = metadata_error(&error).0;
+            refused.extend(wanted.into_iter().map(|name| (name, code)));
+        }
+    }
+    refused
+}
+
+fn absent(name: Option<&str>, id: TopicId, code: ErrorCode) -> MetadataResponseTopic {
+    let mut row = MetadataResponseTopic::default();
+    row.error_code = code.code();
+    row.name = name.map(StrBytes::from);
+    row.topic_id = id.into();
+    row
+}
+
+fn described(
+    context: &RequestContext,
+    topic: &Topic,
+    with_operations: bool,
+) -> MetadataResponseTopic {
+    let mut row = MetadataResponseTopic::default();
+    row.name = Some(StrBytes::from(&*topic.name));
+    row.topic_id = topic.id.into();
+    row.is_internal = is_internal(&topic.name);
+    if with_operations {
+        row.topic_authorized_operations = topic_operations(context, &topic.name);
+    }
+    row.partitions = topic
+        .partitions
+        .iter()
+        .map(|(index, partition)| {
+            let mut row = MetadataResponsePartition::default();
+            row.partition_index = *index;
+            row.leader_id = partition.leader;
+            row.leader_epoch = partition.leader_epoch;
+            row.replica_nodes.clone_from(&partition.replicas);
+            row.isr_nodes.clone_from(&partition.isr);
+            if partition.leader < 0 {
+                row.error_code = ErrorCode::LeaderNotAvailable.code();
+            }
+            row
+        })
+        .collect();
+    row
+}
+
+/// Topics that the broker keeps for itself; clients may read and not write them.
+pub(crate) fn is_internal(name: &str) -> bool {
+    matches!(
+        name,
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    )
+}

@@ -1,0 +1,9 @@
+//! What runs core's decisions: open partitions with their logs, waiting fetches, fetch sessions.
+
+pub(crate) mod fetch_waiter;
+pub(crate) mod partition;
+pub(crate) mod registry;
+pub(crate) mod scratch;
+pub(crate) mod sessions;
+pub(crate) mod settings;
+pub(crate) mod upkeep;

@@ -1,0 +1,417 @@
+//! The partitions that are open on this node, and the log directories that hold them.
+//!
+//! What always holds: a partition is opened at its first use, by one task, and looked for only in
+//! the directory that the metadata name; one that can't be opened says so until the next start; a
+//! removed topic's partitions serve nothing from the moment they are taken out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_config::{BrokerConfig, TopicConfig, TopicOverrides};
+use millrace_core::Now;
+use millrace_core::cluster::{Image, Topic};
+use millrace_core::partition::{
+    AssignedReplica, BatchProducer, EpochStart, Event, Leadership, Partition, ProducerTable,
+    Recovered, ReplayedBatch,
+};
+use millrace_host::{Host, Pool};
+use millrace_log::mark::Incarnation;
+use millrace_log::partition::{Partitions, Replay};
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
+use millrace_protocol::producer::ProducerEntry;
+use millrace_protocol::records::BatchHeader;
+use tokio::sync::OnceCell;
+
+use super::partition::{OpenPartition, PartitionSink};
+use super::settings::{core_durability, core_settings, log_settings};
+use crate::cluster::{Cluster, MetadataError};
+
+/// A log directory's id, as it stands in the metadata.
+type Directory = TopicId;
+
+/// Why a partition isn't served.
+#[derive(Clone, Debug)]
+pub(crate) struct NotServed {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Arc<str>,
+}
+
+/// A partition that is being opened, is open, or can't be.
+type Slot = Arc<OnceCell<Result<Arc<OpenPartition>, NotServed>>>;
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    host: Host,
+    config: Arc<BrokerConfig>,
+    directories: BTreeMap<Directory, Partitions>,
+    slots: Mutex<BTreeMap<Incarnation, Slot>>,
+}
+
+impl Registry {
+    /// Nothing open yet.
+    pub(crate) fn new(
+        host: Host,
+        config: Arc<BrokerConfig>,
+        directories: BTreeMap<Directory, Partitions>,
+    ) -> Self {
+        Self {
+            host,
+            config,
+            directories,
+            slots: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The partition, opened if need be.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        cluster: &Cluster,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<Arc<OpenPartition>, NotServed> {
+        let incarnation = Incarnation {
+            topic_id: topic.id.to_bytes(),
+            partition,
+        };
+        let slot = Arc::clone(self.lock().entry(incarnation).or_default());
+        if let Some(opened) = slot.get() {
+            return opened.clone();
+        }
+        let opened = slot
+            .get_or_init(|| self.open(cluster, topic, partition))
+            .await
+            .clone();
+        // The topic may have gone while it was opened: nobody else would take it out again.
+        if cluster.image().topic(topic.id).is_none() {
+            self.remove_topic(topic.id);
+        }
+        opened
+    }
+
+    /// The configuration of a topic, as it stands in the image.
+    pub(crate) fn topic_config(&self, image: &Image, topic: &str) -> Option<TopicConfig> {
+        let overrides: TopicOverrides = image
+            .topic_config(topic)
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        // What the metadata hold was checked before it was written there.
+        TopicConfig::resolve(&self.config, &overrides)
+            .inspect_err(|error| tracing::error!(topic, %error, "the topic's configuration is bad"))
+            .ok()
+    }
+
+    async fn open(
+        &self,
+        cluster: &Cluster,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<Arc<OpenPartition>, NotServed> {
+        let opened = self.try_open(cluster, topic, partition).await;
+        if let Err(not_served) = &opened {
+            tracing::error!(
+                topic = &*topic.name,
+                partition,
+                reason = &*not_served.message,
+                "a partition can't be opened"
+            );
+        }
+        opened
+    }
+
+    async fn try_open(
+        &self,
+        cluster: &Cluster,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<Arc<OpenPartition>, NotServed> {
+        let image = cluster.image();
+        let own_id = self.config.node.id;
+        let assigned = topic.partitions.get(&partition).ok_or_else(|| NotServed {
+            code: ErrorCode::UnknownTopicOrPartition,
+            message: "the topic has no such partition".into(),
+        })?;
+        let place = assigned.replicas.iter().position(|id| *id == own_id);
+        let directory = place.and_then(|place| assigned.directories.get(place));
+        let Some(partitions) = directory.and_then(|id| self.directories.get(id)) else {
+            return Err(NotServed {
+                code: ErrorCode::KafkaStorageError,
+                message: format!("its log directory {directory:?} isn't here").into(),
+            });
+        };
+        let config = self
+            .topic_config(&image, &topic.name)
+            .ok_or_else(|| NotServed {
+                code: ErrorCode::UnknownServerError,
+                message: "its configuration can't be read".into(),
+            })?;
+        let sink = Arc::new(PartitionSink::default());
+        let mut producers = Rebuild {
+            now: self.now(),
+            table: ProducerTable::default(),
+        };
+        let incarnation = Incarnation {
+            topic_id: topic.id.to_bytes(),
+            partition,
+        };
+        let opened = partitions
+            .open(
+                incarnation,
+                &topic.name,
+                log_settings(&config),
+                sink.clone(),
+                &mut producers,
+            )
+            .await
+            .map_err(|error| NotServed {
+                code: ErrorCode::KafkaStorageError,
+                message: error.to_string().into(),
+            })?;
+        let recovered = Recovered {
+            broker_id: own_id,
+            settings: core_settings(&self.config, &config),
+            durability: core_durability(opened.mode),
+            log_start: opened.log_start,
+            log_end: opened.log_end,
+            flushed: opened.flushed,
+            high_watermark: opened.high_watermark,
+            cut_count: opened.log.cut_count(),
+            epochs: opened
+                .epochs
+                .iter()
+                .map(|(epoch, start_offset)| EpochStart {
+                    epoch: *epoch,
+                    start_offset: *start_offset,
+                })
+                .collect(),
+            may_have_lost: opened.may_have_lost,
+            read_only: opened.quarantined.is_some(),
+        };
+        let may_have_lost = opened.may_have_lost;
+        let core = Partition::recovered(&recovered, producers.table);
+        let clock = Arc::clone(&self.host.clock);
+        let open = Arc::new(OpenPartition::new(
+            Arc::clone(&topic.name),
+            clock,
+            core,
+            opened.log,
+        ));
+        sink.attach(&open);
+        if may_have_lost {
+            new_epoch(cluster, topic.id, partition, own_id)
+                .await
+                .map_err(|error| NotServed {
+                    code: ErrorCode::KafkaStorageError,
+                    message: error.to_string().into(),
+                })?;
+        }
+        self.lead(&cluster.image(), topic.id, partition, &open);
+        Ok(open)
+    }
+
+    /// Tells a partition who leads it, as the image says.
+    fn lead(&self, image: &Image, topic: TopicId, partition: i32, open: &OpenPartition) {
+        let Some(assigned) = image
+            .topic(topic)
+            .and_then(|t| t.partitions.get(&partition))
+        else {
+            return;
+        };
+        let replica = |id: &i32| {
+            let broker = image.broker(*id);
+            AssignedReplica {
+                broker_id: *id,
+                broker_epoch: broker.map_or(-1, |broker| broker.epoch),
+                eligible: broker.is_some_and(|broker| !broker.fenced),
+            }
+        };
+        let event = if assigned.leader == self.config.node.id {
+            Event::BecomeLeader(Leadership {
+                leader_epoch: assigned.leader_epoch,
+                partition_epoch: assigned.partition_epoch,
+                replicas: assigned.replicas.iter().map(replica).collect(),
+                isr: assigned.isr.clone(),
+            })
+        } else {
+            Event::BecomeFollower {
+                leader_epoch: assigned.leader_epoch,
+                leader: assigned.leader,
+            }
+        };
+        // A partition that is broken says so to whoever asks for it.
+        open.step(event).ok();
+    }
+
+    /// Takes a removed topic's partitions out and deletes their data in the background.
+    pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
+        let bytes = topic.to_bytes();
+        let range = Incarnation {
+            topic_id: bytes,
+            partition: 0,
+        }..=Incarnation {
+            topic_id: bytes,
+            partition: i32::MAX,
+        };
+        let removed: Vec<Slot> = {
+            let mut slots = self.lock();
+            let keys: Vec<Incarnation> = slots.range(range).map(|(key, _)| *key).collect();
+            keys.iter().filter_map(|key| slots.remove(key)).collect()
+        };
+        let removals: Vec<_> = removed
+            .iter()
+            .filter_map(|slot| slot.get().and_then(|opened| opened.as_ref().ok()))
+            .map(|open| open.remove())
+            .collect();
+        let registry = Arc::clone(self);
+        let work = async move {
+            for removal in removals {
+                if let Err(error) = removal.await {
+                    tracing::error!(%topic, %error, "a deleted partition's data stay on disk");
+                }
+            }
+            registry.remove_unopened(topic).await;
+        };
+        drop(
+            self.host
+                .spawn
+                .spawn(Pool::Data, "topic removal", Box::pin(work)),
+        );
+    }
+
+    /// Deletes what a removed topic has on disk and nobody opened.
+    async fn remove_unopened(&self, topic: TopicId) {
+        let bytes = topic.to_bytes();
+        for partitions in self.directories.values() {
+            let delay = self.config.topics.defaults.file_delete_delay;
+            let known = partitions.dir().entries();
+            for incarnation in known.keys().filter(|known| known.topic_id == bytes) {
+                if let Err(error) = partitions.remove(*incarnation, delay).await {
+                    tracing::error!(%incarnation, %error, "a deleted partition's data stay on disk");
+                }
+            }
+        }
+    }
+
+    /// Ends what a crash interrupted: removed topics that directories still hold.
+    pub(crate) async fn finish_removals(&self, cluster: &Cluster) {
+        let image = cluster.image();
+        for topic in image.removed_topics() {
+            self.remove_unopened(topic.id).await;
+            cluster.forget_removed(topic.id).await;
+        }
+    }
+
+    /// Opens every partition that was ever written: retention is owed to those, too, that nobody
+    /// has asked for since the start.
+    pub(crate) async fn open_written(self: &Arc<Self>, cluster: &Cluster) {
+        let image = cluster.image();
+        for partitions in self.directories.values() {
+            for incarnation in partitions.dir().entries().keys() {
+                if let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) {
+                    // One that can't be opened has said so in the log.
+                    self.get(cluster, topic, incarnation.partition).await.ok();
+                }
+            }
+        }
+    }
+
+    /// Every partition that is open now.
+    pub(crate) fn open_partitions(&self) -> Vec<Arc<OpenPartition>> {
+        let slots = self.lock();
+        let opened = slots.values().filter_map(|slot| slot.get());
+        opened
+            .filter_map(|opened| opened.as_ref().ok())
+            .cloned()
+            .collect()
+    }
+
+    /// Closes every open partition cleanly, then the directories.
+    pub(crate) async fn close(&self, cluster: &Cluster) {
+        let closing: Vec<_> = self
+            .open_partitions()
+            .iter()
+            .filter_map(|open| open.close())
+            .collect();
+        for closed in closing {
+            if let Err(error) = closed.await {
+                tracing::error!(%error, "a partition was not closed cleanly");
+            }
+        }
+        if let Err(error) = cluster.close().await {
+            tracing::error!(%error, "the metadata log was not closed cleanly");
+        }
+        for partitions in self.directories.values() {
+            if let Err(error) = partitions.dir().close().await {
+                tracing::error!(%error, "a log directory was not closed cleanly");
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let now = self.host.clock.now();
+        Now {
+            mono_ns: now.mono.0,
+            wall_ms: now.wall_ms,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins a new leader epoch: records of the old one, which others may have seen, were lost.
+async fn new_epoch(
+    cluster: &Cluster,
+    topic_id: TopicId,
+    partition_id: i32,
+    leader: i32,
+) -> Result<(), MetadataError> {
+    cluster
+        .propose(|image, _| {
+            let there = image
+                .topic(topic_id)
+                .is_some_and(|t| t.partitions.contains_key(&partition_id));
+            let change = MetadataRecord::PartitionChange(PartitionChangeRecord {
+                partition_id,
+                topic_id,
+                leader: Some(leader),
+                ..PartitionChangeRecord::default()
+            });
+            ((), if there { vec![change] } else { Vec::new() })
+        })
+        .await
+}
+
+/// Rebuilds core's producers from what the log replays.
+struct Rebuild {
+    now: Now,
+    table: ProducerTable,
+}
+
+impl Replay for Rebuild {
+    fn producers(&mut self, entries: Vec<ProducerEntry>) {
+        self.table = ProducerTable::load(self.now, &entries);
+    }
+
+    fn batch(&mut self, header: &BatchHeader) {
+        if !header.has_producer_id() {
+            return;
+        }
+        let batch = ReplayedBatch {
+            producer: BatchProducer {
+                producer_id: header.producer_id,
+                producer_epoch: header.producer_epoch,
+                base_sequence: header.base_sequence,
+            },
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            transactional: header.is_transactional(),
+            control: header.is_control(),
+        };
+        self.table.replay_batch(self.now, &batch);
+    }
+}

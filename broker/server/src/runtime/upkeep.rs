@@ -1,0 +1,87 @@
+//! What a node does on its own, now and then: retention, and the deadlines of open partitions.
+//!
+//! What always holds: a log start moves for others only after its mark is durable; one partition's
+//! trouble does not keep the next one waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_core::partition::Event;
+use millrace_host::{Mono, Pool};
+use millrace_log::partition::WallGuard;
+
+use super::partition::OpenPartition;
+use crate::context::Node;
+
+/// How often partitions are asked whether a deadline of theirs has passed.
+const DEADLINES_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    node.partitions.finish_removals(&node.cluster).await;
+    let clock = Arc::clone(&node.host.clock);
+    let mut guard = WallGuard::new(clock.now(), None);
+    let mut retention_at = clock.now().mono + node.config.log.retention_check_interval;
+    loop {
+        let next = clock.now().mono + DEADLINES_INTERVAL;
+        tokio::select! {
+            biased;
+            () = node.stopping.cancelled() => return,
+            () = clock.sleep_until(next) => {}
+        }
+        for open in node.partitions.open_partitions() {
+            if let Err(unserved) = open.step_if_due(clock.now().mono) {
+                tracing::debug!(incarnation = %open.incarnation(), %unserved, "no upkeep");
+            }
+        }
+        let now = clock.now();
+        if now.mono >= retention_at {
+            retention_at = now.mono + node.config.log.retention_check_interval;
+            let by_time = guard.allows(now);
+            node.partitions.open_written(&node.cluster).await;
+            for open in node.partitions.open_partitions() {
+                retain(&node, &open, by_time).await;
+            }
+        }
+    }
+}
+
+/// Moves one partition's log start as its topic's retention says.
+async fn retain(node: &Node, open: &Arc<OpenPartition>, by_time: bool) {
+    if let Err(error) = open.reader().measure().await {
+        tracing::warn!(incarnation = %open.incarnation(), %error, "retention can't read a segment");
+        return;
+    }
+    match open.retain(node.host.clock.now(), by_time).await {
+        Ok(None) => {}
+        Ok(Some(removal)) => {
+            let incarnation = open.incarnation();
+            tracing::info!(%incarnation, segments = removal.segments(), "retention removes segments");
+            let removing = async move {
+                if let Err(error) = removal.run().await {
+                    tracing::warn!(%incarnation, %error, "files of removed segments stay for now");
+                }
+            };
+            drop(
+                node.host
+                    .spawn
+                    .spawn(Pool::Data, "segment removal", Box::pin(removing)),
+            );
+        }
+        Err(error) => {
+            tracing::warn!(incarnation = %open.incarnation(), %error, "retention failed");
+        }
+    }
+}
+
+impl OpenPartition {
+    /// Lets core see the time when something of it is due.
+    fn step_if_due(&self, now: Mono) -> Result<(), millrace_core::partition::Unserved> {
+        let due = self.look(|core| core.next_deadline_ns().is_some_and(|due| due <= now.0))?;
+        if due {
+            self.step(Event::Deadline)
+        } else {
+            Ok(())
+        }
+    }
+}
