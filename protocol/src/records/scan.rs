@@ -9,14 +9,17 @@ use super::compression::{CompressionError, Stream};
 use super::error::RecordError;
 use super::varint::{read_varint, read_varlong};
 
-/// Where records are read from.
+/// Where records are read from. A source that fails says "no more bytes" and keeps its error, so that
+/// the way of a single byte carries none.
 pub(super) trait Source {
     /// The next byte; `None` at the end.
-    fn byte(&mut self) -> Result<Option<u8>, CompressionError>;
+    fn byte(&mut self) -> Option<u8>;
     /// Passes over `count` bytes; false when they end earlier.
-    fn skip(&mut self, count: usize) -> Result<bool, CompressionError>;
+    fn skip(&mut self, count: usize) -> bool;
     /// Bytes read or passed over so far.
     fn consumed(&self) -> usize;
+    /// Why there are no more bytes, if not because this is the end.
+    fn failure(&self) -> Option<CompressionError>;
 }
 
 /// Plain bytes.
@@ -34,36 +37,42 @@ impl<'a> Plain<'a> {
 
 impl Source for Plain<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, CompressionError> {
-        let byte = self.bytes.get(self.at).copied();
-        self.at += usize::from(byte.is_some());
-        Ok(byte)
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
     }
 
     #[inline]
-    fn skip(&mut self, count: usize) -> Result<bool, CompressionError> {
+    fn skip(&mut self, count: usize) -> bool {
         let there = self.bytes.len() - self.at >= count;
         self.at = if there {
             self.at + count
         } else {
             self.bytes.len()
         };
-        Ok(there)
+        there
     }
 
     #[inline]
     fn consumed(&self) -> usize {
         self.at
     }
+
+    fn failure(&self) -> Option<CompressionError> {
+        None
+    }
 }
 
-/// The content of a compressed stream; `chunk` is a borrowed, reused buffer.
+/// The content of a compressed stream, of which one chunk is there at a time.
 #[derive(Debug)]
 pub(super) struct Inflating<'a> {
     stream: Stream<'a>,
     /// Where in the stream's current chunk the reader stands.
     at: usize,
-    consumed: usize,
+    /// Content bytes before the current chunk.
+    before: usize,
+    failure: Option<CompressionError>,
 }
 
 impl<'a> Inflating<'a> {
@@ -71,48 +80,62 @@ impl<'a> Inflating<'a> {
         Self {
             stream,
             at: 0,
-            consumed: 0,
+            before: 0,
+            failure: None,
         }
     }
 
-    /// Makes sure that the current chunk has a byte at `at`; false at the end of the stream.
-    fn refill(&mut self) -> Result<bool, CompressionError> {
-        if self.at < self.stream.chunk().len() {
-            return Ok(true);
-        }
+    /// Goes to the next chunk once all of the current one is read; false at the end of the stream.
+    #[cold]
+    fn refill(&mut self) -> bool {
+        self.before += self.at;
         self.at = 0;
-        Ok(!self.stream.next_chunk()?.is_empty())
+        if self.failure.is_some() {
+            return false;
+        }
+        match self.stream.next_chunk() {
+            Ok(chunk) => !chunk.is_empty(),
+            Err(error) => {
+                self.failure = Some(error);
+                false
+            }
+        }
     }
 }
 
 impl Source for Inflating<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, CompressionError> {
-        if !self.refill()? {
-            return Ok(None);
+    fn byte(&mut self) -> Option<u8> {
+        if self.at >= self.stream.chunk().len() && !self.refill() {
+            return None;
         }
-        let byte = self.stream.chunk().get(self.at).copied();
+        let byte = *self.stream.chunk().get(self.at)?;
         self.at += 1;
-        self.consumed += 1;
-        Ok(byte)
+        Some(byte)
     }
 
-    fn skip(&mut self, mut count: usize) -> Result<bool, CompressionError> {
-        while count > 0 {
-            if !self.refill()? {
-                return Ok(false);
-            }
+    #[inline]
+    fn skip(&mut self, mut count: usize) -> bool {
+        loop {
             let step = count.min(self.stream.chunk().len() - self.at);
             self.at += step;
-            self.consumed += step;
             count -= step;
+            if count == 0 {
+                return true;
+            }
+            if !self.refill() {
+                return false;
+            }
         }
-        Ok(true)
     }
 
     #[inline]
     fn consumed(&self) -> usize {
-        self.consumed
+        self.before + self.at
+    }
+
+    fn failure(&self) -> Option<CompressionError> {
+        self.failure
     }
 }
 
@@ -148,7 +171,7 @@ impl<S: Source> Walk<S> {
         let len = self.int("length")?;
         let len = usize::try_from(len).map_err(|_| self.broken("negative length"))?;
         self.end = self.source.consumed().saturating_add(len);
-        if self.byte()?.is_none() {
+        if self.byte().is_none() {
             return Err(self.broken("no attributes"));
         }
         let timestamp_delta = self.long("timestamp delta")?;
@@ -171,10 +194,10 @@ impl<S: Source> Walk<S> {
     /// so that checksums behind the content are verified too.
     pub(super) fn finish(mut self) -> Result<(), RecordError> {
         self.end = usize::MAX;
-        match self.byte()? {
-            None => Ok(()),
-            Some(_) => Err(self.broken("more bytes than the records counted in the header")),
+        if self.byte().is_some() || self.source.failure().is_some() {
+            return Err(self.broken("more bytes than the records counted in the header"));
         }
+        Ok(())
     }
 
     fn headers(&mut self) -> Result<(), RecordError> {
@@ -201,45 +224,45 @@ impl<S: Source> Walk<S> {
         }
         let left = self.end.saturating_sub(self.source.consumed());
         match usize::try_from(len) {
-            Ok(len) if len <= left && self.source.skip(len)? => Ok(true),
+            Ok(len) if len <= left && self.source.skip(len) => Ok(true),
             _ => Err(self.broken(what)),
         }
     }
 
     /// The next byte of the current record.
     #[inline]
-    fn byte(&mut self) -> Result<Option<u8>, RecordError> {
+    fn byte(&mut self) -> Option<u8> {
         if self.source.consumed() >= self.end {
-            return Ok(None);
+            return None;
         }
-        Ok(self.source.byte()?)
+        self.source.byte()
     }
 
+    #[inline]
     fn int(&mut self, what: &'static str) -> Result<i32, RecordError> {
-        let mut failed = Ok(());
-        let value = read_varint(|| self.byte().unwrap_or_else(|error| note(&mut failed, error)));
-        failed?;
-        value.ok_or_else(|| self.broken(what))
-    }
-
-    fn long(&mut self, what: &'static str) -> Result<i64, RecordError> {
-        let mut failed = Ok(());
-        let value = read_varlong(|| self.byte().unwrap_or_else(|error| note(&mut failed, error)));
-        failed?;
-        value.ok_or_else(|| self.broken(what))
-    }
-
-    fn broken(&self, what: &'static str) -> RecordError {
-        RecordError::Record {
-            index: self.index,
-            what,
+        match read_varint(|| self.byte()) {
+            Some(value) => Ok(value),
+            None => Err(self.broken(what)),
         }
     }
-}
 
-/// Keeps an error that a closure can't return.
-#[cold]
-fn note(slot: &mut Result<(), RecordError>, error: RecordError) -> Option<u8> {
-    *slot = Err(error);
-    None
+    #[inline]
+    fn long(&mut self, what: &'static str) -> Result<i64, RecordError> {
+        match read_varlong(|| self.byte()) {
+            Some(value) => Ok(value),
+            None => Err(self.broken(what)),
+        }
+    }
+
+    /// The error for what was met, or the stream's own where that is why bytes are missing.
+    #[cold]
+    fn broken(&self, what: &'static str) -> RecordError {
+        match self.source.failure() {
+            Some(error) => error.into(),
+            None => RecordError::Record {
+                index: self.index,
+                what,
+            },
+        }
+    }
 }

@@ -46,8 +46,13 @@ pub(super) fn read_varlong(next: impl FnMut() -> Option<u8>) -> Option<i64> {
 
 #[inline]
 fn read_unsigned(mut next: impl FnMut() -> Option<u8>, len_max: usize) -> Option<u64> {
-    let mut value = 0_u64;
-    for at in 0..len_max {
+    // Most lengths and deltas take one byte.
+    let first = next()?;
+    if first < 0x80 {
+        return Some(u64::from(first));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for at in 1..len_max {
         let byte = next()?;
         value |= u64::from(byte & 0x7f) << (7 * at);
         if byte < 0x80 {

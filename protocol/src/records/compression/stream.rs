@@ -147,6 +147,7 @@ impl Stream<'_> {
     }
 
     /// The bytes the last [`next_chunk`](Self::next_chunk) gave; empty before the first.
+    #[inline]
     pub fn chunk(&self) -> &[u8] {
         self.block.get(..self.len).unwrap_or_default()
     }
