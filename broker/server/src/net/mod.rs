@@ -100,7 +100,7 @@ pub(crate) struct Shared {
     /// Cancelled when what is still in progress is given up.
     cut: CancellationToken,
     /// Held by every connection and listener; closed when the last has ended.
-    alive: mpsc::Sender<()>,
+    _alive: mpsc::Sender<()>,
 }
 
 /// Tells when the last connection has ended.
@@ -143,7 +143,7 @@ impl Shared {
             metrics,
             stopping,
             cut,
-            alive,
+            _alive: alive,
         };
         (Arc::new(shared), LastGone(last_gone))
     }
