@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_host::{Disk, File, OpenMode};
+use millrace_host::{Disk, File, OpenMode, Rng};
 
 use crate::codec::{Put, Take};
 use crate::dir::DirOptions;
@@ -99,11 +99,13 @@ impl Format {
     /// Refuses a directory of another cluster or node.
     pub(crate) fn check(&self, path: &Path, options: &DirOptions) -> Result<(), Error> {
         let foreign = |reason| Err(Error::Foreign { path: path.to_owned(), reason });
-        if self.cluster_id != options.cluster_id {
+        if let Some(wanted) = &options.cluster_id
+            && self.cluster_id != *wanted
+        {
             return foreign(format!(
-                "it belongs to cluster {}, this node to cluster {}; choose another directory with \
-                 log.dirs, or start with that cluster's id",
-                self.cluster_id, options.cluster_id
+                "it belongs to cluster {}, this node to cluster {wanted}; choose another directory \
+                 with log.dirs, or start with that cluster's id",
+                self.cluster_id
             ));
         }
         if self.node_id != options.node_id {
@@ -115,6 +117,13 @@ impl Format {
         }
         Ok(())
     }
+}
+
+/// A new id in Kafka's form: 128 random bits as text.
+pub(crate) fn draw_id(rng: &dyn Rng) -> String {
+    let mut id = [0; 16];
+    rng.fill(&mut id);
+    base64(id)
 }
 
 /// Reads a directory's format file; `None` when there is none.

@@ -27,8 +27,9 @@ use space::Room;
 /// How a directory is opened.
 #[derive(Clone, Debug)]
 pub struct DirOptions {
-    /// The cluster's id (22 characters of base64), as in Kafka's `meta.properties`.
-    pub cluster_id: String,
+    /// The cluster's id (22 characters of base64), as in Kafka's `meta.properties`. `None` takes
+    /// the one that the directory has, or draws one for an empty directory.
+    pub cluster_id: Option<String>,
     /// This node's id.
     pub node_id: i32,
     /// `log.flush.lag.ms`.
@@ -66,6 +67,7 @@ pub struct LogDir {
     shared: Arc<Shared>,
     room: Arc<Room>,
     dir_id: [u8; 16],
+    cluster_id: String,
     generation: u64,
     /// Held until the last reference is gone.
     _lock: Box<dyn LockGuard>,
@@ -93,6 +95,11 @@ impl LogDir {
     /// The directory's id, as in `meta.properties`.
     pub fn id(&self) -> [u8; 16] {
         self.dir_id
+    }
+
+    /// The id of the cluster it belongs to, as in `meta.properties`.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
     }
 
     /// How often it was started, more or less: a copy with a lower one is an old copy (A1).
@@ -176,3 +183,10 @@ impl Drop for LogDir {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod model;
+#[cfg(test)]
+#[path = "crash_tests.rs"]
+mod crash_tests;

@@ -196,10 +196,11 @@ impl Start {
         // A version 4 UUID, as Kafka's directory ids are.
         dir_id[6] = (dir_id[6] & 0x0f) | 0x40;
         dir_id[8] = (dir_id[8] & 0x3f) | 0x80;
+        let cluster_id = self.options.cluster_id.clone();
         let format = Format {
             dir_id,
             node_id: self.options.node_id,
-            cluster_id: self.options.cluster_id.clone(),
+            cluster_id: cluster_id.unwrap_or_else(|| format::draw_id(self.host.rng.as_ref())),
         };
         let run = self.run(1);
         let mut ledger = Ledger::default();
@@ -359,7 +360,8 @@ impl Start {
         let room = Arc::new(Room::new(self.host.clone(), self.path.clone(), self.options.reserve_bytes));
         hold_reserve(&self.host, &room);
         let dir_id = format.dir_id;
-        let dir = LogDir { shared, room, dir_id, generation, _lock: lock, task };
+        let cluster_id = format.cluster_id;
+        let dir = LogDir { shared, room, dir_id, cluster_id, generation, _lock: lock, task };
         Ok((Arc::new(dir), loaded.report))
     }
 }

@@ -245,6 +245,11 @@ impl PartitionLog {
         })
     }
 
+    /// How often its end moved back; completions from before a cut count for nothing (C6).
+    pub fn cut_count(&self) -> u32 {
+        self.cut_count
+    }
+
     /// `topic-partition`, for messages.
     pub fn name(&self) -> String {
         format!("{}-{}", self.topic, self.incarnation.partition)
