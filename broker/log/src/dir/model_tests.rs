@@ -16,7 +16,7 @@ use crate::partition_metadata;
 
 pub(super) fn options() -> DirOptions {
     DirOptions {
-        cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+        cluster_id: Some("4L6g3nShT-eMCtK--X86sw".into()),
         node_id: 1,
         flush_lag: Duration::from_millis(20),
         unflushed_bytes_max: 64 << 20,
@@ -181,7 +181,8 @@ impl Part {
         }
         let metadata = self.home.join(partition_metadata::FILE_NAME);
         let text = partition_metadata::encode(self.id.topic_id);
-        super::format::write_file(disk.as_ref(), &metadata, text.as_bytes()).unwrap();
+        let file = super::format::write_file(disk.as_ref(), &metadata, text.as_bytes()).unwrap();
+        self.handle.new_file(&file);
         let file = disk.open(&self.log_path(), OpenMode::Create).unwrap();
         let topic: Arc<str> = self.home.file_name().unwrap().to_str().unwrap()
             .trim_end_matches("-0").into();

@@ -176,19 +176,25 @@ impl Replay<'_> {
             Some(_) => {
                 return Ok(Err(format!("{} belongs to another topic id", home.display())));
             }
-            None if settled => {
-                return Ok(Err(format!("{} is missing or damaged", metadata.display())));
-            }
             None => {}
         }
-        match self.disk.create_dir(home) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io("create directory", home)(error)),
+        // The ledger knows whose it is: a metadata file that is gone or torn is written again. But
+        // a directory with something settled in it is never made anew.
+        if !settled {
+            match self.disk.create_dir(home) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create directory", home)(error)),
+            }
         }
         let text = partition_metadata::encode(whose.topic_id);
-        let file = super::format::write_file(self.disk, &metadata, text.as_bytes())?;
-        Ok(Ok(Some(file)))
+        match super::format::write_file(self.disk, &metadata, text.as_bytes()) {
+            Ok(file) => Ok(Ok(Some(file))),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Err(format!("{} is missing", home.display())))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn finish(mut self) -> Replayed {

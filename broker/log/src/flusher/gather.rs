@@ -564,6 +564,7 @@ impl Gather {
             one.round_in_sync = one.round.take();
             work.files.push(Arc::clone(&one.file));
         }
+        work.files.append(&mut part.beside);
         work.dirs.append(&mut part.names);
         part.sync = Some(Sync {
             upto: part.end,

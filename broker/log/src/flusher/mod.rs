@@ -98,6 +98,12 @@ impl FlushHandle {
         self.shared.with(|gather| gather.part(self.slot).add_names(dirs));
     }
 
+    /// A file beside the segments that was written just now and must be durable with their names:
+    /// the partition's metadata (C4).
+    pub fn new_file(&self, file: &Arc<dyn File>) {
+        self.shared.with(|gather| gather.part(self.slot).beside.push(Arc::clone(file)));
+    }
+
     /// Bytes written that no ack and no watermark waits for (page-cache topics, at a roll): synced
     /// in the background and then marked settled (A3).
     pub fn sync_later(&self, file: &Arc<dyn File>, upto: Position) {

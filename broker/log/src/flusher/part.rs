@@ -70,6 +70,8 @@ pub(super) struct Part {
     pub(super) synced: Option<Position>,
     pub(super) files: Vec<Unsettled>,
     pub(super) names: Vec<PathBuf>,
+    /// Other files of its directory to sync with them.
+    pub(super) beside: Vec<Arc<dyn File>>,
     /// Wait for the next sync to start and end.
     pub(super) waiters: Vec<oneshot::Sender<()>>,
     /// The handle is gone: forgotten once nothing is outstanding.
@@ -102,6 +104,7 @@ impl Part {
             synced: None,
             files: Vec::new(),
             names: Vec::new(),
+            beside: Vec::new(),
             waiters: Vec::new(),
             released: false,
         }
@@ -140,7 +143,7 @@ impl Part {
 
     /// Anything a sync would still have to do.
     pub(super) fn is_unsettled(&self) -> bool {
-        !self.files.is_empty() || !self.names.is_empty() || self.sync.is_some()
+        !self.files.is_empty() || !self.names.is_empty() || !self.beside.is_empty() || self.sync.is_some()
     }
 
     /// Nothing refers to it any more but its handle.

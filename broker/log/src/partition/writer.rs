@@ -257,6 +257,7 @@ impl PartitionLog {
             file.set_len(0)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.flush.new_file(&file);
         self.has_dir = true;
         Ok(())
     }
