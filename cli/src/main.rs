@@ -1,6 +1,7 @@
 //! The `millrace` binary: reads its command line and runs one command. What a library user might
 //! want lives in the library crates, not here.
 
+mod demo;
 mod serve;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ struct CommandLine {
 enum Command {
     /// Runs a broker until SIGINT or SIGTERM.
     Serve(ServeOptions),
+    /// Shows the main job: produces 100,000 records, kills its broker, checks all of them.
+    Demo,
 }
 
 /// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
         Some(Command::Serve(options)) => serve::run(options),
+        Some(Command::Demo) => demo::run(),
         None => serve::run(line.serve),
     }
 }
