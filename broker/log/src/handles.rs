@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_host::{Disk, File};
@@ -20,12 +20,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Most segments looked at by one call: the rest is left to the next ones.
+const ROUNDS_MAX: usize = 64;
+
 /// Open segments of one log directory.
 #[derive(Debug)]
 pub struct Handles {
     disk: Arc<dyn Disk>,
     limit: usize,
     open: Mutex<VecDeque<Weak<Segment>>>,
+    /// Length of `open`, to be looked at without its lock.
+    count: AtomicUsize,
     indexes_rebuilt: AtomicU64,
 }
 
@@ -37,6 +42,7 @@ impl Handles {
             disk,
             limit: limit.max(1),
             open: Mutex::new(VecDeque::new()),
+            count: AtomicUsize::new(0),
             indexes_rebuilt: AtomicU64::new(0),
         }
     }
@@ -66,6 +72,9 @@ impl Handles {
         let (file, opened) = segment.log_file(self.disk.as_ref())?;
         if opened {
             self.admit(segment);
+        } else if self.count.load(Ordering::Relaxed) > self.limit {
+            // What could not be closed when it was too much may have settled since.
+            self.shrink(&mut lock(&self.open), segment);
         }
         Ok(file)
     }
@@ -74,8 +83,13 @@ impl Handles {
     pub(crate) fn admit(&self, segment: &Arc<Segment>) {
         let mut open = lock(&self.open);
         open.push_back(Arc::downgrade(segment));
+        self.shrink(&mut open, segment);
+    }
+
+    /// Closes segments, the oldest first, until the limit is met or all are in use.
+    fn shrink(&self, open: &mut VecDeque<Weak<Segment>>, except: &Arc<Segment>) {
         // Each round closes one, forgets one that is gone, or takes a second chance away.
-        let mut rounds = open.len() * 2;
+        let mut rounds = open.len().min(ROUNDS_MAX) * 2;
         while open.len() > self.limit && rounds > 0 {
             rounds -= 1;
             let Some(oldest) = open.pop_front() else {
@@ -84,9 +98,10 @@ impl Handles {
             let Some(candidate) = oldest.upgrade() else {
                 continue;
             };
-            if Arc::ptr_eq(&candidate, segment) || !candidate.try_close() {
+            if Arc::ptr_eq(&candidate, except) || !candidate.try_close() {
                 open.push_back(oldest);
             }
         }
+        self.count.store(open.len(), Ordering::Relaxed);
     }
 }

@@ -4,9 +4,11 @@
 //! that began after they were written; a failed sync is terminal for its directory; the mark of a
 //! change is durable before the change; recovery never takes *unreadable* for *empty*.
 
+mod codec;
 pub mod dir;
 pub mod error;
 pub mod flusher;
+mod journal;
 pub mod ledger;
 pub mod mark;
 pub mod sink;
@@ -16,5 +18,7 @@ pub mod partition;
 pub mod partition_metadata;
 pub mod producer_snapshot;
 mod segment;
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod testing;

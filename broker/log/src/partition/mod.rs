@@ -362,3 +362,10 @@ async fn read_identity(disk: &dyn millrace_host::Disk, path: &Path) -> Option<[u
     let bytes = file.read_at(0, 256).await.ok()?;
     partition_metadata::parse(std::str::from_utf8(&bytes).ok()?).ok()
 }
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod log_tests;
+#[cfg(test)]
+mod recover_tests;

@@ -263,6 +263,17 @@ impl Partitions {
         if !len.is_ok_and(|len| len == close.bytes) {
             return Ok(None);
         }
+        // A segment begun since: its mark was still on its way when the process was killed.
+        let next = names::file(known.path, close.offset, names::LOG);
+        if close.bytes > 0
+            && self
+                .host
+                .disk
+                .open(&next, millrace_host::OpenMode::Read)
+                .is_ok()
+        {
+            return Ok(None);
+        }
         let mut segments = Vec::with_capacity(entry.segments.len());
         for segment in sealed {
             let Some(segment) = sealed_segment(known.path, segment) else {

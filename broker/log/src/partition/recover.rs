@@ -234,7 +234,12 @@ impl Sweep<'_> {
     }
 
     /// Verifies one segment from `from` and takes it into the list.
-    async fn verify(&mut self, id: SegmentId, holes: bool, from: End) -> Result<Verified, Error> {
+    pub(super) async fn verify(
+        &mut self,
+        id: SegmentId,
+        holes: bool,
+        from: End,
+    ) -> Result<Verified, Error> {
         let path = self.known.path.clone();
         let segment = Arc::new(Segment::new(path.clone(), id, holes, Tail::new(from)));
         let log = segment.path(names::LOG);
@@ -324,16 +329,14 @@ impl Sweep<'_> {
         Ok(Some(why))
     }
 
-    /// On the same boot, takes segments that the process made and whose marks were still on their
-    /// way when it was killed: they hold records acknowledged as written.
+    /// Takes segments that the process made and whose marks were still on their way when it was
+    /// killed: they hold records acknowledged as written. Only where no older file can stand in
+    /// that place: on the same boot, or behind a clean close, which synced every name.
     async fn adopt(&mut self) -> Result<Option<(Position, String)>, Error> {
+        let safe = self.same_boot || self.known.entry.close.is_some();
+        let last = self.entries().last().map(|entry| entry.id.base_offset);
         while let Some(base) = self.expected.filter(|base| {
-            self.same_boot
-                && self.files.contains_key(base)
-                && self
-                    .entries()
-                    .iter()
-                    .all(|entry| entry.id.base_offset < *base)
+            safe && self.files.contains_key(base) && last.is_none_or(|last| last < *base)
         }) {
             let id = SegmentId {
                 base_offset: base,
@@ -355,26 +358,25 @@ impl Sweep<'_> {
                 topic,
                 holes: false,
             });
-            let end = position(id, found.end);
-            match found.stop {
+            let why = match found.stop {
                 Stop::End if found.end.bytes == 0 => return Ok(None),
-                Stop::End => {}
-                Stop::Incomplete | Stop::Zeros => {
-                    return Ok(Some((end, "the last batch is incomplete".to_owned())));
-                }
-                Stop::Bad(what) => {
+                Stop::End => continue,
+                Stop::Incomplete | Stop::Zeros => "the last batch is incomplete".to_owned(),
+                Stop::Bad(what) if self.same_boot => {
                     return Err(self.offline(&format!("segment {base} is damaged: {what}")));
                 }
-            }
+                Stop::Bad(what) => what,
+            };
+            return Ok(Some((position(id, found.end), why)));
         }
         Ok(None)
     }
 
-    /// Whether the disk must hold what is verified: page-cache topics count on the cache, before
-    /// and after (A3).
+    /// Whether the disk must hold what is verified. After a kill a page-cache topic counts on the
+    /// cache (A3); after a power cut what is left is proven once and the debt is paid.
     pub(super) fn must_sync(&self) -> bool {
         let modes = [self.known.entry.mode, self.known.settings.durability];
-        modes.contains(&Durability::Fsync)
+        !self.same_boot || modes.contains(&Durability::Fsync)
     }
 
     pub(super) fn end(&self) -> Option<Position> {

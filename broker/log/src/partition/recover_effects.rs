@@ -13,8 +13,9 @@ use super::recover::{Recovered, Sweep};
 use super::retention::remove_files;
 use super::{cut, position};
 use crate::error::Error;
-use crate::mark::{Durability, Mark, Position};
+use crate::mark::{Durability, Mark, Position, SegmentId};
 use crate::segment::names;
+use crate::segment::tail::End;
 
 impl Sweep<'_> {
     /// Moves segment files that are no part of the log out of the way (R6), and removes what
@@ -147,11 +148,7 @@ impl Sweep<'_> {
             self.end().map_or(end, |position| position.offset)
         });
         if log_start > end && self.quarantined.is_none() {
-            // The records up to the log start are gone with the cut; the log restarts empty (A3).
-            for segment in std::mem::take(&mut self.segments) {
-                self.flush.mark(Mark::SegmentRemoved(segment.id()));
-                remove_files(self.partitions.host.disk.as_ref(), &segment).await;
-            }
+            self.restart_empty(log_start).await?;
         }
         let sealed = self.segments.len().saturating_sub(1);
         for segment in &self.segments[..sealed] {
@@ -186,5 +183,33 @@ impl Sweep<'_> {
             may_have_lost: entry.mode == Durability::PageCache && !self.same_boot,
             quarantined: self.quarantined.take(),
         })
+    }
+
+    /// The records up to the log start are gone with the cut: the log restarts empty there (A3).
+    async fn restart_empty(&mut self, log_start: i64) -> Result<(), Error> {
+        for segment in std::mem::take(&mut self.segments) {
+            self.flush.mark(Mark::SegmentRemoved(segment.id()));
+            remove_files(self.partitions.host.disk.as_ref(), &segment).await;
+        }
+        let id = SegmentId {
+            base_offset: log_start,
+            generation: self.cut_count,
+        };
+        let topic = self.known.entry.topic.clone();
+        self.verify(
+            id,
+            false,
+            End {
+                bytes: 0,
+                offset: log_start,
+            },
+        )
+        .await?;
+        self.flush.mark(Mark::Segment {
+            id,
+            topic,
+            holes: false,
+        });
+        self.sync().await
     }
 }

@@ -1,0 +1,225 @@
+//! Crash images: random histories on the simulated disk, cut off at a random moment by a kill or a
+//! power cut that keeps any subset of the un-synced sectors and names.
+//!
+//! The oracle: what was acknowledged as flushed is there; what is there was appended, whole, in
+//! order and at its offset; nothing is invented.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millrace_host::{Host, Pool};
+use millrace_sim::{Sim, World};
+
+use super::log_tests::{read_all, try_append};
+use super::*;
+use crate::fixture::{INCARNATION, Seen, options};
+use crate::testing::{BatchSpec, batch};
+
+/// Batches by offset: (base, next, stored bytes).
+type Batches = Vec<(i64, i64, Vec<u8>)>;
+
+/// What the processes did, seen from outside the machine.
+#[derive(Default)]
+struct Model {
+    /// The log as it should be.
+    batches: Batches,
+    /// The log before a truncation that is under way.
+    before_cut: Option<Batches>,
+    /// Everything below was acknowledged as durable.
+    acked: i64,
+    cut_count: u32,
+    log_start: i64,
+    /// A log start that was announced and is not confirmed.
+    announced: i64,
+}
+
+struct Acks(Arc<Mutex<Model>>);
+
+impl DurabilitySink for Acks {
+    fn flushed(&self, upto: i64, cut_count: u32) {
+        let mut model = self.0.lock().unwrap();
+        if cut_count == model.cut_count {
+            model.acked = model.acked.max(upto);
+        }
+    }
+
+    fn directory_failed(&self, reason: &str) {
+        panic!("the disk does not fail here: {reason}");
+    }
+}
+
+fn settings() -> LogSettings {
+    LogSettings {
+        segment_bytes: 6_000,
+        index_interval_bytes: 200,
+        file_delete_delay_ms: 0,
+        ..LogSettings::default()
+    }
+}
+
+async fn open(host: &Host, model: &Arc<Mutex<Model>>) -> (Opened, Seen) {
+    let (dir, _) = LogDir::open(host.clone(), Path::new("/log"), options())
+        .await
+        .unwrap();
+    let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
+    partitions.sweep_deleted().await.unwrap();
+    let mut seen = Seen::default();
+    let sink = Arc::new(Acks(model.clone()));
+    let opened = partitions
+        .open(INCARNATION, "t", settings(), sink, &mut seen)
+        .await;
+    (opened.unwrap(), seen)
+}
+
+/// One process: checks what it finds, then works until it is ended.
+async fn process(world: World, host: Host, model: Arc<Mutex<Model>>) {
+    let (opened, seen) = open(&host, &model).await;
+    check(&opened, &seen, &model).await;
+    let mut log = opened.log;
+    let mut epoch = log.epochs().last().map_or(0, |last| last.0);
+    loop {
+        match world.draw(100) {
+            0..70 => {
+                epoch += i32::from(world.draw(20) == 0);
+                let spec = BatchSpec {
+                    base_offset: log.log_end(),
+                    records: 1 + world.draw(4) as i32,
+                    payload: world.draw(if world.draw(10) == 0 { 20_000 } else { 300 }) as usize,
+                    timestamp: world.draw(1 << 40) as i64,
+                    epoch,
+                    ..BatchSpec::default()
+                };
+                let appended = try_append(&mut log, spec).unwrap();
+                let mut model = model.lock().unwrap();
+                model
+                    .batches
+                    .push((spec.base_offset, appended.next_offset, batch(&spec)));
+                drop(model);
+                if appended.snapshot_due {
+                    log.write_snapshot(spec.base_offset, &[]);
+                }
+            }
+            70..73 => truncate(&world, &mut log, &model).await,
+            73..75 => move_start(&world, &mut log, &model).await,
+            75..78 => log.flush_now(),
+            78..79 => {
+                log.close().await.unwrap();
+                drop(log);
+                std::future::pending::<()>().await;
+                return;
+            }
+            _ => {
+                let span = Duration::from_micros(world.draw(6_000));
+                host.clock.sleep_until(host.clock.now().mono + span).await;
+            }
+        }
+    }
+}
+
+async fn truncate(world: &World, log: &mut PartitionLog, model: &Arc<Mutex<Model>>) {
+    let span = (log.log_end() - log.log_start()).max(1);
+    // A follower is never cut below what was confirmed; the tail is what a cut may take.
+    let low = model.lock().unwrap().acked.max(log.log_start());
+    let offset = low.max(log.log_end() - world.draw(span as u64) as i64);
+    let Some(plan) = log.reader().plan_truncation(offset).await.unwrap() else {
+        return;
+    };
+    let work = log.begin_truncation(plan).unwrap();
+    {
+        let mut model = model.lock().unwrap();
+        model.cut_count = log.cut_count;
+        model.before_cut = Some(model.batches.clone());
+        model.batches.retain(|batch| batch.1 <= offset);
+    }
+    let outcome = work.run().await;
+    log.finish_truncation(outcome).unwrap();
+    model.lock().unwrap().before_cut = None;
+}
+
+async fn move_start(world: &World, log: &mut PartitionLog, model: &Arc<Mutex<Model>>) {
+    // Nothing above the high watermark leaves; here that is what was confirmed.
+    let acked = model.lock().unwrap().acked;
+    let to = log.log_start() + world.draw(20) as i64;
+    if to <= log.log_start() || to > acked.min(log.log_end()) {
+        return;
+    }
+    model.lock().unwrap().announced = to;
+    log.advance_log_start(to).unwrap().await.unwrap();
+    model.lock().unwrap().log_start = to;
+    log.finish_log_start(to).run().await.unwrap();
+}
+
+/// What a start found against what was promised, and makes the model what was found.
+async fn check(opened: &Opened, seen: &Seen, model: &Arc<Mutex<Model>>) {
+    assert_eq!(opened.quarantined, None);
+    let log_start = opened.log_start;
+    if std::env::var("SHOW").is_ok() {
+        eprintln!(
+            "open {}..{} acked {}",
+            opened.log_start,
+            opened.log_end,
+            model.lock().unwrap().acked
+        );
+    }
+    let found = read_all(&opened.log.reader(), 5_000).await;
+    let mut model = model.lock().unwrap();
+    assert!(
+        log_start == model.log_start || log_start == model.announced,
+        "log start {log_start}, shown {}",
+        model.log_start
+    );
+    assert!(
+        opened.log_end >= model.acked,
+        "end {} below {}",
+        opened.log_end,
+        model.acked
+    );
+    let log_end = opened.log_end;
+    let bytes_of = |batches: &Batches| -> Vec<u8> {
+        let inside = batches
+            .iter()
+            .filter(|batch| batch.1 > log_start && batch.1 <= log_end);
+        inside.flat_map(|batch| batch.2.iter().copied()).collect()
+    };
+    let ends =
+        |batches: &Batches| log_end == log_start || batches.iter().any(|batch| batch.1 == log_end);
+    let timeline = [Some(model.batches.clone()), model.before_cut.take()]
+        .into_iter()
+        .flatten()
+        .find(|batches| ends(batches) && bytes_of(batches) == found);
+    let mut batches = timeline.expect("what is there was appended, in order");
+    batches.retain(|batch| batch.1 <= log_end);
+    let replayed = seen.batches.last().map(|header| header.last_offset() + 1);
+    assert!(replayed.is_none_or(|end| end == log_end));
+    model.batches = batches;
+    model.log_start = log_start;
+    model.announced = log_start;
+    model.acked = model.acked.max(opened.flushed);
+    model.cut_count = opened.log.cut_count;
+}
+
+fn run(seed: u64, rounds: u32) {
+    let sim = Sim::new(seed);
+    let world = sim.world();
+    let model = Arc::new(Mutex::new(Model::default()));
+    for _ in 0..rounds {
+        let host = world.node("a");
+        let task = Box::pin(process(world.clone(), host.clone(), model.clone()));
+        host.spawn.spawn(Pool::Data, "process", task);
+        sim.run_for(Duration::from_micros(world.draw(600_000)));
+        assert_eq!(world.panics(), Vec::<String>::new(), "seed {seed}");
+        if world.draw(3) == 0 {
+            world.kill("a")
+        } else {
+            world.crash("a")
+        }
+    }
+}
+
+#[test]
+fn acknowledged_is_there_and_nothing_is_invented() {
+    for seed in 0..60 {
+        run(seed, 12);
+    }
+}
