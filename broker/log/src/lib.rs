@@ -12,6 +12,7 @@ mod journal;
 pub mod ledger;
 pub mod mark;
 pub mod sink;
+pub mod slots;
 pub mod epoch_checkpoint;
 pub mod handles;
 pub mod partition;

@@ -35,8 +35,9 @@ pub(super) struct Replayed {
 struct Target {
     file: Arc<dyn File>,
     len: u64,
-    made_in: Option<PathBuf>,
-    /// The partition's metadata file, if it was written just now.
+    /// Its directory, if the names in it may not be durable.
+    home_to_sync: Option<PathBuf>,
+    /// The partition's metadata file, if its content may not be durable.
     metadata: Option<Arc<dyn File>>,
 }
 
@@ -141,20 +142,21 @@ impl Replay<'_> {
             Ok(metadata) => metadata,
             Err(reason) => return Ok(Err(reason)),
         };
-        let mut made_in = None;
+        // Whoever made the file: while nothing of it is settled its name may not be durable.
+        let home_to_sync = (!file_settled).then_some(home);
         let file = match self.disk.open(&path, OpenMode::Write) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !file_settled => {
-                made_in = Some(home);
                 self.disk.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?
             }
             Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
         };
         let len = file.len().map_err(Error::io("measure", &path))?;
-        Ok(Ok(Target { file, len, made_in, metadata }))
+        Ok(Ok(Target { file, len, home_to_sync, metadata }))
     }
 
-    /// The partition's directory is there and its own. Gives its metadata file if that was written.
+    /// The partition's directory is there and its own. Gives its metadata file if that
+    /// may not be durable.
     async fn check_home(
         &self,
         home: &Path,
@@ -162,17 +164,19 @@ impl Replay<'_> {
         settled: bool,
     ) -> Result<Result<Option<Arc<dyn File>>, String>, Error> {
         let metadata = home.join(partition_metadata::FILE_NAME);
-        let found = match self.disk.open(&metadata, OpenMode::Read) {
+        let found = match self.disk.open(&metadata, OpenMode::Write) {
             Ok(file) => {
                 let bytes = file.read_at(0, 4096).await.map_err(Error::io("read", &metadata))?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                partition_metadata::parse(&text).ok()
+                partition_metadata::parse(&text).ok().map(|id| (id, file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Ok(Err(format!("{}: {error}", metadata.display()))),
         };
         match found {
-            Some(id) if id == whose.topic_id => return Ok(Ok(None)),
+            Some((id, file)) if id == whose.topic_id => {
+                return Ok(Ok((!settled).then_some(file)));
+            }
             Some(_) => {
                 return Ok(Err(format!("{} belongs to another topic id", home.display())));
             }
@@ -203,7 +207,7 @@ impl Replay<'_> {
         for target in targets {
             work.files.push(target.file);
             work.files.extend(target.metadata);
-            if let Some(home) = target.made_in {
+            if let Some(home) = target.home_to_sync {
                 work.dirs.push(home);
                 if !work.dirs.iter().any(|dir| dir == self.dir) {
                     work.dirs.push(self.dir.to_owned());

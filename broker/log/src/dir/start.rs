@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_host::{BoxFuture, DirEntry, Disk, EntryKind, File, Host, LockGuard, Pool};
+use millrace_host::{BoxFuture, DirEntry, Disk, EntryKind, File, Host, LockGuard, OpenMode, Pool};
 use tokio::sync::oneshot;
 
 use crate::dir::format::{self, Format, Read};
@@ -233,7 +233,7 @@ impl Start {
         self,
         format: Format,
         lock: Box<dyn LockGuard>,
-        made: Made,
+        mut made: Made,
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
         // Listed before the lock was held: another process may just have ended its work.
         let names = self.list().await?;
@@ -262,6 +262,12 @@ impl Start {
         let history = History::fold(*ledger, scan).await?;
         let replayed = replay::run(self.disk(), &self.path, &history).await?;
         let ledger_files = LedgerFiles::open(self.disk(), &self.path, format.dir_id, sequence)?;
+        // What was read may be in the page cache only: a format or a ledger cut short by a kill.
+        made.files.extend(ledger_files.files().iter().cloned());
+        for name in [format::NAME, format::META] {
+            let file = self.disk().open(&self.path.join(name), OpenMode::Write);
+            made.files.extend(file.ok());
+        }
         let run = self.run(newest + 1);
         let loaded = self.loaded(history, replayed, ledger_files, &journals);
         self.begin(format, lock, made, (run, loaded)).await
@@ -286,7 +292,6 @@ impl Start {
         }
         report.dirty = ledger.entries.values().filter(|entry| entry.close.is_none()).count();
         let retired = Retired {
-            write_ledger: !history.commits.is_empty(),
             works: replayed.works,
             journals: journals.iter().map(|name| self.path.join(name)).collect(),
         };

@@ -29,8 +29,6 @@ pub(crate) struct Retired {
     pub(crate) works: Vec<Work>,
     /// Journal files to remove once all of that is settled.
     pub(crate) journals: Vec<PathBuf>,
-    /// A ledger has to say so first.
-    pub(crate) write_ledger: bool,
 }
 
 /// What is being given back.
@@ -77,9 +75,9 @@ impl Shared {
         for work in retired.works {
             work.start(disk).await?;
         }
-        if retired.write_ledger {
-            self.write_ledger(CommitId { generation, number: 0 }).await?;
-        }
+        // Even when nothing was folded: the ledger that was read may be in the page cache only, or a
+        // failed write-back may have left it there, and without the journal it is all there is.
+        self.write_ledger(CommitId { generation, number: 0 }).await?;
         for path in &retired.journals {
             disk.remove(path).await.map_err(Error::io("remove", path))?;
         }
