@@ -263,6 +263,19 @@ fn unknown_tagged_fields_are_skipped() {
     assert_eq!(MetadataRecord::decode(&bytes), Ok(record("topic")));
 }
 
+#[test]
+fn tagged_fields_out_of_order_or_twice_are_refused() {
+    for tags in [[99_u8, 98], [99, 99]] {
+        let mut bytes = fixture("record", "topic");
+        bytes.pop();
+        bytes.extend_from_slice(&[2, tags[0], 0, tags[1], 0]);
+        assert!(matches!(
+            MetadataRecord::decode(&bytes),
+            Err(MetadataError::Malformed { .. })
+        ));
+    }
+}
+
 proptest! {
     #[test]
     fn hostile_records_never_panic(
