@@ -112,7 +112,7 @@ pub fn decode<M: Message>(
 /// The most memory that decoding a served request takes at one moment for each byte of its body,
 /// beside 64 KiB: reached by arrays of empty strings, which no client sends. A body that is large
 /// and not mostly records is worth a reservation of this times its length.
-pub const DECODE_BYTES_PER_BYTE_MAX: usize = 96;
+pub const DECODE_BYTES_PER_BYTE_MAX: usize = 108;
 
 /// Tagged fields of one structure together, in bytes.
 const TAG_BYTES_MAX: usize = 64 * 1024;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
+use crate::process::println;
 
 /// The Kafka whose bytes are the standard.
 const KAFKA: &str = "4.3.1";
@@ -20,22 +21,29 @@ pub(crate) fn run() -> Outcome {
     let jars = jars()?;
     let classpath = jars.join("*");
     let mut java = Command::new("java");
-    java.arg("-cp").arg(&classpath).arg(root.join("xtask/java/Vectors.java"));
+    java.arg("-cp")
+        .arg(&classpath)
+        .arg(root.join("xtask/java/Vectors.java"));
     let recorded = output_of(&mut java)?;
-    let lines = recorded.iter().filter(|byte| **byte == b'\n').count();
+    let lines = recorded.split(|byte| *byte == b'\n').count() - 1;
     if lines == 0 {
         return Err("Kafka's classes printed no vector; is the cache of jars damaged?".into());
     }
     let file = root.join("protocol/vectors/messages.txt");
     std::fs::write(&file, recorded).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
-    println!("recorded {lines} vectors of Kafka {KAFKA} in {}", file.display());
+    println(&format!(
+        "recorded {lines} vectors of Kafka {KAFKA} in {}",
+        file.display()
+    ));
     Ok(())
 }
 
 /// The directory of the jars, filled by Maven unless it is already.
 fn jars() -> Result<PathBuf, String> {
     let home = std::env::var_os("HOME").ok_or("HOME is not set: nowhere to cache Kafka's jars")?;
-    let cache = Path::new(&home).join(".cache/millrace-xtask").join(format!("clients-{KAFKA}"));
+    let cache = Path::new(&home)
+        .join(".cache/millrace-xtask")
+        .join(format!("clients-{KAFKA}"));
     let libs = cache.join("libs");
     let complete = cache.join("complete");
     if complete.exists() {
@@ -83,7 +91,10 @@ fn output_of(command: &mut Command) -> Result<Vec<u8>, String> {
         .output()
         .map_err(|e| format!("cannot run {name}: {e}; install a JDK (17 or later) and Maven"))?;
     if !output.status.success() {
-        return Err(format!("{name} failed ({}); its errors are above", output.status));
+        return Err(format!(
+            "{name} failed ({}); its errors are above",
+            output.status
+        ));
     }
     Ok(output.stdout)
 }
