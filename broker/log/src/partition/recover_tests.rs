@@ -497,6 +497,18 @@ async fn a_deleted_partition_never_meets_its_successor() {
 }
 
 #[tokio::test]
+async fn a_deletion_leaves_no_sync_of_the_old_name_behind() {
+    let fixture = Fixture::new().await;
+    let mut opened = fixture.open(LogSettings::default()).await;
+    append(&mut opened.log, BatchSpec::default());
+    opened.log.remove().await.unwrap();
+    // A clean stop syncs whatever the flusher still owes.
+    drop(opened);
+    fixture.dir.close().await.unwrap();
+    assert_eq!(fixture.dir.offline(), None);
+}
+
+#[tokio::test]
 async fn a_deletion_that_was_announced_is_finished_without_opening_the_log() {
     let (fixture, _) = ten().await;
     let opened = fixture.open(LogSettings::default()).await;

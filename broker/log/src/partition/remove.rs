@@ -100,6 +100,9 @@ struct Deletion {
 impl Deletion {
     async fn run(self) -> Result<(), Error> {
         self.flush.mark_now(Mark::DeleteIntent).await?;
+        // What the flusher still owes to the files and names is done before they are called
+        // otherwise: a sync of a name that is gone would take the whole directory offline.
+        self.flush.settle().await?;
         let to = self.dir.join(super::aside_name(
             self.host.rng.as_ref(),
             &self.path,
