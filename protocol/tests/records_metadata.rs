@@ -9,7 +9,7 @@ use millrace_protocol::metadata::control::{
 };
 use millrace_protocol::metadata::{
     BrokerRegistrationChangeRecord, ConfigRecord, MetadataError, MetadataRecord,
-    PartitionChangeRecord,
+    PartitionChangeRecord, RemovedTopicData,
 };
 use proptest::prelude::*;
 
@@ -170,6 +170,26 @@ fn fields_stand_where_kafka_has_them() {
 }
 
 #[test]
+fn fields_of_our_own_come_behind_kafkas_and_are_read_back() {
+    for pending in [vec![], vec![id(1), id(2)]] {
+        let ours = MetadataRecord::RemovedTopicData(RemovedTopicData {
+            topic_id: id(5),
+            pending,
+        });
+        let bytes = ours.encode();
+        let kafkas = fixture("record", "remove_topic");
+        // All but the count of tagged fields, which is the last byte there.
+        assert!(bytes.starts_with(&kafkas[..kafkas.len() - 1]));
+        assert_eq!(MetadataRecord::decode(&bytes).unwrap(), ours);
+    }
+    let header = SnapshotHeader {
+        last_contained_log_timestamp_ms: 5,
+        entry_index: Some(7),
+    };
+    assert_eq!(SnapshotHeader::decode(&header.encode()).unwrap(), header);
+}
+
+#[test]
 fn control_values_keep_their_bytes() {
     fn keeps<V: ControlValue>(name: &str) -> V {
         let bytes = fixture("control", name);
@@ -188,6 +208,7 @@ fn control_values_keep_their_bytes() {
     );
     let header: SnapshotHeader = keeps("snapshot_header");
     assert_eq!(header.last_contained_log_timestamp_ms, 1_700_000_000_000);
+    assert_eq!(header.entry_index, None, "only our own snapshots say it");
     let _: SnapshotFooter = keeps("snapshot_footer");
     let version: KRaftVersion = keeps("kraft_version");
     assert_eq!(version.level, 1);

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::error::MetadataError;
 use super::record::{
     BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord,
-    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, TopicRecord,
+    PartitionChangeRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord,
+    RemovedTopicData, TopicRecord,
 };
 use super::settings::NoOp;
 use super::topic::RemoveTopic;
@@ -27,7 +28,20 @@ impl MetadataRecord {
             Self::Topic(record) => frame(record, &mut out),
             Self::Partition(record) => frame(record, &mut out),
             Self::PartitionChange(record) => frame(record, &mut out),
-            Self::RemoveTopic(topic_id) => frame(&RemoveTopic(*topic_id), &mut out),
+            Self::RemoveTopic(topic_id) => {
+                let record = RemoveTopic {
+                    topic_id: *topic_id,
+                    pending: None,
+                };
+                frame(&record, &mut out);
+            }
+            Self::RemovedTopicData(data) => {
+                let record = RemoveTopic {
+                    topic_id: data.topic_id,
+                    pending: Some(data.pending.clone()),
+                };
+                frame(&record, &mut out);
+            }
             Self::Config(record) => frame(record, &mut out),
             Self::FeatureLevel(record) => frame(record, &mut out),
             Self::ProducerIds(record) => frame(record, &mut out),
@@ -57,7 +71,13 @@ impl MetadataRecord {
             TopicRecord::KEY => Self::Topic(unframe(bytes, version)?),
             PartitionRecord::KEY => Self::Partition(unframe(bytes, version)?),
             PartitionChangeRecord::KEY => Self::PartitionChange(unframe(bytes, version)?),
-            RemoveTopic::KEY => Self::RemoveTopic(unframe::<RemoveTopic>(bytes, version)?.0),
+            RemoveTopic::KEY => {
+                let RemoveTopic { topic_id, pending } = unframe(bytes, version)?;
+                match pending {
+                    None => Self::RemoveTopic(topic_id),
+                    Some(pending) => Self::RemovedTopicData(RemovedTopicData { topic_id, pending }),
+                }
+            }
             ConfigRecord::KEY => Self::Config(unframe(bytes, version)?),
             FeatureLevelRecord::KEY => Self::FeatureLevel(unframe(bytes, version)?),
             ProducerIdsRecord::KEY => Self::ProducerIds(unframe(bytes, version)?),

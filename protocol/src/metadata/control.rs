@@ -6,7 +6,9 @@
 
 use super::codec::unframe;
 use super::error::MetadataError;
-use super::wire::{Broken, Layout, Reader, write_array, write_no_tags, write_string};
+use super::wire::{
+    Broken, Layout, OWN_TAG, Reader, Tags, write_array, write_no_tags, write_string,
+};
 use crate::ids::TopicId;
 
 /// A control record's value: to bytes and back.
@@ -118,6 +120,9 @@ impl Layout for LeaderChange {
 pub struct SnapshotHeader {
     /// Time (ms) of the last record the snapshot contains.
     pub last_contained_log_timestamp_ms: i64,
+    /// How many entries the log had up to the snapshot, since the beginning: a tagged field of our
+    /// own, which Kafka's tools skip; `None` in a snapshot that Kafka made.
+    pub entry_index: Option<i64>,
 }
 
 impl Layout for SnapshotHeader {
@@ -128,14 +133,25 @@ impl Layout for SnapshotHeader {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.last_contained_log_timestamp_ms.to_be_bytes());
-        write_no_tags(out);
+        let mut tags = Tags::default();
+        if let Some(index) = self.entry_index {
+            tags.add(OWN_TAG, |out| out.extend_from_slice(&index.to_be_bytes()));
+        }
+        tags.write(out);
     }
 
     fn read(bytes: &mut Reader<'_>, _version: u32) -> Result<Self, Broken> {
-        let record = Self {
+        let mut record = Self {
             last_contained_log_timestamp_ms: bytes.int64()?,
+            entry_index: None,
         };
-        bytes.no_tags()?;
+        bytes.tags(|tag, field| {
+            if tag != OWN_TAG {
+                return Ok(false);
+            }
+            record.entry_index = Some(field.int64()?);
+            Ok(true)
+        })?;
         Ok(record)
     }
 }

@@ -160,6 +160,16 @@ pub struct BrokerRegistrationChangeRecord {
     pub log_dirs: Vec<TopicId>,
 }
 
+/// Which directories still hold data of a removed topic. Kafka has no such record: it is written as
+/// a `RemoveTopicRecord` (key 9) with a tagged field of our own, which Kafka's tools skip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedTopicData {
+    /// The topic that was removed.
+    pub topic_id: TopicId,
+    /// The directories, all of them; none once the last one has removed its data.
+    pub pending: Vec<TopicId>,
+}
+
 /// One record of the metadata log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataRecord {
@@ -175,6 +185,8 @@ pub enum MetadataRecord {
     PartitionChange(PartitionChangeRecord),
     /// Key 9 (`RemoveTopicRecord`): the topic's id.
     RemoveTopic(TopicId),
+    /// Key 9 with a field of our own.
+    RemovedTopicData(RemovedTopicData),
     /// Key 4.
     Config(ConfigRecord),
     /// Key 12.

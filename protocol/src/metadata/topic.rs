@@ -2,7 +2,7 @@
 
 use super::record::{PartitionChangeRecord, PartitionRecord, TopicRecord};
 use super::wire::{
-    Broken, Layout, Reader, Tags, write_ids, write_int32s, write_no_tags, write_string,
+    Broken, Layout, OWN_TAG, Reader, Tags, write_ids, write_int32s, write_no_tags, write_string,
 };
 use crate::ids::TopicId;
 
@@ -33,9 +33,13 @@ impl Layout for TopicRecord {
     }
 }
 
-/// `RemoveTopicRecord`, of which the id is all there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RemoveTopic(pub(super) TopicId);
+/// `RemoveTopicRecord`: the topic's id, and in a field of our own which directories still hold its
+/// data, where that is what the record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RemoveTopic {
+    pub(super) topic_id: TopicId,
+    pub(super) pending: Option<Vec<TopicId>>,
+}
 
 impl Layout for RemoveTopic {
     const NAME: &'static str = "RemoveTopicRecord";
@@ -44,13 +48,26 @@ impl Layout for RemoveTopic {
     const WRITTEN: u32 = 0;
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0.to_bytes());
-        write_no_tags(out);
+        out.extend_from_slice(&self.topic_id.to_bytes());
+        let mut tags = Tags::default();
+        if let Some(pending) = &self.pending {
+            tags.add(OWN_TAG, |out| write_ids(out, pending));
+        }
+        tags.write(out);
     }
 
     fn read(bytes: &mut Reader<'_>, _version: u32) -> Result<Self, Broken> {
-        let record = Self(bytes.id()?);
-        bytes.no_tags()?;
+        let mut record = Self {
+            topic_id: bytes.id()?,
+            pending: None,
+        };
+        bytes.tags(|tag, field| {
+            if tag != OWN_TAG {
+                return Ok(false);
+            }
+            record.pending = Some(field.array(Reader::id)?);
+            Ok(true)
+        })?;
         Ok(record)
     }
 }

@@ -33,6 +33,10 @@ pub(super) trait Layout: Sized {
     fn read(bytes: &mut Reader<'_>, version: u32) -> Result<Self, Broken>;
 }
 
+/// The tag of our own fields in Kafka's records, far above those that Kafka gives out: Kafka's tools
+/// skip it, as every reader skips tags it doesn't know.
+pub(super) const OWN_TAG: u32 = 10_000;
+
 pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
