@@ -124,11 +124,18 @@ impl<'a> Take<'a> {
     }
 
     pub(crate) fn segment(&mut self) -> Option<SegmentId> {
-        Some(SegmentId { base_offset: self.i64()?, generation: self.u32()? })
+        Some(SegmentId {
+            base_offset: self.i64()?,
+            generation: self.u32()?,
+        })
     }
 
     pub(crate) fn position(&mut self) -> Option<Position> {
-        Some(Position { segment: self.segment()?, bytes: self.u64()?, offset: self.i64()? })
+        Some(Position {
+            segment: self.segment()?,
+            bytes: self.u64()?,
+            offset: self.i64()?,
+        })
     }
 
     /// `true` when nothing is left: a field more or less than expected is an error.

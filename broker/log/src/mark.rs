@@ -50,7 +50,11 @@ pub struct Position {
 impl Position {
     /// The start of a log or of a segment: nothing before it in the file.
     pub fn start_of(segment: SegmentId) -> Self {
-        Self { segment, bytes: 0, offset: segment.base_offset }
+        Self {
+            segment,
+            bytes: 0,
+            offset: segment.base_offset,
+        }
     }
 }
 
@@ -64,12 +68,18 @@ impl Ord for Position {
     /// By place in the log: the end of a segment comes before the start of the next, though both
     /// have the same offset.
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.segment.base_offset, self.bytes, self.offset, self.segment.generation).cmp(&(
-            other.segment.base_offset,
-            other.bytes,
-            other.offset,
-            other.segment.generation,
-        ))
+        (
+            self.segment.base_offset,
+            self.bytes,
+            self.offset,
+            self.segment.generation,
+        )
+            .cmp(&(
+                other.segment.base_offset,
+                other.bytes,
+                other.offset,
+                other.segment.generation,
+            ))
     }
 }
 

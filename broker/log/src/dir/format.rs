@@ -36,6 +36,10 @@ const LEN_MAX: usize = 4096;
 
 /// What the format file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "each is an id, and its name says of what"
+)]
 pub(crate) struct Format {
     pub(crate) dir_id: [u8; 16],
     pub(crate) node_id: i32,
@@ -67,7 +71,9 @@ impl Format {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Read {
-        let Some((covered, crc)) = bytes.split_last_chunk::<4>() else { return Read::Bad };
+        let Some((covered, crc)) = bytes.split_last_chunk::<4>() else {
+            return Read::Bad;
+        };
         let mut take = Take(covered);
         if take.u32() != Some(MAGIC) || u32::from_le_bytes(*crc) != crc32c::crc32c(covered) {
             return Read::Bad;
@@ -83,7 +89,11 @@ impl Format {
         let dir_id = take.array()?;
         let node_id = take.i32()?;
         let cluster_id = take.text()?.to_owned();
-        take.is_done().then_some(Self { dir_id, node_id, cluster_id })
+        take.is_done().then_some(Self {
+            dir_id,
+            node_id,
+            cluster_id,
+        })
     }
 
     /// `meta.properties` as Kafka 4 writes it.
@@ -91,14 +101,22 @@ impl Format {
         let mut out = String::from("#\n");
         let dir_id = base64(self.dir_id);
         let (cluster_id, node_id) = (&self.cluster_id, self.node_id);
-        write!(out, "cluster.id={cluster_id}\ndirectory.id={dir_id}\nnode.id={node_id}\nversion=1\n")
-            .expect("writing into a string doesn't fail");
+        write!(
+            out,
+            "cluster.id={cluster_id}\ndirectory.id={dir_id}\nnode.id={node_id}\nversion=1\n"
+        )
+        .expect("writing into a string doesn't fail");
         out
     }
 
     /// Refuses a directory of another cluster or node.
     pub(crate) fn check(&self, path: &Path, options: &DirOptions) -> Result<(), Error> {
-        let foreign = |reason| Err(Error::Foreign { path: path.to_owned(), reason });
+        let foreign = |reason| {
+            Err(Error::Foreign {
+                path: path.to_owned(),
+                reason,
+            })
+        };
         if let Some(wanted) = &options.cluster_id
             && self.cluster_id != *wanted
         {
@@ -134,13 +152,22 @@ pub(crate) async fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Read>, Er
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(access(dir, "open", &path, error)),
     };
-    let bytes = file.read_at(0, LEN_MAX).await.map_err(Error::io("read", &path))?;
+    let bytes = file
+        .read_at(0, LEN_MAX)
+        .await
+        .map_err(Error::io("read", &path))?;
     Ok(Some(Format::decode(&bytes)))
 }
 
 /// Makes or replaces a small file, not yet synced.
-pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<Arc<dyn File>, Error> {
-    let file = disk.open(path, OpenMode::Create).map_err(Error::io("create", path))?;
+pub(crate) fn write_file(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Arc<dyn File>, Error> {
+    let file = disk
+        .open(path, OpenMode::Create)
+        .map_err(Error::io("create", path))?;
     put(file.as_ref(), bytes)?;
     Ok(file)
 }
@@ -149,7 +176,9 @@ pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<A
 pub(crate) fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
     let failed = || Error::io("write", file.path());
     file.set_len(0).map_err(failed())?;
-    let taken = file.write_vectored_at(&[IoSlice::new(bytes)], 0).map_err(failed())?;
+    let taken = file
+        .write_vectored_at(&[IoSlice::new(bytes)], 0)
+        .map_err(failed())?;
     if taken < bytes.len() {
         return Err(failed()(io::ErrorKind::StorageFull.into()));
     }
@@ -158,14 +187,23 @@ pub(crate) fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
 
 /// A refused call on the directory itself, said so that the operator knows what to change.
 pub(crate) fn access(dir: &Path, what: &'static str, path: &Path, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::Access {
+    let refused = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ];
+    if refused.contains(&error.kind()) {
+        let reason = format!("cannot {what} {}: {error}", path.display());
+        return Error::Access {
             path: dir.to_owned(),
-            reason: format!("cannot {what} {}: {error}", path.display()),
-        },
-        io::ErrorKind::StorageFull => Error::DiskFull { path: dir.to_owned() },
-        _ => Error::io(what, path)(error),
+            reason,
+        };
     }
+    if error.kind() == io::ErrorKind::StorageFull {
+        return Error::DiskFull {
+            path: dir.to_owned(),
+        };
+    }
+    Error::io(what, path)(error)
 }
 
 #[cfg(test)]
@@ -173,7 +211,11 @@ mod tests {
     use super::*;
 
     fn format() -> Format {
-        Format { dir_id: [9; 16], node_id: 3, cluster_id: "4L6g3nShT-eMCtK--X86sw".into() }
+        Format {
+            dir_id: [9; 16],
+            node_id: 3,
+            cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+        }
     }
 
     #[test]

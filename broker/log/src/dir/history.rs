@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::codec::Take;
 use crate::error::Error;
 use crate::journal::commit::{DataPlace, Entry, Opened};
 use crate::journal::mark_form;
 use crate::journal::reader::{Generation, Located, Scan};
 use crate::ledger::{CommitId, Ledger, take_run};
-use crate::codec::Take;
 use crate::mark::{Incarnation, Mark, Position};
 
 /// The place of an entry in the order of all entries: commit, index.
@@ -67,7 +67,11 @@ impl History {
         known: CommitId,
     ) -> Result<(), Error> {
         let settled = self.ledger.settled_through;
-        let first = if settled.generation == generation { settled.number + 1 } else { 1 };
+        let first = if settled.generation == generation {
+            settled.number + 1
+        } else {
+            1
+        };
         let last = commits.last_key_value().map_or(0, |(number, _)| *number);
         let mut previous_crc = (first == 1).then_some(0);
         for number in first..=last {
@@ -84,16 +88,22 @@ impl History {
             let opened = located.open(&bytes);
             if !opened.is_whole() {
                 if number == last {
-                    tracing::info!(place = located.place(), number, "the last commit is torn: \
-                        nothing of it counts");
+                    tracing::info!(
+                        place = located.place(),
+                        number,
+                        "the last commit is torn: \
+                        nothing of it counts"
+                    );
                     return Ok(());
                 }
                 self.hurt(&located, &opened, number);
             }
             if previous_crc.is_some_and(|crc| crc != located.header.previous_crc) {
                 return Err(Error::Corrupt {
-                    what: format!("journal commit at {} follows another than the one before it",
-                        located.place()),
+                    what: format!(
+                        "journal commit at {} follows another than the one before it",
+                        located.place()
+                    ),
                 });
             }
             previous_crc = opened.crc_all;
@@ -120,15 +130,18 @@ impl History {
                     let run = take_run(&mut Take(payload)).ok_or_else(|| unreadable(id))?;
                     self.ledger.start(run);
                 }
-                Entry::Start(_) => {}
                 Entry::Data(whose, place, bytes) if new => {
-                    self.ledger.data(*whose, id.generation, end_of(place, bytes));
+                    self.ledger
+                        .data(*whose, id.generation, end_of(place, bytes));
                 }
-                Entry::Data(..) => {}
+                Entry::Start(_) | Entry::Data(..) => {}
                 Entry::Mark(whose, payload) => {
                     let mark = mark_form::decode(payload).ok_or_else(|| unreadable(id))?;
                     if let Mark::CutIntent { to, .. } = &mark {
-                        self.cuts.entry(*whose).or_default().push(((id, index), *to));
+                        self.cuts
+                            .entry(*whose)
+                            .or_default()
+                            .push(((id, index), *to));
                     }
                     if new {
                         self.ledger.apply(*whose, id.generation, &mark);
@@ -149,7 +162,10 @@ impl History {
         len: u64,
     ) -> Option<std::ops::Range<u64>> {
         let entry = self.ledger.entries.get(whose)?;
-        let known = entry.segments.iter().any(|segment| segment.id == place.segment);
+        let known = entry
+            .segments
+            .iter()
+            .any(|segment| segment.id == place.segment);
         if entry.deleting || !known {
             return None;
         }

@@ -137,7 +137,12 @@ impl LogDir {
         cut_count: u32,
         sink: Arc<dyn DurabilitySink>,
     ) -> FlushHandle {
-        let opening = Opening { incarnation, flushed, cut_count, sink };
+        let opening = Opening {
+            incarnation,
+            flushed,
+            cut_count,
+            sink,
+        };
         FlushHandle::new(Arc::clone(&self.shared), opening)
     }
 
@@ -185,8 +190,8 @@ impl Drop for LogDir {
 }
 
 #[cfg(test)]
-#[path = "model_tests.rs"]
-mod model;
-#[cfg(test)]
 #[path = "crash_tests.rs"]
 mod crash_tests;
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod model;

@@ -52,7 +52,10 @@ impl DurabilitySink for Heard {
     }
 }
 
-pub(super) const SEGMENT: SegmentId = SegmentId { base_offset: 0, generation: 0 };
+pub(super) const SEGMENT: SegmentId = SegmentId {
+    base_offset: 0,
+    generation: 0,
+};
 
 pub(super) struct Part {
     pub(super) id: Incarnation,
@@ -69,7 +72,11 @@ pub(super) struct Part {
 }
 
 pub(super) fn at(bytes: u64, offset: usize) -> Position {
-    Position { segment: SEGMENT, bytes, offset: offset as i64 }
+    Position {
+        segment: SEGMENT,
+        bytes,
+        offset: offset as i64,
+    }
 }
 
 fn record(id: u64, len: usize) -> Vec<u8> {
@@ -87,7 +94,9 @@ fn parse(bytes: &[u8]) -> (Vec<u64>, Vec<u64>) {
     let (mut ids, mut ends, mut at) = (Vec::new(), Vec::new(), 0);
     while let Some(head) = bytes.get(at..at + 12) {
         let len = u32::from_le_bytes(head[..4].try_into().unwrap()) as usize;
-        let Some(crc) = bytes.get(at + 12 + len..at + 16 + len) else { break };
+        let Some(crc) = bytes.get(at + 12 + len..at + 16 + len) else {
+            break;
+        };
         let covered = &bytes[at..at + 12 + len];
         if len == 0 || crc32c::crc32c(covered) != u32::from_le_bytes(crc.try_into().unwrap()) {
             break;
@@ -100,7 +109,10 @@ fn parse(bytes: &[u8]) -> (Vec<u64>, Vec<u64>) {
 }
 
 pub(super) fn incarnation(index: u8) -> Incarnation {
-    Incarnation { topic_id: [index + 1; 16], partition: 0 }
+    Incarnation {
+        topic_id: [index + 1; 16],
+        partition: 0,
+    }
 }
 
 impl Part {
@@ -135,10 +147,12 @@ impl Part {
     }
 
     async fn recover(&mut self, entry: &LedgerEntry) {
-        let path = self.log_path();
         // The first mark was durable, the file may not have been: then nothing in it was settled.
-        let Ok(file) = self.host.disk.open(&path, OpenMode::Write) else {
-            assert!(entry.settled.is_none_or(|at| at.bytes == 0), "settled and missing: {entry:?}");
+        let Ok(file) = self.host.disk.open(&self.log_path(), OpenMode::Write) else {
+            assert!(
+                entry.settled.is_none_or(|at| at.bytes == 0),
+                "settled and missing: {entry:?}"
+            );
             return;
         };
         let len = file.len().unwrap();
@@ -151,21 +165,31 @@ impl Part {
         }
         let end = ends.last().copied().unwrap_or(0);
         let flushed = entry.flushed.map_or(0, |at| at.bytes);
-        assert!(end >= flushed, "{} is flushed to {flushed}, found {end} of {len}", self.id);
+        assert!(
+            end >= flushed,
+            "{} is flushed to {flushed}, found {end} of {len}",
+            self.id
+        );
         if end < len {
             file.set_len(end).unwrap();
         }
         // Written again in place, so that the sync proves the disk (R4).
-        file.write_vectored_at(&[IoSlice::new(&bytes[..end as usize])], 0).unwrap();
+        file.write_vectored_at(&[IoSlice::new(&bytes[..end as usize])], 0)
+            .unwrap();
         file.sync().await.unwrap();
         self.host.disk.sync_dir(&self.home).await.unwrap();
-        self.host.disk.sync_dir(&super::model::path()).await.unwrap();
+        self.host.disk.sync_dir(&path()).await.unwrap();
         if let Some(cut) = entry.pending_cut {
-            self.handle.mark(Mark::CutDone { cut_count: cut.cut_count });
+            self.handle.mark(Mark::CutDone {
+                cut_count: cut.cut_count,
+            });
         }
         (self.records, self.ends) = (ids, ends);
         self.end = at(end, self.records.len());
-        self.handle.mark_now(Mark::Recovered(self.end)).await.unwrap();
+        self.handle
+            .mark_now(Mark::Recovered(self.end))
+            .await
+            .unwrap();
         self.file = Some(file);
     }
 
@@ -181,13 +205,23 @@ impl Part {
         }
         let metadata = self.home.join(partition_metadata::FILE_NAME);
         let text = partition_metadata::encode(self.id.topic_id);
-        let file = super::format::write_file(disk.as_ref(), &metadata, text.as_bytes()).unwrap();
+        let file = format::write_file(disk.as_ref(), &metadata, text.as_bytes()).unwrap();
         self.handle.new_file(&file);
         let file = disk.open(&self.log_path(), OpenMode::Create).unwrap();
-        let topic: Arc<str> = self.home.file_name().unwrap().to_str().unwrap()
-            .trim_end_matches("-0").into();
-        self.handle.mark(Mark::Segment { id: SEGMENT, topic, holes: false });
-        self.handle.new_names([self.home.clone(), super::model::path()]);
+        let topic: Arc<str> = self
+            .home
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches("-0")
+            .into();
+        self.handle.mark(Mark::Segment {
+            id: SEGMENT,
+            topic,
+            holes: false,
+        });
+        self.handle.new_names([self.home.clone(), path()]);
         self.file = Some(file);
     }
 
@@ -198,7 +232,9 @@ impl Part {
         }
         let bytes = record(id, len);
         let file = self.file.as_ref().unwrap();
-        let taken = file.write_vectored_at(&[IoSlice::new(&bytes)], self.end.bytes).unwrap();
+        let taken = file
+            .write_vectored_at(&[IoSlice::new(&bytes)], self.end.bytes)
+            .unwrap();
         assert_eq!(taken, bytes.len());
         self.records.push(id);
         let next = at(self.end.bytes + bytes.len() as u64, self.records.len());
@@ -222,7 +258,12 @@ impl Part {
         let cut_count = self.handle.cut(to);
         *lock(&self.heard.cut_count) = cut_count;
         self.heard.upto.fetch_min(keep as i64, Ordering::Relaxed);
-        if self.handle.mark_now(Mark::CutIntent { to, cut_count }).await.is_err() {
+        if self
+            .handle
+            .mark_now(Mark::CutIntent { to, cut_count })
+            .await
+            .is_err()
+        {
             return;
         }
         let file = self.file.clone().unwrap();
@@ -241,5 +282,7 @@ impl Part {
 }
 
 pub(super) async fn open(host: &Host) -> (Arc<LogDir>, StartReport) {
-    LogDir::open(host.clone(), Path::new("/data"), options()).await.unwrap()
+    LogDir::open(host.clone(), Path::new("/data"), options())
+        .await
+        .unwrap()
 }

@@ -49,18 +49,20 @@ struct Replay<'a> {
 }
 
 /// Writes everything live of `history` into the directory's segment files.
-pub(super) async fn run(
-    disk: &dyn Disk,
-    dir: &Path,
-    history: &History,
-) -> Result<Replayed, Error> {
-    let mut replay =
-        Replay { disk, dir, targets: BTreeMap::new(), out: Replayed::default() };
+pub(super) async fn run(disk: &dyn Disk, dir: &Path, history: &History) -> Result<Replayed, Error> {
+    let mut replay = Replay {
+        disk,
+        dir,
+        targets: BTreeMap::new(),
+        out: Replayed::default(),
+    };
     for (id, located) in &history.commits {
         let bytes = located.load().await;
         let opened = located.open(&bytes);
         for (index, entry) in opened.entries.iter().enumerate() {
-            let Entry::Data(whose, place, data) = entry else { continue };
+            let Entry::Data(whose, place, data) = entry else {
+                continue;
+            };
             let live = history.live(whose, (*id, index), place, data.len() as u64);
             let (Some(live), Some(known)) = (live, history.ledger.entries.get(whose)) else {
                 continue;
@@ -68,7 +70,14 @@ pub(super) async fn run(
             if !replay.out.damaged.contains_key(whose) {
                 let skip = (live.start - place.position) as usize;
                 let keep = (live.end - place.position) as usize;
-                replay.write(*whose, known, place.segment, (live.start, &data[skip..keep])).await?;
+                replay
+                    .write(
+                        *whose,
+                        known,
+                        place.segment,
+                        (live.start, &data[skip..keep]),
+                    )
+                    .await?;
             }
         }
     }
@@ -91,7 +100,9 @@ impl Replay<'_> {
                 Err(reason) => return self.damage(whose, reason),
             }
         }
-        let Some(target) = self.targets.get_mut(&(whose, segment)) else { return Ok(()) };
+        let Some(target) = self.targets.get_mut(&(whose, segment)) else {
+            return Ok(());
+        };
         if at > target.len {
             let reason = format!(
                 "{} ends at byte {}, the journal continues it at byte {at}",
@@ -106,14 +117,19 @@ impl Replay<'_> {
             .write_vectored_at(&[IoSlice::new(bytes)], at)
             .map_err(Error::io("write", path))?;
         if taken < bytes.len() {
-            return Err(Error::DiskFull { path: self.dir.to_owned() });
+            return Err(Error::DiskFull {
+                path: self.dir.to_owned(),
+            });
         }
         target.len = target.len.max(at + bytes.len() as u64);
         self.out.bytes += bytes.len() as u64;
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "ends a step of replay as every other end does")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "ends a step of replay as every other end does"
+    )]
     fn damage(&mut self, whose: Incarnation, reason: String) -> Result<(), Error> {
         tracing::error!(partition = %whose, reason, "partition goes offline");
         self.out.damaged.insert(whose, reason);
@@ -134,7 +150,9 @@ impl Replay<'_> {
         };
         let home = self.dir.join(name);
         let path = names::file(&home, segment.base_offset, names::LOG);
-        let settled = known.settled.is_some_and(|at| at.bytes > 0 || at.segment != segment);
+        let settled = known
+            .settled
+            .is_some_and(|at| at.bytes > 0 || at.segment != segment);
         let file_settled = known.settled.is_some_and(|at| {
             at.segment.base_offset >= segment.base_offset && (at.segment != segment || at.bytes > 0)
         });
@@ -146,13 +164,19 @@ impl Replay<'_> {
         let home_to_sync = (!file_settled).then_some(home);
         let file = match self.disk.open(&path, OpenMode::Write) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !file_settled => {
-                self.disk.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !file_settled => self
+                .disk
+                .open(&path, OpenMode::CreateNew)
+                .map_err(Error::io("create", &path))?,
             Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
         };
         let len = file.len().map_err(Error::io("measure", &path))?;
-        Ok(Ok(Target { file, len, home_to_sync, metadata }))
+        Ok(Ok(Target {
+            file,
+            len,
+            home_to_sync,
+            metadata,
+        }))
     }
 
     /// The partition's directory is there and its own. Gives its metadata file if that
@@ -166,7 +190,10 @@ impl Replay<'_> {
         let metadata = home.join(partition_metadata::FILE_NAME);
         let found = match self.disk.open(&metadata, OpenMode::Write) {
             Ok(file) => {
-                let bytes = file.read_at(0, 4096).await.map_err(Error::io("read", &metadata))?;
+                let bytes = file
+                    .read_at(0, 4096)
+                    .await
+                    .map_err(Error::io("read", &metadata))?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 partition_metadata::parse(&text).ok().map(|id| (id, file))
             }
@@ -178,7 +205,10 @@ impl Replay<'_> {
                 return Ok(Ok((!settled).then_some(file)));
             }
             Some(_) => {
-                return Ok(Err(format!("{} belongs to another topic id", home.display())));
+                return Ok(Err(format!(
+                    "{} belongs to another topic id",
+                    home.display()
+                )));
             }
             None => {}
         }

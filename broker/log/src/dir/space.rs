@@ -94,7 +94,8 @@ impl Room {
     fn refresh(&self, available: u64) {
         let budget = available.saturating_sub(MARGIN).min(BUDGET_MAX);
         self.budget.store(budget as i64, Ordering::Relaxed);
-        self.checked_ms.store(self.now_ms().max(1), Ordering::Relaxed);
+        self.checked_ms
+            .store(self.now_ms().max(1), Ordering::Relaxed);
         if available > self.reserve_bytes.saturating_mul(2).saturating_add(MARGIN) {
             self.hold();
         }

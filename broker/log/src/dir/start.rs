@@ -62,7 +62,11 @@ pub(super) async fn open(
     path: &Path,
     options: DirOptions,
 ) -> Result<(Arc<LogDir>, StartReport), Error> {
-    let start = Start { host, path: path.to_owned(), options };
+    let start = Start {
+        host,
+        path: path.to_owned(),
+        options,
+    };
     let mut made = Made::default();
     start.make_dir(&mut made)?;
     let names = start.list().await?;
@@ -86,7 +90,10 @@ impl Start {
     }
 
     fn foreign(&self, reason: &str) -> Error {
-        Error::Foreign { path: self.path.clone(), reason: reason.to_owned() }
+        Error::Foreign {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// Makes the directory and those above it; whatever is made has its entry synced (R8).
@@ -123,9 +130,13 @@ impl Start {
 
     fn lock(&self) -> Result<Box<dyn LockGuard>, Error> {
         let path = self.path.join(format::LOCK);
-        self.disk().lock(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Error::InUse { path: self.path.clone() },
-            _ => format::access(&self.path, "lock", &path, error),
+        self.disk().lock(&path).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Error::InUse {
+                    path: self.path.clone(),
+                };
+            }
+            format::access(&self.path, "lock", &path, error)
         })
     }
 
@@ -133,9 +144,11 @@ impl Start {
     async fn kind(&self, names: &[DirEntry]) -> Result<Kind, Error> {
         let only_format = names.iter().all(|entry| is_format_name(&entry.name));
         match format::read(self.disk(), &self.path).await? {
-            Some(Read::Newer(found)) => {
-                Err(Error::NewerFormat { path: self.path.clone(), found, known: format::FORMAT })
-            }
+            Some(Read::Newer(found)) => Err(Error::NewerFormat {
+                path: self.path.clone(),
+                found,
+                known: format::FORMAT,
+            }),
             Some(Read::Format(format)) => {
                 let unfinished = only_format
                     && matches!(
@@ -143,7 +156,11 @@ impl Start {
                         Found::Unreadable
                     )
                     && self.no_commits(names).await?;
-                Ok(if unfinished { Kind::Empty } else { Kind::Ours(format) })
+                Ok(if unfinished {
+                    Kind::Empty
+                } else {
+                    Kind::Ours(format)
+                })
             }
             // A format cut short: nothing but its own files, and no commit in them.
             Some(Read::Bad) | None if only_format && self.no_commits(names).await? => {
@@ -165,7 +182,10 @@ impl Start {
 
     /// No block of any journal file looks like a commit.
     async fn no_commits(&self, names: &[DirEntry]) -> Result<bool, Error> {
-        for entry in names.iter().filter(|entry| file::parse_name(&entry.name).is_some()) {
+        for entry in names
+            .iter()
+            .filter(|entry| file::parse_name(&entry.name).is_some())
+        {
             if reader::holds_commits(self.disk(), &self.path.join(&entry.name)).await? {
                 return Ok(false);
             }
@@ -179,7 +199,10 @@ impl Start {
             let keep = entry.name == format::LOCK || entry.kind != EntryKind::File;
             if !keep {
                 let path = self.path.join(&entry.name);
-                self.disk().remove(&path).await.map_err(Error::io("remove", &path))?;
+                self.disk()
+                    .remove(&path)
+                    .await
+                    .map_err(Error::io("remove", &path))?;
             }
         }
         Ok(())
@@ -215,7 +238,11 @@ impl Start {
             (format::NAME, format.encode()),
             (format::META, format.meta_properties().into_bytes()),
         ] {
-            made.files.push(format::write_file(self.disk(), &self.path.join(name), &bytes)?);
+            made.files.push(format::write_file(
+                self.disk(),
+                &self.path.join(name),
+                &bytes,
+            )?);
         }
         let loaded = Loaded {
             ledger,
@@ -223,7 +250,10 @@ impl Start {
             repeat: None,
             retired: Retired::default(),
             settle_first: false,
-            report: StartReport { formatted: true, ..StartReport::default() },
+            report: StartReport {
+                formatted: true,
+                ..StartReport::default()
+            },
         };
         self.begin(format, lock, made, (run, loaded)).await
     }
@@ -255,10 +285,16 @@ impl Start {
             .filter(|name| file::parse_name(name).is_some())
             .collect();
         let settled = ledger.settled_through;
-        let scan =
-            reader::scan(self.disk(), &self.path, format.dir_id, &journals, settled).await?;
-        let newest = scan.names.iter().map(|(generation, _)| *generation).max().unwrap_or(0);
-        let newest = newest.max(ledger.run.generation).max(ledger.last.generation);
+        let scan = reader::scan(self.disk(), &self.path, format.dir_id, &journals, settled).await?;
+        let newest = scan
+            .names
+            .iter()
+            .map(|(generation, _)| *generation)
+            .max()
+            .unwrap_or(0);
+        let newest = newest
+            .max(ledger.run.generation)
+            .max(ledger.last.generation);
         let history = History::fold(*ledger, scan).await?;
         let replayed = replay::run(self.disk(), &self.path, &history).await?;
         let ledger_files = LedgerFiles::open(self.disk(), &self.path, format.dir_id, sequence)?;
@@ -281,27 +317,78 @@ impl Start {
         journals: &[String],
     ) -> Loaded {
         let mut ledger = history.ledger;
-        let mut report =
-            StartReport { replayed_bytes: replayed.bytes, ..StartReport::default() };
+        let mut report = StartReport {
+            replayed_bytes: replayed.bytes,
+            ..StartReport::default()
+        };
         for incarnation in history.damaged {
-            report.damaged.push((incarnation, "its bytes in the journal are damaged".into()));
+            report
+                .damaged
+                .push((incarnation, "its bytes in the journal are damaged".into()));
         }
         for (incarnation, reason) in replayed.damaged {
             ledger.damage(incarnation);
             report.damaged.push((incarnation, reason));
         }
-        report.dirty = ledger.entries.values().filter(|entry| entry.close.is_none()).count();
+        report.dirty = ledger
+            .entries
+            .values()
+            .filter(|entry| entry.close.is_none())
+            .count();
         let retired = Retired {
             works: replayed.works,
             journals: journals.iter().map(|name| self.path.join(name)).collect(),
         };
         let settle_first = history.generations > 1;
-        Loaded { ledger, ledger_files, repeat: history.repeat, retired, settle_first, report }
+        Loaded {
+            ledger,
+            ledger_files,
+            repeat: history.repeat,
+            retired,
+            settle_first,
+            report,
+        }
     }
 
     fn run(&self, generation: u64) -> Run {
         let boot = self.disk().boot_id();
-        Run { generation, boot, mount: self.disk().mount_id(&self.path) }
+        Run {
+            generation,
+            boot,
+            mount: self.disk().mount_id(&self.path),
+        }
+    }
+
+    /// Writes the in-use file and makes the files of the new generation, not yet synced.
+    fn new_journal(
+        &self,
+        format: &Format,
+        lock: &dyn LockGuard,
+        made: &mut Made,
+        (run, loaded): (&Run, &Loaded),
+    ) -> Result<Journal, Error> {
+        let generation = run.generation;
+        let in_use = format!(
+            "generation={generation}\nboot={}\nmount={}\n",
+            run.boot.as_deref().unwrap_or("unknown"),
+            run.mount.as_deref().unwrap_or("unknown")
+        );
+        format::put(lock.file().as_ref(), in_use.as_bytes())?;
+        made.files.push(lock.file());
+        let repeat_len = loaded.repeat.as_ref().map_or(0, bytes::Bytes::len) + 2 * BLOCK;
+        // The commit to repeat has to fit into a quarter of a file (J6).
+        let need = (repeat_len as u64 * 4).next_power_of_two();
+        let len = self.options.journal_initial_bytes.max(need);
+        let place = Place {
+            dir_id: format.dir_id,
+            generation,
+            number: 0,
+        };
+        let journal = Journal::create(self.disk(), &self.path, place, len)?;
+        made.files.extend(journal.files());
+        made.dirs.push(self.path.clone());
+        made.dirs.push(parent(&self.path));
+        Ok(journal)
     }
 
     /// Begins a new generation and starts the flusher.
@@ -313,25 +400,14 @@ impl Start {
         (run, mut loaded): (Run, Loaded),
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
         let generation = run.generation;
-        let in_use = format!(
-            "generation={generation}\nboot={}\nmount={}\n",
-            run.boot.as_deref().unwrap_or("unknown"),
-            run.mount.as_deref().unwrap_or("unknown")
-        );
-        format::put(lock.file().as_ref(), in_use.as_bytes())?;
-        made.files.push(lock.file());
-        let repeat_len = loaded.repeat.as_ref().map_or(0, bytes::Bytes::len) + 2 * BLOCK;
-        let len = self.options.journal_initial_bytes.max((repeat_len as u64 * 4).next_power_of_two());
-        let place = Place { dir_id: format.dir_id, generation, number: 0 };
-        let journal = Journal::create(self.disk(), &self.path, place, len)?;
-        made.files.extend(journal.files());
-        made.dirs.push(self.path.clone());
-        made.dirs.push(parent(&self.path));
+        let journal = self.new_journal(&format, lock.as_ref(), &mut made, (&run, &loaded))?;
         made.sync(self.disk()).await?;
 
         loaded.ledger.start(run.clone());
-        let mut gather =
-            Gather::new(journal.commit_len_max() - BLOCK, self.options.direct_sync_bytes);
+        let mut gather = Gather::new(
+            journal.commit_len_max() - BLOCK,
+            self.options.direct_sync_bytes,
+        );
         let told = first_round(&mut gather, format.dir_id, &run, &loaded);
         let shared = Arc::new(Shared::new(Parts {
             host: self.host.clone(),
@@ -362,11 +438,23 @@ impl Start {
         if loaded.settle_first {
             shared.retire(generation, loaded.retired).await?;
         }
-        let room = Arc::new(Room::new(self.host.clone(), self.path.clone(), self.options.reserve_bytes));
+        let room = Arc::new(Room::new(
+            self.host.clone(),
+            self.path.clone(),
+            self.options.reserve_bytes,
+        ));
         hold_reserve(&self.host, &room);
         let dir_id = format.dir_id;
         let cluster_id = format.cluster_id;
-        let dir = LogDir { shared, room, dir_id, cluster_id, generation, _lock: lock, task };
+        let dir = LogDir {
+            shared,
+            room,
+            dir_id,
+            cluster_id,
+            generation,
+            _lock: lock,
+            task,
+        };
         Ok((Arc::new(dir), loaded.report))
     }
 }
@@ -413,7 +501,11 @@ fn first_round(
 /// Takes the reserve after the start, beside everything else.
 fn hold_reserve(host: &Host, room: &Arc<Room>) {
     let room = Arc::clone(room);
-    let _task = host.spawn.spawn(Pool::Data, "log-reserve", Box::pin(async move { room.hold() }));
+    let _task = host.spawn.spawn(
+        Pool::Data,
+        "log-reserve",
+        Box::pin(async move { room.hold() }),
+    );
 }
 
 impl Made {
@@ -440,7 +532,14 @@ impl Made {
 }
 
 fn is_format_name(name: &str) -> bool {
-    [format::NAME, format::META, format::LOCK, format::RESERVE, LOST_AND_FOUND].contains(&name)
+    [
+        format::NAME,
+        format::META,
+        format::LOCK,
+        format::RESERVE,
+        LOST_AND_FOUND,
+    ]
+    .contains(&name)
         || LEDGERS.contains(&name)
         || file::parse_name(name).is_some()
 }

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use crate::flusher::Staged;
 use crate::flusher::part::{Part, Sync};
 use crate::journal::commit::{self, DataPlace, Entry, EntryKind, HEAD_LEN};
-use crate::ledger::{Run, put_run};
 use crate::journal::mark_form;
+use crate::ledger::{Run, put_run};
 use crate::mark::{Incarnation, Mark, Position};
 
 /// One part in so many of a commit may be its list of partitions.
@@ -119,7 +119,10 @@ impl Gather {
     pub(crate) fn new(len_max: usize, direct_bytes: u64) -> Self {
         Self {
             state: State::Running,
-            round: Round { number: 1, ..Round::default() },
+            round: Round {
+                number: 1,
+                ..Round::default()
+            },
             backlog: VecDeque::new(),
             stop_waiters: Vec::new(),
             durable_round: 0,
@@ -153,7 +156,13 @@ impl Gather {
     fn make_room(&mut self) {
         if self.is_full_of_partitions() {
             let number = self.round.number + 1;
-            let full = std::mem::replace(&mut self.round, Round { number, ..Round::default() });
+            let full = std::mem::replace(
+                &mut self.round,
+                Round {
+                    number,
+                    ..Round::default()
+                },
+            );
             self.backlog.push_back(full);
         }
     }
@@ -161,7 +170,8 @@ impl Gather {
     /// The partition has bytes in the journal that keep a file with this round from being reused.
     pub(super) fn holds_back(&self, slot: u32, round: u64) -> bool {
         let part = self.parts.get(slot as usize).and_then(Option::as_ref);
-        part.and_then(Part::oldest_round).is_some_and(|oldest| oldest <= round)
+        part.and_then(Part::oldest_round)
+            .is_some_and(|oldest| oldest <= round)
     }
 
     /// Whoever waits learns that it will not happen.
@@ -175,7 +185,9 @@ impl Gather {
     pub(super) fn want_sync_of_all(&mut self) -> bool {
         let mut any = false;
         for slot in 0..self.parts.len() as u32 {
-            let Some(part) = &self.parts[slot as usize] else { continue };
+            let Some(part) = &self.parts[slot as usize] else {
+                continue;
+            };
             if part.is_unsettled() {
                 any = true;
                 if part.sync.is_none() {
@@ -191,12 +203,19 @@ impl Gather {
     }
 
     pub(super) fn part(&mut self, slot: u32) -> &mut Part {
-        self.parts[slot as usize].as_mut().expect("a handle's slot holds its partition")
+        self.parts[slot as usize]
+            .as_mut()
+            .expect("a handle's slot holds its partition")
     }
 
     /// Opens a partition. One that was let go and isn't idle yet is taken up again.
     pub(super) fn open(&mut self, opening: Opening) -> u32 {
-        let Opening { incarnation, flushed, cut_count, sink } = opening;
+        let Opening {
+            incarnation,
+            flushed,
+            cut_count,
+            sink,
+        } = opening;
         if let Some(&slot) = self.by_incarnation.get(&incarnation) {
             let part = self.part(slot);
             part.released = false;
@@ -256,7 +275,9 @@ impl Gather {
 
     /// Forgets a partition whose handle is gone once nothing of it is outstanding.
     pub(super) fn forget_if_idle(&mut self, slot: u32) {
-        let Some(part) = &self.parts[slot as usize] else { return };
+        let Some(part) = &self.parts[slot as usize] else {
+            return;
+        };
         if part.released && part.is_idle() && !part.queued {
             let incarnation = part.incarnation;
             if self.by_incarnation.get(&incarnation) == Some(&slot) {
@@ -403,7 +424,10 @@ impl Gather {
     /// The lag is over: what turned direct goes now.
     pub(super) fn release_idle_direct(&mut self) {
         for slot in std::mem::take(&mut self.direct_idle) {
-            if self.parts[slot as usize].as_ref().is_some_and(|part| part.direct_bytes > 0) {
+            if self.parts[slot as usize]
+                .as_ref()
+                .is_some_and(|part| part.direct_bytes > 0)
+            {
                 self.want_sync(slot);
             }
         }
@@ -487,7 +511,8 @@ impl Gather {
         part.end = part.end.min(to);
         part.flushed = part.flushed.min(to);
         let before = part.files.len();
-        part.files.retain(|one| one.segment.base_offset <= to.segment.base_offset);
+        part.files
+            .retain(|one| one.segment.base_offset <= to.segment.base_offset);
         let dropped = before - part.files.len();
         let rest = part.flushed < part.end;
         part.direct = rest || part.sync.is_some();
@@ -523,7 +548,9 @@ impl Gather {
     pub(super) fn round_durable(&mut self, sealed: &mut Round, notices: &mut Vec<Notice>) {
         self.durable_round = sealed.number;
         for &slot in &sealed.slots {
-            let Some(part) = &mut self.parts[slot as usize] else { continue };
+            let Some(part) = &mut self.parts[slot as usize] else {
+                continue;
+            };
             let mut advanced = false;
             if let Some((end, bytes)) = part.in_flight.take() {
                 let bytes = bytes.min(part.unflushed);
@@ -578,7 +605,9 @@ impl Gather {
     /// A sync of a partition's files ended well.
     pub(super) fn end_sync(&mut self, slot: u32, notices: &mut Vec<Notice>) {
         let durable_round = self.durable_round;
-        let Some(part) = self.parts[slot as usize].as_mut() else { return };
+        let Some(part) = self.parts[slot as usize].as_mut() else {
+            return;
+        };
         let Some(sync) = part.sync.take() else { return };
         let before = part.files.len();
         for one in &mut part.files {
@@ -603,7 +632,9 @@ impl Gather {
         let again = part.direct_bytes > 0 || (part.direct && part.flushed < part.end && !valid);
         part.direct = again;
         let idle = again && !part.urgent;
-        let wanted = (again && part.urgent) || !part.waiters.is_empty() || (part.released && part.is_unsettled());
+        let wanted = (again && part.urgent)
+            || !part.waiters.is_empty()
+            || (part.released && part.is_unsettled());
         if let Some(upto) = settled {
             self.mark(slot, Mark::Settled(upto));
         }

@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::mark::{Mark, Position, SegmentId};
 pub(crate) use gather::Opening;
-pub(crate) use shared::Shared;
 pub use shared::FlusherCounts;
+pub(crate) use shared::Shared;
 
 /// Completes when what it stands for is durable; with an error when the directory failed first.
 pub type Durable = BoxFuture<'static, Result<(), Error>>;
@@ -95,13 +95,15 @@ impl FlushHandle {
     /// Directories in which names were made that must be synced before a direct sync counts and
     /// before the partition counts as settled (C4): the partition's own and the log directory.
     pub fn new_names(&self, dirs: [PathBuf; 2]) {
-        self.shared.with(|gather| gather.part(self.slot).add_names(dirs));
+        self.shared
+            .with(|gather| gather.part(self.slot).add_names(dirs));
     }
 
     /// A file beside the segments that was written just now and must be durable with their names:
     /// the partition's metadata (C4).
     pub fn new_file(&self, file: &Arc<dyn File>) {
-        self.shared.with(|gather| gather.part(self.slot).beside.push(Arc::clone(file)));
+        self.shared
+            .with(|gather| gather.part(self.slot).beside.push(Arc::clone(file)));
     }
 
     /// Bytes written that no ack and no watermark waits for (page-cache topics, at a roll): synced

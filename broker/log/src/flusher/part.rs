@@ -38,6 +38,10 @@ pub(super) struct Sync {
 }
 
 /// One open partition.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 pub(super) struct Part {
     pub(super) incarnation: Incarnation,
     pub(super) sink: Arc<dyn DurabilitySink>,
@@ -138,12 +142,18 @@ impl Part {
 
     /// The oldest round with bytes that are not settled.
     pub(super) fn oldest_round(&self) -> Option<u64> {
-        self.files.iter().filter_map(|one| one.round_in_sync.or(one.round)).min()
+        self.files
+            .iter()
+            .filter_map(|one| one.round_in_sync.or(one.round))
+            .min()
     }
 
     /// Anything a sync would still have to do.
     pub(super) fn is_unsettled(&self) -> bool {
-        !self.files.is_empty() || !self.names.is_empty() || !self.beside.is_empty() || self.sync.is_some()
+        !self.files.is_empty()
+            || !self.names.is_empty()
+            || !self.beside.is_empty()
+            || self.sync.is_some()
     }
 
     /// Nothing refers to it any more but its handle.

@@ -38,9 +38,18 @@ pub(crate) enum Reclaim {
     /// Earlier generations: settled, written down, removed.
     Retiring(BoxFuture<'static, Result<(), Error>>),
     /// Waits for these partitions to have settled what the file holds.
-    Settling { index: usize, round: u64, number: u64, waiting: BTreeSet<u32> },
+    Settling {
+        index: usize,
+        round: u64,
+        number: u64,
+        waiting: BTreeSet<u32>,
+    },
     /// Writes the ledger and grows the file.
-    Finishing { index: usize, work: BoxFuture<'static, Result<u64, Error>>, len: Option<u64> },
+    Finishing {
+        index: usize,
+        work: BoxFuture<'static, Result<u64, Error>>,
+        len: Option<u64>,
+    },
 }
 
 impl Reclaim {
@@ -50,7 +59,9 @@ impl Reclaim {
             return Self::Idle;
         }
         let shared = Arc::clone(shared);
-        Self::Retiring(Box::pin(async move { shared.retire(generation, retired).await }))
+        Self::Retiring(Box::pin(
+            async move { shared.retire(generation, retired).await },
+        ))
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -77,7 +88,11 @@ impl Shared {
         }
         // Even when nothing was folded: the ledger that was read may be in the page cache only, or a
         // failed write-back may have left it there, and without the journal it is all there is.
-        self.write_ledger(CommitId { generation, number: 0 }).await?;
+        self.write_ledger(CommitId {
+            generation,
+            number: 0,
+        })
+        .await?;
         for path in &retired.journals {
             disk.remove(path).await.map_err(Error::io("remove", path))?;
         }
@@ -106,16 +121,31 @@ impl Flusher {
                 let slots: BTreeSet<u32> = (0..gather.parts.len() as u32)
                     .filter(|slot| gather.holds_back(*slot, round))
                     .collect();
-                slots.iter().for_each(|slot| gather.want_sync(*slot));
+                for slot in &slots {
+                    gather.want_sync(*slot);
+                }
                 slots
             });
-            self.reclaim = Reclaim::Settling { index, round, number, waiting };
+            self.reclaim = Reclaim::Settling {
+                index,
+                round,
+                number,
+                waiting,
+            };
         }
-        if let Reclaim::Settling { index, number, waiting, .. } = &self.reclaim
+        if let Reclaim::Settling {
+            index,
+            number,
+            waiting,
+            ..
+        } = &self.reclaim
             && waiting.is_empty()
         {
             let (index, number) = (*index, *number);
-            let settled = CommitId { generation: self.journal.generation(), number };
+            let settled = CommitId {
+                generation: self.journal.generation(),
+                number,
+            };
             let (journal_file, len) = self.journal.reclaimed(index);
             let target = (len * GROWTH).min(self.journal_len_max);
             let shared = Arc::clone(&self.shared);
@@ -123,7 +153,11 @@ impl Flusher {
                 shared.write_ledger(settled).await?;
                 file::grow(&journal_file, len, target).await
             });
-            self.reclaim = Reclaim::Finishing { index, work, len: None };
+            self.reclaim = Reclaim::Finishing {
+                index,
+                work,
+                len: None,
+            };
         }
     }
 
@@ -148,7 +182,12 @@ impl Flusher {
 
     /// A step ended well.
     pub(super) fn reclaimed(&mut self) {
-        if let Reclaim::Finishing { index, len: Some(len), .. } = &self.reclaim {
+        if let Reclaim::Finishing {
+            index,
+            len: Some(len),
+            ..
+        } = &self.reclaim
+        {
             self.journal.free(*index, *len);
         }
         self.reclaim = Reclaim::Idle;
@@ -173,7 +212,9 @@ impl Flusher {
         }
         let number = self.journal.last_number();
         let generation = self.journal.generation();
-        self.shared.write_ledger(CommitId { generation, number }).await?;
+        self.shared
+            .write_ledger(CommitId { generation, number })
+            .await?;
         self.shared.end_cleanly();
         Ok(true)
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use millrace_host::{Host, Mono};
 use tokio::sync::{Notify, oneshot};
 
+use crate::dir::format::access;
 use crate::error::Error;
 use crate::flusher::Durable;
 use crate::flusher::gather::{Gather, State};
@@ -62,7 +63,9 @@ pub struct FlusherCounts {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flusher").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Flusher")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,9 +105,7 @@ impl Shared {
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut Gather) -> R) -> R {
         let mut gather = lock(&self.gather);
         let out = change(&mut gather);
-        if gather.due.is_none()
-            && (!gather.is_empty() || !gather.direct_idle.is_empty())
-        {
+        if gather.due.is_none() && (!gather.is_empty() || !gather.direct_idle.is_empty()) {
             gather.due = Some(self.now() + self.lag);
             // A sleeping task has no timer yet.
             if !gather.committing && !gather.urgent {
@@ -163,7 +164,10 @@ impl Shared {
     /// What a caller gets whose change will not become durable.
     pub(crate) fn offline(&self) -> Error {
         let reason = self.ended().unwrap_or_else(|| "stopped".into());
-        Error::Offline { path: self.path.clone(), reason }
+        Error::Offline {
+            path: self.path.clone(),
+            reason,
+        }
     }
 
     /// A future that resolves with the sender's word.
@@ -209,9 +213,8 @@ impl Shared {
             return Ok(());
         }
         let room = (need * 2 + LEDGER_MARGIN).next_multiple_of(LEDGER_MARGIN);
-        self.ledger_files.allocate(room).map_err(|error| match error.kind() {
-            std::io::ErrorKind::StorageFull => Error::DiskFull { path: self.path.clone() },
-            _ => Error::io("make room for the ledger in", &self.path)(error),
+        self.ledger_files.allocate(room).map_err(|error| {
+            access(&self.path, "make room for the ledger in", &self.path, error)
         })?;
         self.ledger_room.store(room, Ordering::Relaxed);
         Ok(())

@@ -80,7 +80,11 @@ impl Flusher {
         reclaim: Reclaim,
         limits: Limits,
     ) -> Self {
-        let place = Place { dir_id: [0; 16], generation: 0, number: 0 };
+        let place = Place {
+            dir_id: [0; 16],
+            generation: 0,
+            number: 0,
+        };
         let header = Header {
             place,
             closing: false,
@@ -141,7 +145,10 @@ impl Flusher {
                 }
                 Event::Synced(slot, result) => {
                     result?;
-                    self.shared.counts.direct_syncs.fetch_add(1, Ordering::Relaxed);
+                    self.shared
+                        .counts
+                        .direct_syncs
+                        .fetch_add(1, Ordering::Relaxed);
                     let notices = &mut self.notices;
                     self.shared.with(|gather| gather.end_sync(slot, notices));
                     self.note_settled(slot);
@@ -170,14 +177,17 @@ impl Flusher {
             let started: Option<(u32, Work)> = {
                 let mut gather = lock(&self.shared.gather);
                 loop {
-                    let Some(slot) = gather.sync_queue.pop() else { break None };
+                    let Some(slot) = gather.sync_queue.pop() else {
+                        break None;
+                    };
                     if let Some(work) = gather.begin_sync(slot) {
                         break Some((slot, work));
                     }
                 }
             };
             let Some((slot, work)) = started else { return };
-            self.syncs.push((slot, work.start(self.shared.host.disk.as_ref())));
+            self.syncs
+                .push((slot, work.start(self.shared.host.disk.as_ref())));
         }
     }
 
@@ -233,7 +243,10 @@ impl Flusher {
             len += next;
             count += 1;
         }
-        if !self.journal.make_fit(Header::padded_len(self.round.partitions.len(), len)) {
+        if !self
+            .journal
+            .make_fit(Header::padded_len(self.round.partitions.len(), len))
+        {
             self.blocked = true;
             return Ok(());
         }
@@ -242,7 +255,11 @@ impl Flusher {
         self.header.entry_count = count;
         self.header.wall_ms = self.shared.host.clock.now().wall_ms;
         let entries = &mut self.round.entries[self.round_at..self.round_at + len];
-        let commit = Commit { header: &mut self.header, entries, round: self.round.number };
+        let commit = Commit {
+            header: &mut self.header,
+            entries,
+            round: self.round.number,
+        };
         let sync = self.journal.write(commit);
         std::mem::swap(&mut self.header.partitions, &mut self.round.partitions);
         self.round_at += len;
@@ -261,7 +278,11 @@ impl Flusher {
         self.header.entry_count = 0;
         self.header.wall_ms = self.shared.host.clock.now().wall_ms;
         let round = self.round.number;
-        let commit = Commit { header: &mut self.header, entries: &mut [], round };
+        let commit = Commit {
+            header: &mut self.header,
+            entries: &mut [],
+            round,
+        };
         let sync = self.journal.write(commit)?;
         self.round.content = false;
         lock(&self.shared.gather).committing = true;
@@ -276,8 +297,9 @@ impl Flusher {
         counts.commits.fetch_add(1, Ordering::Relaxed);
         let len = Header::padded_len(self.round.partitions.len(), len) as u64;
         counts.journal_bytes.fetch_add(len, Ordering::Relaxed);
-        self.commit =
-            Some(Box::pin(async move { sync.await.map_err(Error::io("sync the journal", &path)) }));
+        self.commit = Some(Box::pin(async move {
+            sync.await.map_err(Error::io("sync the journal", &path))
+        }));
     }
 
     /// The commit on its way is durable: fold it, then tell.
@@ -292,7 +314,10 @@ impl Flusher {
         let generation = self.journal.generation();
         {
             let mut ledger = lock(&self.shared.ledger);
-            ledger.last = CommitId { generation, number: self.journal.last_number() };
+            ledger.last = CommitId {
+                generation,
+                number: self.journal.last_number(),
+            };
             ledger.wall_ms = ledger.wall_ms.max(self.header.wall_ms);
             for fold in self.round.folds.drain(..) {
                 match fold {
@@ -336,7 +361,11 @@ impl Flusher {
         if self.commit.is_some() || self.blocked {
             return None;
         }
-        let closing = if self.unproven { self.closing_due } else { None };
+        let closing = if self.unproven {
+            self.closing_due
+        } else {
+            None
+        };
         let gather = lock(&self.shared.gather).due;
         closing.into_iter().chain(gather).min()
     }

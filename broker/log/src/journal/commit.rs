@@ -85,7 +85,9 @@ impl Header {
     }
 
     fn len(partitions: usize) -> usize {
-        partitions.saturating_mul(PARTITION_LEN).saturating_add(HEADER_FIXED + 4)
+        partitions
+            .saturating_mul(PARTITION_LEN)
+            .saturating_add(HEADER_FIXED + 4)
     }
 
     /// Bytes from the commit's start to its end, padding included.
@@ -132,7 +134,11 @@ impl Header {
         let mut take = Take(covered);
         take.bytes(6)?;
         let flags = u16::from_le_bytes(take.array()?);
-        let place = Place { dir_id, generation: take.u64()?, number: take.u64()? };
+        let place = Place {
+            dir_id,
+            generation: take.u64()?,
+            number: take.u64()?,
+        };
         if crc32c::crc32c_append(place.seed(), covered) != Take(crc).u32()? {
             return None;
         }
@@ -141,10 +147,19 @@ impl Header {
         let count = take.u32()?;
         let previous_crc = take.u32()?;
         let wall_ms = take.i64()?;
-        let partitions =
-            (0..count).map(|_| take_incarnation(&mut take)).collect::<Option<Vec<_>>>()?;
+        let partitions = (0..count)
+            .map(|_| take_incarnation(&mut take))
+            .collect::<Option<Vec<_>>>()?;
         let closing = flags & FLAG_CLOSING != 0;
-        Some(Self { place, closing, previous_crc, wall_ms, partitions, entries_len, entry_count })
+        Some(Self {
+            place,
+            closing,
+            previous_crc,
+            wall_ms,
+            partitions,
+            entries_len,
+            entry_count,
+        })
     }
 }
 
@@ -154,7 +169,10 @@ pub(crate) fn put_incarnation(out: &mut Vec<u8>, incarnation: Incarnation) {
 }
 
 pub(crate) fn take_incarnation(take: &mut Take<'_>) -> Option<Incarnation> {
-    Some(Incarnation { topic_id: take.array()?, partition: take.i32()? })
+    Some(Incarnation {
+        topic_id: take.array()?,
+        partition: take.i32()?,
+    })
 }
 
 /// Opens an entry in a gathering buffer; [`end_entry`] closes it.
@@ -281,7 +299,11 @@ impl Opened<'_> {
 pub(crate) fn open<'a>(header: &Header, bytes: &'a [u8]) -> Opened<'a> {
     let seed = header.place.seed();
     let head_len = Header::len(header.partitions.len());
-    let mut opened = Opened { entries: Vec::new(), damaged: Vec::new(), crc_all: None };
+    let mut opened = Opened {
+        entries: Vec::new(),
+        damaged: Vec::new(),
+        crc_all: None,
+    };
     let mut take = Take(bytes);
     let Some(header_bytes) = take.bytes(head_len) else {
         opened.damaged.clone_from(&header.partitions);
@@ -319,11 +341,7 @@ struct Step<'a> {
     entry: Result<Option<Entry<'a>>, Option<Incarnation>>,
 }
 
-fn next_entry<'a>(
-    seed: u32,
-    partitions: &[Incarnation],
-    walk: &mut Take<'a>,
-) -> Option<Step<'a>> {
+fn next_entry<'a>(seed: u32, partitions: &[Incarnation], walk: &mut Take<'a>) -> Option<Step<'a>> {
     let head = walk.bytes(HEAD_LEN)?;
     let mut take = Take(head);
     let [kind, ..] = take.array::<4>()?;
@@ -334,38 +352,45 @@ fn next_entry<'a>(
         return None;
     }
     let payload = walk.bytes(len)?;
-    let whose = usize::try_from(index).ok().and_then(|index| partitions.get(index)).copied();
+    let whose = usize::try_from(index)
+        .ok()
+        .and_then(|index| partitions.get(index))
+        .copied();
     let entry = if crc32c::crc32c_append(seed, payload) == payload_crc {
-        open_payload(kind, whose, payload).ok_or(whose)
+        open_payload(kind, whose, payload)
     } else {
         Err(whose)
     };
     Some(Step { head, entry })
 }
 
-/// `Some(None)` for a void entry, `None` for one that can't be understood.
+/// The entries of one payload: one, or none for a void entry. An error when it can't be understood.
 fn open_payload(
     kind: u8,
     whose: Option<Incarnation>,
     payload: &[u8],
-) -> Option<Option<Entry<'_>>> {
-    let entry = match kind {
-        KIND_VOID => return Some(None),
-        KIND_DATA => {
+) -> Result<Option<Entry<'_>>, Option<Incarnation>> {
+    let entry = match (kind, whose) {
+        (KIND_VOID, _) => return Ok(None),
+        (KIND_DATA, Some(owner)) => {
             let mut take = Take(payload);
-            let place = DataPlace {
-                segment: take.segment()?,
-                position: take.u64()?,
-                first_offset: take.i64()?,
-                next_offset: take.i64()?,
-            };
-            Entry::Data(whose?, place, take.0)
+            let place = take_place(&mut take).ok_or(whose)?;
+            Entry::Data(owner, place, take.0)
         }
-        KIND_MARK => Entry::Mark(whose?, payload),
-        KIND_START => Entry::Start(payload),
-        _ => return None,
+        (KIND_MARK, Some(owner)) => Entry::Mark(owner, payload),
+        (KIND_START, _) => Entry::Start(payload),
+        _ => return Err(whose),
     };
-    Some(Some(entry))
+    Ok(Some(entry))
+}
+
+fn take_place(take: &mut Take<'_>) -> Option<DataPlace> {
+    Some(DataPlace {
+        segment: take.segment()?,
+        position: take.u64()?,
+        first_offset: take.i64()?,
+        next_offset: take.i64()?,
+    })
 }
 
 #[cfg(test)]

@@ -5,20 +5,36 @@ use super::*;
 const DIR: [u8; 16] = [7; 16];
 
 fn whose(partition: i32) -> Incarnation {
-    Incarnation { topic_id: [1; 16], partition }
+    Incarnation {
+        topic_id: [1; 16],
+        partition,
+    }
 }
 
 fn commit(number: u64) -> (Header, Vec<u8>) {
     let mut entries = Vec::new();
     for index in 0..3_u32 {
         let start = begin_entry(&mut entries, EntryKind::Data, Some(index));
-        let segment = SegmentId { base_offset: 0, generation: 0 };
-        DataPlace { segment, position: 10, first_offset: 1, next_offset: 2 }.encode(&mut entries);
+        let segment = SegmentId {
+            base_offset: 0,
+            generation: 0,
+        };
+        DataPlace {
+            segment,
+            position: 10,
+            first_offset: 1,
+            next_offset: 2,
+        }
+        .encode(&mut entries);
         entries.extend_from_slice(&[index as u8; 100]);
         end_entry(&mut entries, start);
     }
     let header = Header {
-        place: Place { dir_id: DIR, generation: 4, number },
+        place: Place {
+            dir_id: DIR,
+            generation: 4,
+            number,
+        },
         closing: false,
         previous_crc: 9,
         wall_ms: 1,
@@ -56,8 +72,15 @@ fn j2_another_directory_generation_or_number_is_not_ours() {
     let (header, bytes) = commit(5);
     assert_eq!(Header::decode([8; 16], &bytes), None);
     for (generation, number) in [(5, 5), (4, 6)] {
-        let place = Place { generation, number, ..header.place };
-        let other = Header { place, ..header.clone() };
+        let place = Place {
+            generation,
+            number,
+            ..header.place
+        };
+        let other = Header {
+            place,
+            ..header.clone()
+        };
         let opened = open(&other, &bytes);
         assert!(opened.entries.is_empty() && opened.crc_all.is_none());
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use millrace_host::{Completion, Disk, File, OpenMode};
 
+use crate::dir::format::access;
 use crate::error::Error;
 use crate::journal::commit::{self, Header, Place};
 
@@ -78,13 +79,16 @@ impl Journal {
     ) -> Result<Self, Error> {
         let part = |index| {
             let path = dir.join(name(place.generation, index));
-            let file =
-                disk.open(&path, OpenMode::CreateNew).map_err(Error::io("create", &path))?;
-            zero(file.as_ref(), 0, len).map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull => Error::DiskFull { path: dir.to_owned() },
-                _ => Error::io("make room for the journal in", &path)(error),
-            })?;
-            Ok(Part { file, len, last: None })
+            let file = disk
+                .open(&path, OpenMode::CreateNew)
+                .map_err(Error::io("create", &path))?;
+            zero(file.as_ref(), 0, len)
+                .map_err(|error| access(dir, "make room for the journal in", &path, error))?;
+            Ok(Part {
+                file,
+                len,
+                last: None,
+            })
         };
         Ok(Self {
             place: Place { number: 0, ..place },
@@ -99,7 +103,10 @@ impl Journal {
 
     /// Both files, for their first sync.
     pub(crate) fn files(&self) -> [Arc<dyn File>; 2] {
-        [Arc::clone(&self.parts[0].file), Arc::clone(&self.parts[1].file)]
+        [
+            Arc::clone(&self.parts[0].file),
+            Arc::clone(&self.parts[1].file),
+        ]
     }
 
     /// The generation.
@@ -143,25 +150,39 @@ impl Journal {
     /// Writes the next commit and starts its sync. [`Journal::make_fit`] said yes before.
     pub(crate) fn write(&mut self, commit: Commit<'_>) -> Result<Completion<()>, Error> {
         self.place.number += 1;
-        let Commit { header, entries, round } = commit;
+        let Commit {
+            header,
+            entries,
+            round,
+        } = commit;
         header.place = self.place;
         header.previous_crc = self.previous_crc;
         header.entries_len = entries.len();
         header.encode(&mut self.header);
         self.previous_crc = commit::seal(self.place.seed(), &self.header, entries);
         let written = self.header.len() + entries.len();
-        commit::encode_trailer(&mut self.tail, self.place.number, self.previous_crc, written);
+        commit::encode_trailer(
+            &mut self.tail,
+            self.place.number,
+            self.previous_crc,
+            written,
+        );
         let total = written + self.tail.len();
         let part = &mut self.parts[self.current];
-        let bufs =
-            [IoSlice::new(&self.header), IoSlice::new(entries), IoSlice::new(&self.tail)];
+        let bufs = [
+            IoSlice::new(&self.header),
+            IoSlice::new(entries),
+            IoSlice::new(&self.tail),
+        ];
         let path = part.file.path();
         let taken = part
             .file
             .write_vectored_at(&bufs, self.offset)
             .map_err(Error::io("write the journal", path))?;
         if taken < total {
-            return Err(Error::io("write the journal", path)(io::ErrorKind::WriteZero.into()));
+            return Err(Error::io("write the journal", path)(
+                io::ErrorKind::WriteZero.into(),
+            ));
         }
         self.offset += total as u64;
         part.last = Some((round, self.place.number));
@@ -209,7 +230,8 @@ pub(crate) async fn grow(file: &Arc<dyn File>, from: u64, to: u64) -> Result<u64
     }
     if let Err(error) = zero(file.as_ref(), from, to) {
         tracing::warn!(path = %file.path().display(), %error, "the journal stays at its size");
-        file.set_len(from).map_err(Error::io("shorten", file.path()))?;
+        file.set_len(from)
+            .map_err(Error::io("shorten", file.path()))?;
         return Ok(from);
     }
     file.sync().await.map_err(Error::io("sync", file.path()))?;
@@ -223,7 +245,12 @@ mod tests {
     #[test]
     fn j1_names_come_back_and_no_partition_directory_has_one() {
         assert_eq!(parse_name(&name(12, 1)), Some((12, 1)));
-        for other in ["journal-1-0", "journal.1.0", "journal.0000000001.2", "journal.000000000x.0"] {
+        for other in [
+            "journal-1-0",
+            "journal.1.0",
+            "journal.0000000001.2",
+            "journal.000000000x.0",
+        ] {
             assert_eq!(parse_name(other), None, "{other}");
         }
     }

@@ -15,7 +15,10 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
             out.put_u8(u8::from(*holes));
             out.put_block(topic.as_bytes());
         }
-        Mark::Sealed { end, max_timestamp_ms } => {
+        Mark::Sealed {
+            end,
+            max_timestamp_ms,
+        } => {
             out.put_u8(2);
             out.put_position(*end);
             out.put_i64(*max_timestamp_ms);
@@ -40,7 +43,10 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
             out.put_u8(9);
             out.put_i64(*offset);
         }
-        Mark::Epoch { epoch, start_offset } => {
+        Mark::Epoch {
+            epoch,
+            start_offset,
+        } => {
             out.put_u8(10);
             out.put_i32(*epoch);
             out.put_i64(*start_offset);
@@ -82,21 +88,39 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Mark> {
             let id = take.segment()?;
             let holes = take.flag()?;
             let topic = take.text().filter(|name| name.len() <= TOPIC_LEN_MAX)?;
-            Mark::Segment { id, topic: topic.into(), holes }
+            Mark::Segment {
+                id,
+                topic: topic.into(),
+                holes,
+            }
         }
-        2 => Mark::Sealed { end: take.position()?, max_timestamp_ms: take.i64()? },
+        2 => Mark::Sealed {
+            end: take.position()?,
+            max_timestamp_ms: take.i64()?,
+        },
         3 => Mark::SegmentRemoved(take.segment()?),
-        4 => Mark::Replaced { old: take.segment()?, new: take.segment()? },
+        4 => Mark::Replaced {
+            old: take.segment()?,
+            new: take.segment()?,
+        },
         5 => Mark::Flushed(take.position()?),
         6 => Mark::Settled(take.position()?),
         7 => Mark::Recovered(take.position()?),
         8 => Mark::LogStart(take.i64()?),
         9 => Mark::HighWatermark(take.i64()?),
-        10 => Mark::Epoch { epoch: take.i32()?, start_offset: take.i64()? },
+        10 => Mark::Epoch {
+            epoch: take.i32()?,
+            start_offset: take.i64()?,
+        },
         11 => Mark::Mode(decode_mode(take.u8()?)?),
         12 => Mark::Snapshot(take_snapshot(&mut take)?),
-        13 => Mark::CutIntent { to: take.position()?, cut_count: take.u32()? },
-        14 => Mark::CutDone { cut_count: take.u32()? },
+        13 => Mark::CutIntent {
+            to: take.position()?,
+            cut_count: take.u32()?,
+        },
+        14 => Mark::CutDone {
+            cut_count: take.u32()?,
+        },
         15 => Mark::DeleteIntent,
         16 => Mark::DeleteDone,
         17 => Mark::Close(take.position()?),
@@ -132,7 +156,11 @@ pub(crate) fn put_snapshot(out: &mut Vec<u8>, name: SnapshotName) {
 
 /// The reverse of [`put_snapshot`].
 pub(crate) fn take_snapshot(take: &mut Take<'_>) -> Option<SnapshotName> {
-    Some(SnapshotName { offset: take.i64()?, crc_ours: take.u32()?, crc_kafka: take.u32()? })
+    Some(SnapshotName {
+        offset: take.i64()?,
+        crc_ours: take.u32()?,
+        crc_kafka: take.u32()?,
+    })
 }
 
 #[cfg(test)]
@@ -141,22 +169,52 @@ mod tests {
     use crate::mark::{Position, SegmentId};
 
     fn all() -> Vec<Mark> {
-        let id = SegmentId { base_offset: 77, generation: 3 };
-        let at = Position { segment: id, bytes: 4096, offset: 99 };
+        let id = SegmentId {
+            base_offset: 77,
+            generation: 3,
+        };
+        let at = Position {
+            segment: id,
+            bytes: 4096,
+            offset: 99,
+        };
         vec![
-            Mark::Segment { id, topic: "orders".into(), holes: true },
-            Mark::Sealed { end: at, max_timestamp_ms: -1 },
+            Mark::Segment {
+                id,
+                topic: "orders".into(),
+                holes: true,
+            },
+            Mark::Sealed {
+                end: at,
+                max_timestamp_ms: -1,
+            },
             Mark::SegmentRemoved(id),
-            Mark::Replaced { old: id, new: SegmentId { generation: 4, ..id } },
+            Mark::Replaced {
+                old: id,
+                new: SegmentId {
+                    generation: 4,
+                    ..id
+                },
+            },
             Mark::Flushed(at),
             Mark::Settled(at),
             Mark::Recovered(at),
             Mark::LogStart(5),
             Mark::HighWatermark(6),
-            Mark::Epoch { epoch: 2, start_offset: 40 },
+            Mark::Epoch {
+                epoch: 2,
+                start_offset: 40,
+            },
             Mark::Mode(Durability::PageCache),
-            Mark::Snapshot(SnapshotName { offset: 9, crc_ours: 1, crc_kafka: 2 }),
-            Mark::CutIntent { to: at, cut_count: 7 },
+            Mark::Snapshot(SnapshotName {
+                offset: 9,
+                crc_ours: 1,
+                crc_kafka: 2,
+            }),
+            Mark::CutIntent {
+                to: at,
+                cut_count: 7,
+            },
             Mark::CutDone { cut_count: 7 },
             Mark::DeleteIntent,
             Mark::DeleteDone,

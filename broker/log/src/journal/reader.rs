@@ -75,15 +75,26 @@ pub(crate) async fn scan(
 ) -> Result<Scan, Error> {
     let mut scan = Scan::default();
     for name in names {
-        let Some((generation, _)) = file::parse_name(name) else { continue };
+        let Some((generation, _)) = file::parse_name(name) else {
+            continue;
+        };
         scan.names.push((generation, name.clone()));
         let commits = scan.generations.entry(generation).or_default();
         let path = dir.join(name);
-        let file = disk.open(&path, OpenMode::Read).map_err(Error::io("open the journal", &path))?;
+        let file = disk
+            .open(&path, OpenMode::Read)
+            .map_err(Error::io("open the journal", &path))?;
         for (offset, header) in headers(&file, dir_id).await? {
-            let id = CommitId { generation: header.place.generation, number: header.place.number };
+            let id = CommitId {
+                generation: header.place.generation,
+                number: header.place.number,
+            };
             if id.generation == generation && id > settled_through {
-                let located = Located { file: Arc::clone(&file), offset, header };
+                let located = Located {
+                    file: Arc::clone(&file),
+                    offset,
+                    header,
+                };
                 commits.insert(id.number, located);
             }
         }
@@ -93,7 +104,9 @@ pub(crate) async fn scan(
 
 /// Whether any block of the file looks like the start of a commit, true or not.
 pub(crate) async fn holds_commits(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
-    let file = disk.open(path, OpenMode::Read).map_err(Error::io("open the journal", path))?;
+    let file = disk
+        .open(path, OpenMode::Read)
+        .map_err(Error::io("open the journal", path))?;
     let len = file.len().map_err(Error::io("measure", path))?;
     let mut at = 0;
     while at < len {
@@ -118,7 +131,9 @@ async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Hea
         let bytes = read_piece(file, at, piece as usize).await;
         for start in (0..bytes.len()).step_by(BLOCK) {
             let block = &bytes[start..];
-            let Some(claimed) = Header::claimed_len(block) else { continue };
+            let Some(claimed) = Header::claimed_len(block) else {
+                continue;
+            };
             let offset = at + start as u64;
             let header = if claimed <= block.len() {
                 Header::decode(dir_id, block)
@@ -156,4 +171,3 @@ async fn read_piece(file: &Arc<dyn File>, at: u64, len: usize) -> Vec<u8> {
         }
     }
 }
-

@@ -36,9 +36,14 @@ impl LedgerFiles {
     ) -> Result<Self, Error> {
         let open = |name: &str| {
             let path = dir.join(name);
-            disk.open(&path, OpenMode::Create).map_err(Error::io("open the ledger", &path))
+            disk.open(&path, OpenMode::Create)
+                .map_err(Error::io("open the ledger", &path))
         };
-        Ok(Self { dir_id, files: [open(NAMES[0])?, open(NAMES[1])?], sequence: AtomicU64::new(sequence) })
+        Ok(Self {
+            dir_id,
+            files: [open(NAMES[0])?, open(NAMES[1])?],
+            sequence: AtomicU64::new(sequence),
+        })
     }
 
     /// Both files, for a first sync.
@@ -59,7 +64,9 @@ impl LedgerFiles {
     /// Writes the first ledger into both without syncing: the directory's format does that.
     pub(crate) fn write_first(&self, ledger: &Ledger) -> Result<(), Error> {
         let bytes = self.next(ledger);
-        self.files.iter().try_for_each(|file| put(file.as_ref(), &bytes))
+        self.files
+            .iter()
+            .try_for_each(|file| put(file.as_ref(), &bytes))
     }
 
     /// The bytes of the next ledger, for [`LedgerFiles::write`].
@@ -72,7 +79,9 @@ impl LedgerFiles {
     pub(crate) async fn write(&self, bytes: &[u8]) -> Result<(), Error> {
         for file in &self.files {
             put(file.as_ref(), bytes)?;
-            file.sync().await.map_err(Error::io("sync the ledger", file.path()))?;
+            file.sync()
+                .await
+                .map_err(Error::io("sync the ledger", file.path()))?;
         }
         Ok(())
     }
@@ -80,7 +89,9 @@ impl LedgerFiles {
 
 fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
     let failed = || Error::io("write the ledger", file.path());
-    let taken = file.write_vectored_at(&[IoSlice::new(bytes)], 0).map_err(failed())?;
+    let taken = file
+        .write_vectored_at(&[IoSlice::new(bytes)], 0)
+        .map_err(failed())?;
     if taken < bytes.len() {
         return Err(failed()(io::ErrorKind::StorageFull.into()));
     }

@@ -73,37 +73,34 @@ impl Ledger {
 
     /// One durable mark.
     pub(crate) fn apply(&mut self, incarnation: Incarnation, generation: u64, mark: &Mark) {
-        match mark {
-            Mark::DeleteDone => {
-                if let Some(entry) = self.entries.remove(&incarnation) {
-                    self.entries_len -= entry.encoded_len();
-                }
+        if *mark == Mark::DeleteDone {
+            if let Some(entry) = self.entries.remove(&incarnation) {
+                self.entries_len -= entry.encoded_len();
             }
-            Mark::Segment { topic, .. } if !self.entries.contains_key(&incarnation) => {
-                let entry = LedgerEntry {
-                    topic: topic.clone(),
-                    log_start: -1,
-                    high_watermark: -1,
-                    since_generation: generation,
-                    ..LedgerEntry::default()
-                };
-                self.entries_len += entry.encoded_len();
-                self.entries.insert(incarnation, entry);
-                self.change(incarnation, |entry| entry.apply(generation, mark));
-            }
-            mark if self.entries.contains_key(&incarnation) => {
-                self.change(incarnation, |entry| entry.apply(generation, mark));
-            }
-            // Behind a finished deletion, or of a partition whose first mark was damaged.
-            mark => tracing::debug!(%incarnation, ?mark, "mark of a partition that isn't known"),
+            return;
         }
+        if !self.entries.contains_key(&incarnation) {
+            let Mark::Segment { topic, .. } = mark else {
+                // Behind a finished deletion, or of a partition whose first mark was damaged.
+                tracing::debug!(%incarnation, ?mark, "mark of a partition that isn't known");
+                return;
+            };
+            self.change(incarnation, |entry| {
+                entry.topic = topic.clone();
+                entry.since_generation = generation;
+            });
+        }
+        self.change(incarnation, |entry| entry.apply(generation, mark));
     }
 
     fn change(&mut self, incarnation: Incarnation, change: impl FnOnce(&mut LedgerEntry)) {
         let mut added = 0;
         let entry = self.entries.entry(incarnation).or_insert_with(|| {
-            let entry =
-                LedgerEntry { log_start: -1, high_watermark: -1, ..LedgerEntry::default() };
+            let entry = LedgerEntry {
+                log_start: -1,
+                high_watermark: -1,
+                ..LedgerEntry::default()
+            };
             added = entry.encoded_len();
             entry
         });
@@ -127,7 +124,10 @@ impl LedgerEntry {
                 self.soil(generation);
                 self.add_segment(*id, *holes);
             }
-            Mark::Sealed { end, max_timestamp_ms } => {
+            Mark::Sealed {
+                end,
+                max_timestamp_ms,
+            } => {
                 if let Some(segment) = self.segments.iter_mut().find(|one| one.id == end.segment) {
                     segment.sealed = Some(SealedEntry {
                         bytes: end.bytes,
@@ -154,7 +154,10 @@ impl LedgerEntry {
             }
             Mark::LogStart(offset) => self.set_log_start(*offset),
             Mark::HighWatermark(offset) => self.high_watermark = self.high_watermark.max(*offset),
-            Mark::Epoch { epoch, start_offset } => self.add_epoch(*epoch, *start_offset),
+            Mark::Epoch {
+                epoch,
+                start_offset,
+            } => self.add_epoch(*epoch, *start_offset),
             Mark::Mode(mode) => self.mode = *mode,
             Mark::Snapshot(name) => {
                 self.snapshots.retain(|one| one.offset != name.offset);
@@ -165,7 +168,10 @@ impl LedgerEntry {
             }
             Mark::CutIntent { to, cut_count } => self.cut(generation, *to, *cut_count),
             Mark::CutDone { cut_count } => {
-                if self.pending_cut.is_some_and(|cut| cut.cut_count <= *cut_count) {
+                if self
+                    .pending_cut
+                    .is_some_and(|cut| cut.cut_count <= *cut_count)
+                {
                     self.pending_cut = None;
                 }
             }
@@ -182,11 +188,25 @@ impl LedgerEntry {
     }
 
     fn add_segment(&mut self, id: SegmentId, holes: bool) {
-        match self.segments.iter_mut().find(|one| one.id.base_offset == id.base_offset) {
+        match self
+            .segments
+            .iter_mut()
+            .find(|one| one.id.base_offset == id.base_offset)
+        {
             Some(segment) if segment.id == id => segment.holes = holes,
-            Some(segment) => *segment = SegmentEntry { id, holes, sealed: None },
+            Some(segment) => {
+                *segment = SegmentEntry {
+                    id,
+                    holes,
+                    sealed: None,
+                }
+            }
             None => {
-                self.segments.push(SegmentEntry { id, holes, sealed: None });
+                self.segments.push(SegmentEntry {
+                    id,
+                    holes,
+                    sealed: None,
+                });
                 self.segments.sort_by_key(|one| one.id.base_offset);
             }
         }
@@ -194,7 +214,10 @@ impl LedgerEntry {
 
     fn replace(&mut self, old: SegmentId, new: SegmentId) {
         if let Some(segment) = self.segments.iter_mut().find(|one| one.id == old) {
-            *segment = SegmentEntry { id: new, ..*segment };
+            *segment = SegmentEntry {
+                id: new,
+                ..*segment
+            };
         }
     }
 
@@ -202,12 +225,17 @@ impl LedgerEntry {
         self.log_start = self.log_start.max(offset);
         let start = self.log_start;
         // The epoch that holds the log start stays; those wholly below it say nothing any more.
-        let first = self.epochs.iter().rposition(|(_, at)| *at <= start).unwrap_or(0);
+        let first = self
+            .epochs
+            .iter()
+            .rposition(|(_, at)| *at <= start)
+            .unwrap_or(0);
         self.epochs.drain(..first);
     }
 
     fn add_epoch(&mut self, epoch: i32, start_offset: i64) {
-        self.epochs.retain(|(known, at)| *known < epoch && *at < start_offset);
+        self.epochs
+            .retain(|(known, at)| *known < epoch && *at < start_offset);
         self.epochs.push((epoch, start_offset));
     }
 
@@ -220,7 +248,8 @@ impl LedgerEntry {
         self.pending_cut = Some(PendingCut { to, cut_count });
         self.flushed = self.flushed.min(Some(to));
         self.settled = self.settled.min(Some(to));
-        self.segments.retain(|segment| segment.id.base_offset <= to.segment.base_offset);
+        self.segments
+            .retain(|segment| segment.id.base_offset <= to.segment.base_offset);
         if let Some(active) = self.segments.last_mut() {
             active.sealed = None;
         }

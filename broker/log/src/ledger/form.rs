@@ -124,7 +124,10 @@ fn put_commit(out: &mut Vec<u8>, id: CommitId) {
 }
 
 fn take_commit(take: &mut Take<'_>) -> Option<CommitId> {
-    Some(CommitId { generation: take.u64()?, number: take.u64()? })
+    Some(CommitId {
+        generation: take.u64()?,
+        number: take.u64()?,
+    })
 }
 
 /// A run as fields; also the payload of a journal's start record.
@@ -146,7 +149,11 @@ pub(crate) fn take_run(take: &mut Take<'_>) -> Option<Run> {
         let text = take.text()?.to_owned();
         Some(known.then_some(text))
     };
-    Some(Run { generation, boot: text()?, mount: text()? })
+    Some(Run {
+        generation,
+        boot: text()?,
+        mount: text()?,
+    })
 }
 
 fn put_entry(out: &mut Vec<u8>, entry: &LedgerEntry) {
@@ -192,7 +199,10 @@ fn put_entry(out: &mut Vec<u8>, entry: &LedgerEntry) {
 }
 
 fn take_entry(take: &mut Take<'_>) -> Option<LedgerEntry> {
-    let mut entry = LedgerEntry { topic: take.text()?.into(), ..LedgerEntry::default() };
+    let mut entry = LedgerEntry {
+        topic: take.text()?.into(),
+        ..LedgerEntry::default()
+    };
     for _ in 0..take.u32()? {
         entry.segments.push(take_segment(take)?);
     }
@@ -214,7 +224,10 @@ fn take_entry(take: &mut Take<'_>) -> Option<LedgerEntry> {
     }
     entry.cut_count = take.u32()?;
     if take.flag()? {
-        entry.pending_cut = Some(PendingCut { to: take.position()?, cut_count: take.u32()? });
+        entry.pending_cut = Some(PendingCut {
+            to: take.position()?,
+            cut_count: take.u32()?,
+        });
     }
     entry.deleting = take.flag()?;
     entry.since_generation = take.u64()?;
