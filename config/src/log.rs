@@ -86,20 +86,6 @@ pub(crate) const KEYS: &[Key] = &[
         "Most segment files kept open at once; files that are not settled stay open beyond it.",
     )
     .check(Check::AtLeast(16)),
-    Key::own(
-        "log.index.maps.max",
-        Kind::Int,
-        "1024",
-        "Most indexes of sealed segments that are mapped at once.",
-    )
-    .check(Check::AtLeast(1)),
-    Key::own(
-        "log.producer.snapshot.bytes",
-        Kind::Long,
-        "16777216",
-        "Producer state is saved after this many bytes, which bounds the replay at a start.",
-    )
-    .check(Check::AtLeast(1 << 16)),
 ];
 
 /// Storage of this node.
@@ -125,10 +111,6 @@ pub struct LogConfig {
     pub direct_sync_bytes: u64,
     /// `log.open.files.max`.
     pub open_files_max: u32,
-    /// `log.index.maps.max`.
-    pub index_maps_max: u32,
-    /// `log.producer.snapshot.bytes`.
-    pub producer_snapshot_bytes: u64,
 }
 
 impl LogConfig {
@@ -144,8 +126,6 @@ impl LogConfig {
             journal_file_bytes_max: values.count("log.journal.file.bytes.max"),
             direct_sync_bytes: values.count("log.direct.sync.bytes"),
             open_files_max: values.count32("log.open.files.max"),
-            index_maps_max: values.count32("log.index.maps.max"),
-            producer_snapshot_bytes: values.count("log.producer.snapshot.bytes"),
         })
     }
 }

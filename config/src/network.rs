@@ -47,13 +47,6 @@ pub(crate) const KEYS: &[Key] = &[
         "A connection without a request for this long is closed.",
     )
     .check(Check::AtLeast(1)),
-    Key::kafka(
-        "queued.max.requests",
-        Kind::Int,
-        Some("500"),
-        "Most requests that were read and not yet started, on all connections together.",
-    )
-    .check(Check::AtLeast(1)),
     // Kafka's default is -1, no limit. Here memory for requests always has a bound.
     Key::kafka(
         "queued.max.request.bytes",
@@ -125,8 +118,6 @@ pub struct NetworkConfig {
     pub connections_per_ip_max: u32,
     /// `connections.max.idle.ms`.
     pub idle_timeout: Duration,
-    /// `queued.max.requests`.
-    pub queued_requests_max: u32,
     /// `queued.max.request.bytes`: the budget from which a frame reserves its length before its
     /// body is read. At least `request_bytes_max`.
     pub queued_bytes_max: u64,
@@ -151,7 +142,6 @@ impl NetworkConfig {
             connections_max: values.count32("max.connections"),
             connections_per_ip_max: values.count32("max.connections.per.ip"),
             idle_timeout: values.millis("connections.max.idle.ms"),
-            queued_requests_max: values.count32("queued.max.requests"),
             queued_bytes_max: values.count("queued.max.request.bytes"),
             connection_requests_max: values.count32("connection.requests.max"),
             connection_bytes_max: values.count("connection.request.bytes.max"),

@@ -103,8 +103,6 @@ pub struct TopicConfig {
     pub timestamp_after_max: Option<Duration>,
     /// `unclean.leader.election.enable`.
     pub unclean_leader_election: bool,
-    /// `preallocate`.
-    pub preallocate: bool,
     /// `durability`.
     pub durability: Durability,
     /// `record.validation`.
@@ -157,7 +155,6 @@ impl TopicConfig {
                 .unless("message.timestamp.after.max.ms", i64::MAX)
                 .map(Duration::from_millis),
             unclean_leader_election: read.bool("unclean.leader.election.enable"),
-            preallocate: read.bool("preallocate"),
             durability: if read.text("durability") == "page-cache" {
                 Durability::PageCache
             } else {

@@ -131,13 +131,6 @@ pub(crate) const KEYS: &[Key] = &[
     .check(Check::ListOf(POLICIES))
     .dynamic(),
     Key::kafka(
-        "log.preallocate",
-        Kind::Bool,
-        Some("false"),
-        "Segment files get their size at once.",
-    )
-    .dynamic(),
-    Key::kafka(
         "compression.type",
         Kind::Text,
         Some("producer"),

@@ -166,13 +166,6 @@ pub(crate) const KEYS: &[Key] = &[
         "A replica that misses acknowledged records may lead.",
     )
     .topic(&[same("unclean.leader.election.enable")]),
-    Key::kafka(
-        "preallocate",
-        Kind::Bool,
-        Some("false"),
-        "Segment files get their size at once.",
-    )
-    .topic(&[same("log.preallocate")]),
     Key::own(
         "durability",
         Kind::Text,

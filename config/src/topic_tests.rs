@@ -46,7 +46,6 @@ fn a_topic_that_says_nothing_has_kafkas_defaults() {
         timestamp_before_max: None,
         timestamp_after_max: Some(Duration::from_hours(1)),
         unclean_leader_election: false,
-        preallocate: false,
         durability: Durability::Fsync,
         validation: RecordValidation::Full,
     };
@@ -75,7 +74,6 @@ fn every_key_of_a_topic_reaches_its_field() {
             ("message.timestamp.before.max.ms", "8"),
             ("message.timestamp.after.max.ms", "9223372036854775807"),
             ("unclean.leader.election.enable", "TRUE"),
-            ("preallocate", "true"),
             ("durability", "page-cache"),
             ("record.validation", "header"),
         ]),
@@ -102,7 +100,6 @@ fn every_key_of_a_topic_reaches_its_field() {
         timestamp_before_max: Some(Duration::from_millis(8)),
         timestamp_after_max: None,
         unclean_leader_election: true,
-        preallocate: true,
         durability: Durability::PageCache,
         validation: RecordValidation::Header,
     };
@@ -252,7 +249,7 @@ proptest! {
         values in prop::collection::vec(any_value(), 4),
     ) {
         let rows: Vec<_> = crate::topic_keys().collect();
-        let names = keys.iter().map(|key| rows[*key].name.to_owned());
+        let names = keys.iter().map(|key| rows[*key % rows.len()].name.to_owned());
         let overrides: TopicOverrides = names.zip(values).collect();
         let broker = BrokerConfig::default();
         let resolved = TopicConfig::resolve(&broker, &overrides);
