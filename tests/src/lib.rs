@@ -5,4 +5,5 @@ pub mod oracle;
 pub mod process;
 pub mod producer;
 pub mod reader;
+pub mod simulation;
 pub mod workload;

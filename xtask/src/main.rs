@@ -1,8 +1,12 @@
 //! `cargo xtask SUITE`: what a developer runs that `cargo test` does not. One file per suite; a
 //! suite is a row in [`Suite`] and a `run` that says what failed.
 
+mod binaries;
+mod clients;
+mod kills;
 mod process;
 mod readme;
+mod sim;
 mod vectors;
 
 use std::process::ExitCode;
@@ -19,6 +23,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
+    /// Clients that others wrote against the release binary: codecs, contents, dumps.
+    Clients(clients::ClientsArguments),
+    /// Kills the release binary again and again while producers write; every promise is checked.
+    Kills(kills::KillsArguments),
+    /// The whole broker in the simulation, with crashes, for fresh seeds or one again.
+    Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
     Readme,
     /// Records Kafka's own bytes for every message and version (needs a JDK and Maven).
@@ -30,7 +40,10 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
+        Suite::Clients(arguments) => clients::run(&arguments),
+        Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Readme => readme::run(),
+        Suite::Sim(arguments) => sim::run(&arguments),
         Suite::Vectors => vectors::run(),
     };
     match outcome {

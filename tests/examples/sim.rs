@@ -1,0 +1,64 @@
+//! The whole broker in the simulation, on fresh seeds for some time or on one seed again.
+//! `cargo xtask sim` builds and runs it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use millrace_host::real::{Options, RealHost};
+use millrace_tests::simulation::run;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["seed", seed] => seed.parse().map_err(|_| usage()).and_then(replay),
+        ["seconds", seconds] => seconds.parse().map_err(|_| usage()).and_then(fresh),
+        _ => Err(usage()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("sim: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> String {
+    "usage: sim seed N | sim seconds N".to_owned()
+}
+
+/// One seed again, with every event when it fails.
+fn replay(seed: u64) -> Result<(), String> {
+    let outcome = run(seed, true)?;
+    eprintln!(
+        "sim: seed {seed}: {} records owed, {} there, {} events, trace {:016x}",
+        outcome.owed, outcome.records, outcome.trace.events, outcome.trace.hash
+    );
+    Ok(())
+}
+
+/// Seeds that nobody has tried, until time is up or one fails.
+fn fresh(seconds: u64) -> Result<(), String> {
+    let machine = RealHost::start(&Options::default()).map_err(|error| error.to_string())?;
+    let host = machine.host();
+    let start = host.clock.now().mono;
+    let (mut runs, mut owed, mut ends) = (0_u64, 0, [0; 3]);
+    while host.clock.now().mono.since(start) < Duration::from_secs(seconds) {
+        // Short enough to be typed.
+        let seed = host.rng.next_u64() >> 24;
+        let outcome = run(seed, false).map_err(|reason| {
+            format!("{reason}\nafter {runs} sound runs; again: cargo xtask sim --seed {seed}")
+        })?;
+        runs += 1;
+        owed += outcome.owed;
+        ends.iter_mut()
+            .zip(outcome.ends)
+            .for_each(|(sum, n)| *sum += n);
+    }
+    let [power_cuts, kills, stops] = ends;
+    eprintln!(
+        "sim: {runs} runs, {power_cuts} power cuts, {kills} kills, {stops} stops; \
+         {owed} records owed, every one present, once, in order, at its offset"
+    );
+    Ok(())
+}

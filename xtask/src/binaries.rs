@@ -1,0 +1,55 @@
+//! Building what a suite runs: the shipped binary, and the programs of the tests' room.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::process::succeed;
+use crate::root;
+
+/// Cargo, the one that runs us where there is one.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds the shipped binary as it is shipped and says where it is.
+pub(crate) fn millrace() -> Result<PathBuf, String> {
+    succeed(cargo().args(["build", "--release", "--locked", "--package", "millrace"]))?;
+    Ok(target_directory()?.join("release/millrace"))
+}
+
+/// Builds and runs a program of the tests' room (an example there, so that it does not ship).
+pub(crate) fn run_example(name: &str, arguments: &[String]) -> Result<(), String> {
+    let package = [
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "millrace-tests",
+    ];
+    succeed(
+        cargo()
+            .args(package)
+            .args(["--example", name, "--"])
+            .args(arguments),
+    )
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf, String> {
+    let output = cargo()
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo metadata says nothing readable: {error}"))?;
+    let directory = metadata["target_directory"].as_str();
+    directory
+        .map(PathBuf::from)
+        .ok_or_else(|| "cargo metadata names no target directory".into())
+}

@@ -1,0 +1,168 @@
+//! `cargo xtask clients`: clients that others wrote against the release binary. Each makes topics,
+//! produces with each codec it has, consumes, and compares what came back with what was sent.
+//!
+//! What always holds: a client that is missing is installed by its package's name, or the suite
+//! fails; none is skipped.
+
+mod kafka_python;
+mod kafka_tools;
+mod kcat;
+mod rdkafka;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::process::{Watched, println, succeed};
+use crate::{Outcome, binaries};
+
+/// A broker on an empty directory listens within this.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// A broker that was asked to end is gone within this.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A client, or a set of tools of one maker.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// librdkafka's command line, Debian's package.
+    Kcat,
+    /// The Python client, from the Python package index.
+    KafkaPython,
+    /// The Rust binding of librdkafka, from the crate registry; builds with make and a C compiler.
+    Rdkafka,
+    /// Apache Kafka's own tools, from Maven Central; need a JDK and Maven.
+    KafkaTools,
+}
+
+/// Which clients.
+#[derive(Args, Debug)]
+pub(crate) struct ClientsArguments {
+    /// Only this one; all without it.
+    client: Option<Client>,
+    /// Only those that take seconds: kcat and kafka-python.
+    #[arg(long, conflicts_with = "client")]
+    smoke: bool,
+}
+
+/// Runs the suite.
+pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
+    let binary = binaries::millrace()?;
+    let chosen = match arguments.client {
+        Some(client) => vec![client],
+        None if arguments.smoke => vec![Client::Kcat, Client::KafkaPython],
+        None => Client::value_variants().to_vec(),
+    };
+    for client in chosen {
+        let broker = Served::start(&binary)?;
+        match client {
+            Client::Kcat => kcat::run(&broker)?,
+            Client::KafkaPython => kafka_python::run(&broker)?,
+            Client::Rdkafka => rdkafka::run(&broker)?,
+            Client::KafkaTools => kafka_tools::run(&broker)?,
+        }
+        let data = broker.stop()?;
+        if client == Client::KafkaTools {
+            kafka_tools::dump_logs(&data.path().join("data"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A broker on a free port with a directory of its own.
+struct Served {
+    broker: Watched,
+    directory: tempfile::TempDir,
+    /// Where it listens, `127.0.0.1:port`.
+    address: String,
+}
+
+impl Served {
+    fn start(binary: &Path) -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let line = format!(
+            "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
+             --set log.dirs=data",
+            binary.display()
+        );
+        let mut broker = Watched::start(&line, directory.path())?;
+        let listening = broker.wait_for_line("say that it listens", START_LIMIT, |line| {
+            line.starts_with("listening on ")
+        })?;
+        let address = listening
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split([',', ' ']).next())
+            .ok_or_else(|| format!("no address in `{listening}`"))?
+            .to_owned();
+        Ok(Self {
+            broker,
+            directory,
+            address,
+        })
+    }
+
+    /// Ends it cleanly and gives its directory.
+    fn stop(mut self) -> Result<tempfile::TempDir, String> {
+        self.broker.terminate()?;
+        let status = self.broker.wait(STOP_LIMIT)?;
+        if status.success() {
+            Ok(self.directory)
+        } else {
+            Err(format!(
+                "the broker ended with {status} after SIGTERM; it must end with 0"
+            ))
+        }
+    }
+}
+
+/// Makes sure that a program is there: by its Debian package when it isn't.
+fn need(program: &str, package: &str) -> Outcome {
+    if has(program) {
+        return Ok(());
+    }
+    println(&format!(
+        "clients: {program} is missing, installing {package}"
+    ));
+    let root = has("sudo").then_some("sudo");
+    for arguments in [["update", "--quiet"], ["install", "--yes"]] {
+        let mut words = Vec::from_iter(root);
+        words.push("apt-get");
+        words.extend(arguments);
+        if arguments[0] == "install" {
+            words.push(package);
+        }
+        let installed = succeed(Command::new(words[0]).args(&words[1..]));
+        installed
+            .map_err(|error| format!("{program} is needed and {package} can't be had: {error}"))?;
+    }
+    Ok(())
+}
+
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// What a command prints, errors last; an error with its own words unless it succeeds.
+fn output(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("{command:?}: {}\n{text}", output.status))
+    }
+}
+
+/// Where clients that are built or installed for the suite stay between runs.
+fn place(name: &str) -> Result<PathBuf, String> {
+    let place = binaries::target_directory()?.join("clients").join(name);
+    std::fs::create_dir_all(&place)
+        .map_err(|error| format!("cannot make {}: {error}", place.display()))?;
+    Ok(place)
+}

@@ -1,0 +1,35 @@
+//! kafka-python, in a virtual environment of its own: `tests/clients/kafka_python.py`.
+
+use std::process::Command;
+
+use super::{Served, need, output, place};
+use crate::process::{println, succeed};
+use crate::{Outcome, root};
+
+/// The client and the codecs that it leaves to other packages, each a version that is known to work.
+const PACKAGES: [&str; 4] = [
+    "kafka-python==3.0.12",
+    "lz4==4.4.4",
+    "python-snappy==0.7.3",
+    "zstandard==0.23.0",
+];
+
+/// Runs the client.
+pub(super) fn run(broker: &Served) -> Outcome {
+    need("python3", "python3-venv")?;
+    let place = place("kafka-python")?;
+    let python = place.join("bin/python");
+    if !python.exists() {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+    }
+    // Does nothing when they are there.
+    succeed(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PACKAGES),
+    )?;
+    let script = root().join("tests/clients/kafka_python.py");
+    let said = output(Command::new(&python).arg(script).arg(&broker.address))?;
+    println(said.trim());
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The rdkafka crate: `tests/clients/rdkafka`, a package of its own outside the workspace.
+
+use std::process::Command;
+
+use super::{Served, need, output, place};
+use crate::process::{println, succeed};
+use crate::{Outcome, root};
+
+/// Runs the client.
+pub(super) fn run(broker: &Served) -> Outcome {
+    need("make", "make")?;
+    need("cc", "gcc")?;
+    let place = place("rdkafka")?;
+    let manifest = root().join("tests/clients/rdkafka/Cargo.toml");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--manifest-path",
+        ])
+        .arg(manifest);
+    succeed(build.arg("--target-dir").arg(&place))?;
+    let program = place.join("release/millrace-rdkafka-client");
+    let said = output(Command::new(program).arg(&broker.address))?;
+    println(said.trim());
+    Ok(())
+}
