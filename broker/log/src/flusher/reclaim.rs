@@ -20,7 +20,7 @@ use crate::journal::file;
 use crate::ledger::CommitId;
 
 /// How much larger a journal file gets each time it is given back.
-const GROWTH: u64 = 4;
+const GROWTH: u64 = 2;
 
 /// What earlier generations left.
 #[derive(Debug, Default)]

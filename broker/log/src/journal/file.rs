@@ -17,6 +17,8 @@ use crate::journal::commit::{self, Header, Place};
 
 /// Zeros are written in pieces of this size.
 const ZEROS: usize = 256 * 1024;
+/// A file grows in pieces of this size, each synced.
+const GROW_PIECE: u64 = 2 << 20;
 const PREFIX: &str = "journal.";
 
 /// `journal.<generation>.<0|1>`: no topic partition's directory can have that name.
@@ -222,20 +224,22 @@ fn zero(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Grows a file that holds nothing needed from `from` to `to` bytes and syncs it. Gives the length
-/// it may be used at: the old one when there was no room.
+/// Grows a file that holds nothing needed from `from` to `to` bytes, in pieces that are synced one
+/// by one, so that commits beside it never wait behind all of it. Gives the length it may be used
+/// at: the old one when there was no room.
 pub(crate) async fn grow(file: &Arc<dyn File>, from: u64, to: u64) -> Result<u64, Error> {
-    if to <= from {
-        return Ok(from);
+    let mut at = from;
+    while at < to {
+        let end = to.min(at + GROW_PIECE);
+        if let Err(error) = zero(file.as_ref(), at, end) {
+            tracing::warn!(path = %file.path().display(), %error, "the journal stays at its size");
+            file.set_len(from).map_err(Error::io("shorten", file.path()))?;
+            return Ok(from);
+        }
+        file.sync().await.map_err(Error::io("sync", file.path()))?;
+        at = end;
     }
-    if let Err(error) = zero(file.as_ref(), from, to) {
-        tracing::warn!(path = %file.path().display(), %error, "the journal stays at its size");
-        file.set_len(from)
-            .map_err(Error::io("shorten", file.path()))?;
-        return Ok(from);
-    }
-    file.sync().await.map_err(Error::io("sync", file.path()))?;
-    Ok(to)
+    Ok(to.max(from))
 }
 
 #[cfg(test)]
