@@ -92,17 +92,7 @@ impl Broker {
         for listener in &network.listeners {
             bound.push(Bound::bind(&host, listener, network.backlog).await?);
         }
-        let mut admin = None;
-        if let Some(listener) = &network.admin {
-            let (metrics, ready) = (Arc::clone(&metrics), Arc::clone(&ready));
-            let server = AdminHttp::bind(&host, listener, metrics, ready, cut.clone()).await?;
-            admin = Some(server.address());
-            drop(
-                host.spawn
-                    .spawn(Pool::Control, "admin http", Box::pin(server.run())),
-            );
-        }
-
+        let admin = Self::start_admin(&config, &host, &metrics, (&ready, &cut)).await?;
         let storage = storage::open(&host, &config, end_points(&bound)).await?;
         let inflated_bytes_max = usize::try_from(config.produce.decompressed_bytes_max);
         let node = Arc::new(Node {
@@ -157,6 +147,26 @@ impl Broker {
             cut,
             last_gone,
         })
+    }
+
+    /// Starts the admin HTTP server, unless it is off.
+    async fn start_admin(
+        config: &BrokerConfig,
+        host: &Host,
+        metrics: &Arc<Metrics>,
+        (ready, cut): (&Arc<AtomicBool>, &CancellationToken),
+    ) -> Result<Option<SocketAddr>, StartError> {
+        let Some(listener) = &config.network.admin else {
+            return Ok(None);
+        };
+        let (metrics, ready) = (Arc::clone(metrics), Arc::clone(ready));
+        let server = AdminHttp::bind(host, listener, metrics, ready, cut.clone()).await?;
+        let address = server.address();
+        drop(
+            host.spawn
+                .spawn(Pool::Control, "admin http", Box::pin(server.run())),
+        );
+        Ok(Some(address))
     }
 
     /// Where clients connect, in the order of the configuration.

@@ -162,8 +162,6 @@ pub(crate) struct RequestContext {
     pub(crate) api: &'static ApiRow,
     /// The version the request speaks; served, but for `ApiVersions`, which answers any.
     pub(crate) api_version: i16,
-    /// Of the request header.
-    pub(crate) correlation_id: i32,
     /// When the request had arrived.
     pub(crate) received: Mono,
     /// When its effect and wait must have ended; a client's own timeout is cut to it.
@@ -181,9 +179,12 @@ impl RequestContext {
         true
     }
 
-    /// Counts an error code that the reply carries.
-    pub(crate) fn count_error(&self, error: ErrorCode) {
-        self.node.metrics.count_error(self.api.name, error.name());
+    /// Counts the error codes that a reply carries.
+    pub(crate) fn count_errors(&self, codes: impl IntoIterator<Item = i16>) {
+        for code in codes.into_iter().filter(|code| *code != 0) {
+            let error = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            self.node.metrics.count_error(self.api.name, error.name());
+        }
     }
 }
 

@@ -117,7 +117,6 @@ impl Service for Dispatch {
                 connection,
                 api_key,
                 api_version,
-                correlation_id,
                 ..
             } = request;
             let row = self.row(api_key).expect("only routed requests are handled");
@@ -127,7 +126,6 @@ impl Service for Dispatch {
                 client_id: request.client_id,
                 api: row.api,
                 api_version,
-                correlation_id,
                 received: request.received,
                 deadline: request.deadline,
             };

@@ -191,11 +191,6 @@ impl Metrics {
         &self.closes[reason as usize]
     }
 
-    /// Where other parts of the node register metrics of their own.
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     /// Everything, in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
         let mut text = Vec::new();

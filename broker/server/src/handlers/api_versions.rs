@@ -23,6 +23,7 @@ const SOFTWARE_NAMED_FROM: i16 = 3;
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let own = Api::ApiVersions.row();
     if !own.served.contains(context.api_version) {
+        context.count_errors([ErrorCode::UnsupportedVersion.code()]);
         return reply_in(0, &response(ErrorCode::UnsupportedVersion, [own]));
     }
     let request: ApiVersionsRequest = decode(context, body)?;
@@ -31,6 +32,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         &request.client_software_version,
     ];
     if context.api_version >= SOFTWARE_NAMED_FROM && !names.iter().all(|name| is_name(name)) {
+        context.count_errors([ErrorCode::InvalidRequest.code()]);
         return reply(context, &response(ErrorCode::InvalidRequest, []));
     }
     reply(context, &response(ErrorCode::None, TABLE))

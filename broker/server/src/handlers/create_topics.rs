@@ -1,4 +1,4 @@
-//! CreateTopics (key 19), versions 2–7: makes topics, each with its own outcome.
+//! `CreateTopics` (key 19), versions 2–7: makes topics, each with its own outcome.
 //!
 //! - All topics of a request that may be made are made in one atomic step (KIP-4).
 //! - v4: -1 stands for the broker's default count and factor. v5: the answer says counts and
@@ -6,7 +6,7 @@
 //! - `validate_only` does all but make them.
 
 use bytes::Bytes;
-use millrace_config::TopicOverrides;
+use millrace_config::{TopicOverrides, TopicsConfig};
 use millrace_core::cluster::{CreateTopic, Created, TopicOutcome};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::create_topics_request::CreatableTopic;
@@ -35,6 +35,14 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     }
     let topics: Vec<CreateTopic> = wanted.iter().map(|topic| wish(topic)).collect();
     let node = &context.node;
+    if let Err(message) = within_one_request(&node.config.topics, &topics) {
+        let results = wanted
+            .iter()
+            .map(|topic| refused(topic, ErrorCode::PolicyViolation, Some(&message)));
+        response.topics.extend(results);
+        context.count_errors(response.topics.iter().map(|topic| topic.error_code));
+        return reply(context, &response);
+    }
     let outcomes = node
         .cluster
         .create_topics(&node.host, &node.config, &topics, request.validate_only)
@@ -55,7 +63,32 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             response.topics.extend(results);
         }
     }
+    context.count_errors(response.topics.iter().map(|topic| topic.error_code));
     reply(context, &response)
+}
+
+/// Whether a request makes no more partitions than one may; else why not. All of it is refused
+/// then, as in Kafka.
+pub(super) fn within_one_request(
+    config: &TopicsConfig,
+    topics: &[CreateTopic],
+) -> Result<(), String> {
+    let of_topic = |topic: &CreateTopic| {
+        let assigned = topic.assignments.len() as u64;
+        let asked = match topic.partitions {
+            -1 => u64::from(config.partitions),
+            count => u64::try_from(count).unwrap_or(0),
+        };
+        if assigned > 0 { assigned } else { asked }
+    };
+    let total: u64 = topics.iter().map(of_topic).sum();
+    let most = u64::from(config.request_partitions_max);
+    if total <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "{total} partitions in one request; {most} are the most (create.partitions.per.request.max)"
+    ))
 }
 
 fn wish(topic: &CreatableTopic) -> CreateTopic {

@@ -1,4 +1,4 @@
-//! DeleteTopics (key 20), versions 1–6: removes topics, each with its own outcome.
+//! `DeleteTopics` (key 20), versions 1–6: removes topics, each with its own outcome.
 //!
 //! - A topic is gone for everyone when the answer leaves; its files go afterwards.
 //! - v5: an answer has words. v6: a topic is named by name or by id, exactly one of them.
@@ -59,6 +59,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         }
     }
     let mut response = DeleteTopicsResponse::default();
+    context.count_errors(results.iter().map(|topic| topic.error_code));
     response.responses = results;
     reply(context, &response)
 }

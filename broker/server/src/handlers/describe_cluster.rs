@@ -61,5 +61,6 @@ fn refuse(context: &RequestContext, error: ErrorCode, message: &str) -> Result<O
     let mut response = DescribeClusterResponse::default();
     response.error_code = error.code();
     response.error_message = Some(StrBytes::from(message));
+    context.count_errors([error.code()]);
     reply(context, &response)
 }

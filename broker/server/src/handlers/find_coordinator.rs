@@ -51,6 +51,8 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         response.node_id = NO_NODE;
         response.port = NO_NODE;
     }
+    context.count_errors([response.error_code]);
+    context.count_errors(response.coordinators.iter().map(|row| row.error_code));
     reply(context, &response)
 }
 

@@ -1,8 +1,8 @@
-//! InitProducerId (key 22), versions 0–5: a producer id for an idempotent producer.
+//! `InitProducerId` (key 22), versions 0–5: a producer id for an idempotent producer.
 //!
 //! - Without a transactional id: a fresh id with epoch 0, whatever id the client had before
 //!   (KIP-360 lets it say so; there is nothing to compare it with).
-//! - With one: refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED (53), the one code that every
+//! - With one: refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the one code that every
 //!   client takes for final, until transactions exist. An empty id is 42.
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         }
         Err(code) => response.error_code = code.code(),
     }
+    context.count_errors([response.error_code]);
     reply(context, &response)
 }
 

@@ -1,4 +1,4 @@
-//! ListOffsets (key 2), versions 1–11: offsets by time, and the ends of the log.
+//! `ListOffsets` (key 2), versions 1–11: offsets by time, and the ends of the log.
 //!
 //! - Times: ≥ 0 the first record at or after it; -1 the end that this reader may see; -2 the log
 //!   start; v7: -3 the record with the greatest time; v8: -4 the earliest local offset, which is the
@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use millrace_core::partition::{ListBounds, ReadReject, Reader};
+use millrace_core::partition::{ListBounds, ReadReject, Reader, Unserved};
 use millrace_log::partition::{LogReader, TimestampOffset};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::list_offsets_request::ListOffsetsPartition;
@@ -66,6 +66,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             };
             rows.partitions.push(row(context.api_version, index, found));
         }
+        context.count_errors(rows.partitions.iter().map(|row| row.error_code));
         response.topics.push(rows);
     }
     reply(context, &response)
@@ -84,11 +85,12 @@ fn row(
     if version >= 4 {
         row.leader_epoch = leader_epoch;
     }
-    row.error_code = found.err().map_or(0, |code| match code {
-        ErrorCode::OffsetNotAvailable if version < OFFSET_NOT_AVAILABLE_FROM => {
+    row.error_code = found.err().map_or(0, |code| {
+        if code == ErrorCode::OffsetNotAvailable && version < OFFSET_NOT_AVAILABLE_FROM {
             ErrorCode::LeaderNotAvailable.code()
+        } else {
+            code.code()
         }
-        code => code.code(),
     });
     row
 }
@@ -132,7 +134,7 @@ async fn find(
         .map_err(|error| not_served(&error).0)?;
     let bounds = open
         .look(|core| core.list_bounds(partition.current_leader_epoch, reader))
-        .map_err(|unserved| unserved.code())?
+        .map_err(Unserved::code)?
         .map_err(|reject: ReadReject| reject.code())?;
     match partition.timestamp {
         LATEST => {

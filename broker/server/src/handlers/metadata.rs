@@ -18,6 +18,7 @@ use millrace_protocol::messages::metadata_response::{
 };
 use millrace_protocol::messages::{MetadataRequest, MetadataResponse, StrBytes};
 
+use super::create_topics::within_one_request;
 use super::error::metadata_error;
 use super::{cluster_operations, decode, reply, topic_operations};
 use crate::context::{Operation, RequestContext, Resource};
@@ -32,6 +33,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let request: MetadataRequest = decode(context, body)?;
     let mut response = MetadataResponse::default();
     response.topics = topics(context, &request).await?;
+    context.count_errors(response.topics.iter().map(|topic| topic.error_code));
     let image = context.node.cluster.image();
     response.brokers = brokers(context, &image);
     response.cluster_id = Some(StrBytes::from(&*context.node.cluster_id));
@@ -153,13 +155,13 @@ async fn by_name(
         refused = create(context, &missing).await;
     }
     let image = context.node.cluster.image();
-    let row = |name: &str| match image.topic_named(name) {
-        Some(topic) => described(context, topic, with_operations),
-        None => {
-            let known = refused.iter().find(|(refused, _)| *refused == name);
-            let code = known.map_or_else(|| unknown(name), |(_, code)| *code);
-            absent(Some(name), TopicId::ZERO, code)
+    let row = |name: &str| {
+        if let Some(topic) = image.topic_named(name) {
+            return described(context, topic, with_operations);
         }
+        let known = refused.iter().find(|(refused, _)| *refused == name);
+        let code = known.map_or_else(|| unknown(name), |(_, code)| *code);
+        absent(Some(name), TopicId::ZERO, code)
     };
     names.iter().map(|name| row(name)).collect()
 }
@@ -191,6 +193,11 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str
         .into_iter()
         .map(|name| (name, ErrorCode::TopicAuthorizationFailed))
         .collect();
+    if let Err(message) = within_one_request(&node.config.topics, &wishes) {
+        tracing::warn!(message, "topics were not made");
+        // Nobody made them: that is what the answer says.
+        return refused;
+    }
     match node
         .cluster
         .create_topics(&node.host, &node.config, &wishes, false)

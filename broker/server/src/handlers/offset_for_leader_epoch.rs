@@ -1,11 +1,11 @@
-//! OffsetForLeaderEpoch (key 23), versions 2–4: where a leader epoch ended (KIP-101, KIP-320).
+//! `OffsetForLeaderEpoch` (key 23), versions 2–4: where a leader epoch ended (KIP-101, KIP-320).
 //!
 //! - v3: a consumer asks with replica id -1. v4 is flexible.
 //! - Answers come from the log, so they may lie above the high watermark; an epoch that isn't known
 //!   is (-1, -1) without an error.
 
 use bytes::Bytes;
-use millrace_core::partition::{EpochEnd as Known, ReadReject};
+use millrace_core::partition::{EpochEnd as Known, ReadReject, Unserved};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use millrace_protocol::messages::offset_for_leader_epoch_response::{
@@ -34,6 +34,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             row.error_code = found.err().map_or(0, ErrorCode::code);
             rows.partitions.push(row);
         }
+        context.count_errors(rows.partitions.iter().map(|row| row.error_code));
         response.topics.push(rows);
     }
     reply(context, &response)
@@ -63,6 +64,6 @@ async fn find(
     open.look(|core| {
         core.offset_for_leader_epoch(partition.current_leader_epoch, partition.leader_epoch)
     })
-    .map_err(|unserved| unserved.code())?
+    .map_err(Unserved::code)?
     .map_err(|reject: ReadReject| reject.code())
 }

@@ -7,7 +7,6 @@
 //! - A transactional id is refused with 53 at once: there are no transactions yet, and no client
 //!   tries again on it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,25 +21,37 @@ use millrace_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use millrace_protocol::messages::{self, ProduceRequest, ProduceResponse, StrBytes};
-use millrace_protocol::records::{self, ProduceRules, Produced, Refusal, check_produced};
+use millrace_protocol::records::{self, Codec, ProduceRules, Produced, Refusal, check_produced};
 
 use super::decode;
 use super::error::{append_error, not_served};
 use super::metadata::is_internal;
 use crate::context::{Operation, RequestContext, Resource};
-use crate::outcome::{Close, CloseReason, Outcome, Reply};
+use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::partition::{AckResult, AckWait, Refused};
+use crate::runtime::recompress::{codec, stored};
 use crate::runtime::settings::produce_rules;
 
 /// First version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
+/// An append that takes longer is counted: the machine holds the partition up.
+const STALL: Duration = Duration::from_millis(50);
 
 /// A partition's row of the answer, and what it still waits for.
 struct Row {
     response: PartitionProduceResponse,
     wait: Option<AckWait>,
+}
+
+/// What holds for all batches of a topic in one request.
+struct Terms {
+    acks: Acks,
+    rules: ProduceRules,
+    /// The codec that the topic wants; `None` leaves it to the producer.
+    codec: Option<Codec>,
+    segment_bytes: usize,
 }
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
@@ -61,31 +72,26 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         topics.push(((data.name.clone(), data.topic_id), rows));
     }
     if request.acks == 0 {
-        return without_reply(
-            &topics
-                .into_iter()
-                .flat_map(|(_, rows)| rows)
-                .collect::<Vec<_>>(),
-        );
+        let rows = topics.into_iter().flat_map(|(_, rows)| rows);
+        return without_reply(context, &rows.collect::<Vec<_>>());
     }
-    let version = context.api_version;
     if topics
         .iter()
         .all(|(_, rows)| rows.iter().all(|row| row.wait.is_none()))
     {
-        return Ok(Outcome::Ready(encoded(version, topics)));
+        return Ok(Outcome::Ready(encoded(context, topics)));
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = (context.received + timeout).min(context.deadline);
-    let node = Arc::clone(&context.node);
+    let context = context.clone();
     Ok(Outcome::Wait(Box::pin(async move {
-        let clock = &node.host.clock;
+        let clock = &context.node.host.clock;
         for row in topics.iter_mut().flat_map(|(_, rows)| rows) {
             if let Some(wait) = row.wait.take() {
                 finish(row, wait, clock.as_ref(), deadline).await;
             }
         }
-        encoded(version, topics)
+        encoded(&context, topics)
     })))
 }
 
@@ -150,11 +156,15 @@ async fn append_topic(
         return refuse_topic(data, ErrorCode::UnknownServerError, None);
     };
     let now_ms = context.node.host.clock.now().wall_ms;
-    let rules = produce_rules(&context.node.config, &config, context.api_version, now_ms);
-    let segment_bytes = config.segment_bytes as usize;
+    let terms = Terms {
+        acks,
+        rules: produce_rules(&context.node.config, &config, context.api_version, now_ms),
+        codec: codec(config.compression),
+        segment_bytes: config.segment_bytes as usize,
+    };
     let mut rows = Vec::with_capacity(data.partition_data.len());
     for partition in &data.partition_data {
-        rows.push(append(context, topic, partition, acks, (&rules, segment_bytes)).await);
+        rows.push(append(context, topic, partition, &terms).await);
     }
     rows
 }
@@ -163,83 +173,103 @@ async fn append(
     context: &RequestContext,
     topic: &Topic,
     data: &PartitionProduceData,
-    acks: Acks,
-    (rules, segment_bytes): (&ProduceRules, usize),
+    terms: &Terms,
 ) -> Row {
+    match try_append(context, topic, data, terms).await {
+        Ok(row) => row,
+        Err(row) => *row,
+    }
+}
+
+/// The row of one partition; an error is the row of one that was refused.
+async fn try_append(
+    context: &RequestContext,
+    topic: &Topic,
+    data: &PartitionProduceData,
+    terms: &Terms,
+) -> Result<Row, Box<Row>> {
     let node = &context.node;
+    let refuse = |code, message: Option<&str>| Box::new(refused(data.index, code, message));
     if !topic.partitions.contains_key(&data.index) {
-        return refused(data.index, ErrorCode::UnknownTopicOrPartition, None);
+        return Err(refuse(ErrorCode::UnknownTopicOrPartition, None));
     }
+    let (bytes, produced) = checked(context, data, terms)?;
+    let open = node.partitions.get(&node.cluster, topic, data.index).await;
+    let open = open.map_err(|error| {
+        let (code, message) = not_served(&error);
+        refuse(code, Some(message))
+    })?;
+    open.below_unflushed_limit().await;
+    let clock = &node.host.clock;
+    let start = clock.now().mono;
+    let appended = open.append(&bytes, &produced, terms.acks);
+    if clock.now().mono.since(start) > STALL {
+        node.metrics.produce.stalls.inc();
+    }
+    let appended = appended.map_err(|error| {
+        node.metrics.produce.rejected.inc();
+        if let Refused::Log(AppendError::Failed(reason)) = &error {
+            let partition = data.index;
+            tracing::error!(topic = &*topic.name, partition, reason, "append failed");
+        }
+        let (code, message) = append_error(&error);
+        refuse(code, Some(&message))
+    })?;
+    let duplicate_of_ms = appended.duplicate_of_ms;
+    count(context, &produced, bytes.len(), duplicate_of_ms.is_some());
+    let log_append_time = terms.rules.timestamp_type == records::TimestampType::LogAppendTime;
+    let mut response = PartitionProduceResponse::default();
+    response.index = data.index;
+    response.base_offset = appended.base_offset;
+    response.log_start_offset = appended.log_start;
+    response.log_append_time_ms = if log_append_time {
+        duplicate_of_ms.unwrap_or(terms.rules.now_ms)
+    } else {
+        -1
+    };
+    Ok(Row {
+        response,
+        wait: appended.wait,
+    })
+}
+
+/// The batch as it is to be stored, if it may be.
+fn checked(
+    context: &RequestContext,
+    data: &PartitionProduceData,
+    terms: &Terms,
+) -> Result<(Bytes, Produced), Box<Row>> {
+    let node = &context.node;
+    let rejected = |row: Row| {
+        node.metrics.produce.rejected.inc();
+        Box::new(row)
+    };
     let bytes = data.records.clone().unwrap_or_default();
-    let checked = node
-        .scratches
-        .with(|scratch| check_produced(&bytes, rules, scratch));
-    let produced = match checked {
-        Ok(produced) if produced.header.size() > segment_bytes => {
-            let code = ErrorCode::RecordListTooLarge;
-            return refused(
-                data.index,
-                code,
-                Some("the batch is larger than segment.bytes"),
-            );
-        }
-        Ok(produced) => produced,
-        Err(refusal) => {
-            node.metrics.produce.rejected.inc();
-            return bad_batch(data.index, &refusal);
-        }
-    };
-    let open = match node.partitions.get(&node.cluster, topic, data.index).await {
-        Ok(open) => open,
-        Err(error) => {
-            let (code, message) = not_served(&error);
-            return refused(data.index, code, Some(message));
-        }
-    };
-    let bytes = match produced.finish(bytes) {
-        Ok(bytes) => bytes,
-        Err(error) => {
+    let stored = node.scratches.with(|scratch| {
+        let produced = check_produced(&bytes, &terms.rules, scratch)
+            .map_err(|refusal| rejected(bad_batch(data.index, &refusal)))?;
+        stored(bytes, &produced, terms.codec, scratch).map_err(|error| {
             let message = error.to_string();
-            return refused(data.index, ErrorCode::CorruptMessage, Some(&message));
-        }
-    };
-    match open.append(&bytes, &produced, acks) {
-        Ok(appended) => {
-            count(
-                context,
-                &produced,
-                bytes.len(),
-                appended.duplicate_of_ms.is_some(),
-            );
-            let log_append_time = rules.timestamp_type == records::TimestampType::LogAppendTime;
-            let mut response = PartitionProduceResponse::default();
-            response.index = data.index;
-            response.base_offset = appended.base_offset;
-            response.log_start_offset = appended.log_start;
-            response.log_append_time_ms = if log_append_time {
-                appended.duplicate_of_ms.unwrap_or(rules.now_ms)
-            } else {
-                -1
-            };
-            Row {
-                response,
-                wait: appended.wait,
-            }
-        }
-        Err(error) => {
-            node.metrics.produce.rejected.inc();
-            if let Refused::Log(AppendError::Failed(reason)) = &error {
-                tracing::error!(
-                    topic = &*topic.name,
-                    partition = data.index,
-                    reason,
-                    "append failed"
-                );
-            }
-            let (code, message) = append_error(&error);
-            refused(data.index, code, Some(&message))
-        }
+            rejected(refused(
+                data.index,
+                ErrorCode::CorruptMessage,
+                Some(&message),
+            ))
+        })
+    });
+    let (bytes, produced) = stored?;
+    let limit = terms.rules.batch_bytes_max;
+    if bytes.len() > limit {
+        let size = bytes.len();
+        let refusal = Refusal::TooLarge { size, limit };
+        return Err(rejected(bad_batch(data.index, &refusal)));
     }
+    if bytes.len() > terms.segment_bytes {
+        let message = "the batch is larger than segment.bytes";
+        let code = ErrorCode::RecordListTooLarge;
+        return Err(rejected(refused(data.index, code, Some(message))));
+    }
+    Ok((bytes, produced))
 }
 
 fn count(context: &RequestContext, produced: &Produced, bytes: usize, duplicate: bool) {
@@ -297,20 +327,21 @@ async fn finish(
     *row = refused(row.response.index, rejected.0, Some(&rejected.1));
 }
 
-fn without_reply(rows: &[Row]) -> Result<Outcome, Close> {
+fn without_reply(context: &RequestContext, rows: &[Row]) -> Result<Outcome, Close> {
+    context.count_errors(rows.iter().map(|row| row.response.error_code));
     match rows.iter().find(|row| row.response.error_code != 0) {
         None => Ok(Outcome::NoReply),
-        Some(row) => Err(Close::new(
-            CloseReason::FailedWithoutReply,
-            format!(
-                "partition {}: error {}",
-                row.response.index, row.response.error_code
-            ),
-        )),
+        Some(row) => Err(Close::failed_without_reply(format!(
+            "acks=0 to partition {}: error {}",
+            row.response.index, row.response.error_code
+        ))),
     }
 }
 
-fn encoded(version: i16, topics: Vec<((StrBytes, messages::Uuid), Vec<Row>)>) -> Reply {
+fn encoded(context: &RequestContext, topics: Vec<((StrBytes, messages::Uuid), Vec<Row>)>) -> Reply {
+    let version = context.api_version;
+    let rows = topics.iter().flat_map(|(_, rows)| rows);
+    context.count_errors(rows.map(|row| row.response.error_code));
     let mut response = ProduceResponse::default();
     response.responses = topics
         .into_iter()

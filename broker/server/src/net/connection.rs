@@ -116,7 +116,6 @@ impl Requests {
             connection: Arc::clone(&self.info),
             api_key,
             api_version,
-            correlation_id,
             client_id,
             received,
             deadline: received + self.shared.limits.wait_max,

@@ -72,8 +72,6 @@ pub(crate) struct Request {
     pub(crate) api_key: i16,
     /// In which version.
     pub(crate) api_version: i16,
-    /// Of the request header.
-    pub(crate) correlation_id: i32,
     /// What the client calls itself; empty for null.
     pub(crate) client_id: Arc<str>,
     /// When its last byte had arrived.

@@ -2,6 +2,7 @@
 
 pub(crate) mod fetch_waiter;
 pub(crate) mod partition;
+pub(crate) mod recompress;
 pub(crate) mod registry;
 pub(crate) mod scratch;
 pub(crate) mod sessions;

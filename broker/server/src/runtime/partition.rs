@@ -17,6 +17,7 @@ use millrace_core::partition::{
     FetchPosition, Origin, Partition, Plan, ReadReject, Reject, Token, Unserved,
 };
 use millrace_host::Clock;
+use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{self as log, AppendError, LogReader, PartitionLog, Removal};
 use millrace_log::sink::DurabilitySink;
@@ -113,6 +114,7 @@ pub(crate) struct OpenPartition {
     topic: Arc<str>,
     clock: Arc<dyn Clock>,
     reader: Arc<LogReader>,
+    dir: Arc<LogDir>,
     state: Mutex<State>,
 }
 
@@ -134,18 +136,19 @@ struct Outgoing {
 }
 
 impl OpenPartition {
-    /// Joins core's state and the log that it was recovered from.
+    /// Joins core's state and the log that it was recovered from, in directory `dir`.
     pub(crate) fn new(
         topic: Arc<str>,
         clock: Arc<dyn Clock>,
         core: Partition,
-        log: PartitionLog,
+        (dir, log): (Arc<LogDir>, PartitionLog),
     ) -> Self {
         Self {
             incarnation: log.incarnation(),
             topic,
             clock,
             reader: log.reader(),
+            dir,
             state: Mutex::new(State {
                 core,
                 log,
@@ -164,6 +167,12 @@ impl OpenPartition {
     /// Which partition of which life of its topic.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// Completes once the directory's unflushed bytes are under their limit
+    /// (`log.unflushed.bytes.max`), or it has ended.
+    pub(crate) async fn below_unflushed_limit(&self) {
+        self.dir.below_unflushed_limit().await;
     }
 
     /// Plans, writes and applies one batch; see the module's words. `bytes` is the batch as it is
@@ -293,7 +302,9 @@ impl OpenPartition {
                 && upto <= position.fetch_offset
             {
                 let from = position.fetch_offset;
-                self.take_place(state, now, (position, from), (waiter, slot), place, effects);
+                let ask = (position, from, slot);
+                let event = self.take_place(state, ask, waiter, place);
+                state.core.step(now, event, effects);
             }
             Ok(decision)
         })?
@@ -312,7 +323,9 @@ impl OpenPartition {
         self.give_up_elsewhere(place);
         self.with(|state, now, effects| {
             if state.core.is_leader() {
-                self.take_place(state, now, (position, from), (waiter, slot), place, effects);
+                let ask = (position, from, slot);
+                let event = self.take_place(state, ask, waiter, place);
+                state.core.step(now, event, effects);
             }
         })
         .ok();
@@ -329,15 +342,14 @@ impl OpenPartition {
         }
     }
 
+    /// Takes a place for `waiter` at `from_offset`; gives the event that tells core.
     fn take_place(
         self: &Arc<Self>,
         state: &mut State,
-        now: Now,
-        (position, from_offset): (&FetchPosition, i64),
-        (waiter, slot): (&Arc<FetchWaiter>, u64),
+        (position, from_offset, slot): (&FetchPosition, i64, u64),
+        waiter: &Arc<FetchWaiter>,
         place: &mut Option<FetchPlace>,
-        effects: &mut Vec<Effect>,
-    ) {
+    ) -> Event {
         let token = place
             .get_or_insert_with(|| FetchPlace {
                 partition: Arc::clone(self),
@@ -345,16 +357,11 @@ impl OpenPartition {
             })
             .token;
         state.fetches.insert(token, (Arc::downgrade(waiter), slot));
-        let bound = position.reader.bound();
-        state.core.step(
-            now,
-            Event::AwaitFetch {
-                token,
-                from_offset,
-                bound,
-            },
-            effects,
-        );
+        Event::AwaitFetch {
+            token,
+            from_offset,
+            bound: position.reader.bound(),
+        }
     }
 
     /// Moves the log start as the topic's retention says: announced, durable, then shown. Gives the
@@ -441,23 +448,19 @@ impl OpenPartition {
             let outgoing = self.under_lock(&mut guard, std::mem::take(&mut effects));
             (result, outgoing)
         }));
-        match worked {
-            Ok((result, outgoing)) => {
-                drop(guard);
-                outgoing.send();
-                Ok(result)
-            }
-            Err(_) => {
-                let outgoing = guard.give_up();
-                drop(guard);
-                outgoing.send();
-                tracing::error!(
-                    partition = %format_args!("{}-{}", self.topic, self.incarnation.partition),
-                    "a rule of the partition's state was broken; it is offline until the next start"
-                );
-                Err(Unserved::StorageFailed)
-            }
+        if let Ok((result, outgoing)) = worked {
+            drop(guard);
+            outgoing.send();
+            return Ok(result);
         }
+        let outgoing = guard.give_up();
+        drop(guard);
+        outgoing.send();
+        tracing::error!(
+            partition = %format_args!("{}-{}", self.topic, self.incarnation.partition),
+            "a rule of the partition's state was broken; it is offline until the next start"
+        );
+        Err(Unserved::StorageFailed)
     }
 
     /// What has to happen under the lock happens; the rest is taken out.

@@ -5,6 +5,7 @@
 //! removed topic's partitions serve nothing from the moment they are taken out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_config::{BrokerConfig, TopicConfig, TopicOverrides};
@@ -16,7 +17,7 @@ use millrace_core::partition::{
 };
 use millrace_host::{Host, Pool};
 use millrace_log::mark::Incarnation;
-use millrace_log::partition::{Partitions, Replay};
+use millrace_log::partition::{Opened, Partitions, Replay};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
@@ -36,6 +37,16 @@ type Directory = TopicId;
 pub(crate) struct NotServed {
     pub(crate) code: ErrorCode,
     pub(crate) message: Arc<str>,
+}
+
+impl NotServed {
+    /// The storage of the partition fails it.
+    fn storage(reason: impl fmt::Display) -> Self {
+        Self {
+            code: ErrorCode::KafkaStorageError,
+            message: reason.to_string().into(),
+        }
+    }
 }
 
 /// A partition that is being opened, is open, or can't be.
@@ -128,19 +139,7 @@ impl Registry {
         partition: i32,
     ) -> Result<Arc<OpenPartition>, NotServed> {
         let image = cluster.image();
-        let own_id = self.config.node.id;
-        let assigned = topic.partitions.get(&partition).ok_or_else(|| NotServed {
-            code: ErrorCode::UnknownTopicOrPartition,
-            message: "the topic has no such partition".into(),
-        })?;
-        let place = assigned.replicas.iter().position(|id| *id == own_id);
-        let directory = place.and_then(|place| assigned.directories.get(place));
-        let Some(partitions) = directory.and_then(|id| self.directories.get(id)) else {
-            return Err(NotServed {
-                code: ErrorCode::KafkaStorageError,
-                message: format!("its log directory {directory:?} isn't here").into(),
-            });
-        };
+        let partitions = self.directory(topic, partition)?;
         let config = self
             .topic_config(&image, &topic.name)
             .ok_or_else(|| NotServed {
@@ -165,22 +164,54 @@ impl Registry {
                 &mut producers,
             )
             .await
-            .map_err(|error| NotServed {
-                code: ErrorCode::KafkaStorageError,
-                message: error.to_string().into(),
-            })?;
-        let recovered = Recovered {
-            broker_id: own_id,
-            settings: core_settings(&self.config, &config),
+            .map_err(NotServed::storage)?;
+        let recovered = self.recovered(&config, &opened);
+        let core = Partition::recovered(&recovered, producers.table);
+        let open = Arc::new(OpenPartition::new(
+            Arc::clone(&topic.name),
+            Arc::clone(&self.host.clock),
+            core,
+            (Arc::clone(partitions.dir()), opened.log),
+        ));
+        sink.attach(&open);
+        if recovered.may_have_lost {
+            new_epoch(cluster, topic.id, partition, self.config.node.id)
+                .await
+                .map_err(NotServed::storage)?;
+        }
+        self.lead(&cluster.image(), topic.id, partition, &open);
+        Ok(open)
+    }
+
+    /// The directory in which the metadata place this node's replica.
+    fn directory(&self, topic: &Topic, partition: i32) -> Result<&Partitions, NotServed> {
+        let own_id = self.config.node.id;
+        let assigned = topic.partitions.get(&partition).ok_or_else(|| NotServed {
+            code: ErrorCode::UnknownTopicOrPartition,
+            message: "the topic has no such partition".into(),
+        })?;
+        let place = assigned.replicas.iter().position(|id| *id == own_id);
+        let directory = place.and_then(|place| assigned.directories.get(place));
+        directory
+            .and_then(|id| self.directories.get(id))
+            .ok_or_else(|| {
+                NotServed::storage(format!("its log directory {directory:?} isn't here"))
+            })
+    }
+
+    /// What core is told of a log that was opened.
+    fn recovered(&self, config: &TopicConfig, opened: &Opened) -> Recovered {
+        let epochs = opened.epochs.iter();
+        Recovered {
+            broker_id: self.config.node.id,
+            settings: core_settings(&self.config, config),
             durability: core_durability(opened.mode),
             log_start: opened.log_start,
             log_end: opened.log_end,
             flushed: opened.flushed,
             high_watermark: opened.high_watermark,
             cut_count: opened.log.cut_count(),
-            epochs: opened
-                .epochs
-                .iter()
+            epochs: epochs
                 .map(|(epoch, start_offset)| EpochStart {
                     epoch: *epoch,
                     start_offset: *start_offset,
@@ -188,27 +219,7 @@ impl Registry {
                 .collect(),
             may_have_lost: opened.may_have_lost,
             read_only: opened.quarantined.is_some(),
-        };
-        let may_have_lost = opened.may_have_lost;
-        let core = Partition::recovered(&recovered, producers.table);
-        let clock = Arc::clone(&self.host.clock);
-        let open = Arc::new(OpenPartition::new(
-            Arc::clone(&topic.name),
-            clock,
-            core,
-            opened.log,
-        ));
-        sink.attach(&open);
-        if may_have_lost {
-            new_epoch(cluster, topic.id, partition, own_id)
-                .await
-                .map_err(|error| NotServed {
-                    code: ErrorCode::KafkaStorageError,
-                    message: error.to_string().into(),
-                })?;
         }
-        self.lead(&cluster.image(), topic.id, partition, &open);
-        Ok(open)
     }
 
     /// Tells a partition who leads it, as the image says.

@@ -3,9 +3,11 @@
 //! Pure bookkeeping; the fetch handler reads and waits. What always holds: a session's epoch is the
 //! one that its next request must carry; partitions keep the order in which they are served, and
 //! one that had data moves to its end; a session never mixes topic names and topic ids; the cache
-//! holds at most its slots, and a session in use is never evicted by one that is not larger.
+//! holds at most its slots, and a session in use is never evicted by one that is not larger; a
+//! session belongs to the principal that made it, and is not there for anyone else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::Mono;
@@ -13,7 +15,12 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 
 /// A session idle for longer gives way to any new one, as in Kafka.
-const IDLE_EVICTION: Duration = Duration::from_secs(120);
+const IDLE_EVICTION: Duration = Duration::from_mins(2);
+
+/// The epoch of a full fetch that wants no session, and closes the one that it names.
+const NO_SESSION: i32 = -1;
+/// The epoch of a full fetch that wants a session.
+const NEW_SESSION: i32 = 0;
 
 /// How a session names a topic: by name up to version 12, by id from 13.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,10 +125,12 @@ impl Partitions {
 }
 
 /// What a request says of its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionAsk {
     pub(crate) id: i32,
     pub(crate) epoch: i32,
+    /// Who asks.
+    pub(crate) principal: Arc<str>,
     /// Topics are named by id in this request.
     pub(crate) uses_topic_ids: bool,
 }
@@ -141,6 +150,7 @@ pub(crate) enum Route {
 #[derive(Debug)]
 struct Entry<T> {
     epoch: i32,
+    principal: Arc<str>,
     uses_topic_ids: bool,
     partitions: usize,
     created: Mono,
@@ -170,10 +180,13 @@ impl<T: Clone> SessionCache<T> {
 
     /// Where a request goes; closes the session that it gives up, checks and steps the epoch of
     /// the one that it continues. An error is the answer's top-level code.
-    pub(crate) fn route(&mut self, ask: SessionAsk, now: Mono) -> Result<Route, ErrorCode> {
-        if ask.epoch <= 0 {
-            self.entries.remove(&ask.id);
-            return Ok(if ask.epoch == 0 {
+    pub(crate) fn route(&mut self, ask: &SessionAsk, now: Mono) -> Result<Route, ErrorCode> {
+        let own = |entry: &Entry<T>| entry.principal == ask.principal;
+        if matches!(ask.epoch, NO_SESSION | NEW_SESSION) {
+            if self.entries.get(&ask.id).is_some_and(own) {
+                self.entries.remove(&ask.id);
+            }
+            return Ok(if ask.epoch == NEW_SESSION {
                 Route::Create
             } else {
                 Route::Sessionless
@@ -182,12 +195,13 @@ impl<T: Clone> SessionCache<T> {
         let entry = self
             .entries
             .get_mut(&ask.id)
+            .filter(|entry| own(entry))
             .ok_or(ErrorCode::FetchSessionIdNotFound)?;
-        if entry.uses_topic_ids != ask.uses_topic_ids {
-            return Err(ErrorCode::FetchSessionTopicIdError);
-        }
         if entry.epoch != ask.epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if entry.uses_topic_ids != ask.uses_topic_ids {
+            return Err(ErrorCode::FetchSessionTopicIdError);
         }
         entry.epoch = next_epoch(entry.epoch);
         entry.last_used = now;
@@ -212,7 +226,7 @@ impl<T: Clone> SessionCache<T> {
         &mut self,
         session: T,
         partitions: usize,
-        uses_topic_ids: bool,
+        (principal, uses_topic_ids): (Arc<str>, bool),
         now: Mono,
         mut draw: impl FnMut() -> i32,
     ) -> Option<i32> {
@@ -225,6 +239,7 @@ impl<T: Clone> SessionCache<T> {
             .find(|id| *id != 0 && !self.entries.contains_key(id))?;
         let entry = Entry {
             epoch: 1,
+            principal,
             uses_topic_ids,
             partitions,
             created: now,
@@ -277,8 +292,14 @@ mod tests {
         SessionAsk {
             id,
             epoch,
+            principal: Arc::from("User:a"),
             uses_topic_ids: true,
         }
+    }
+
+    /// Who makes the sessions, by topic ids.
+    fn owner() -> (Arc<str>, bool) {
+        (Arc::from("User:a"), true)
     }
 
     fn cache(slots: usize) -> SessionCache<&'static str> {
@@ -288,18 +309,18 @@ mod tests {
     #[test]
     fn a_session_advances_one_epoch_per_request() {
         let mut cache = cache(2);
-        assert_eq!(cache.route(ask(0, 0), at(0)), Ok(Route::Create));
+        assert_eq!(cache.route(&ask(0, 0), at(0)), Ok(Route::Create));
         let id = cache
-            .create("a", 1, true, at(0), || 7)
+            .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
-        assert_eq!(cache.route(ask(id, 1), at(0)), Ok(Route::Continue(id)));
+        assert_eq!(cache.route(&ask(id, 1), at(0)), Ok(Route::Continue(id)));
         assert_eq!(
-            cache.route(ask(id, 1), at(0)),
+            cache.route(&ask(id, 1), at(0)),
             Err(ErrorCode::InvalidFetchSessionEpoch)
         );
-        assert_eq!(cache.route(ask(id, 2), at(0)), Ok(Route::Continue(id)));
+        assert_eq!(cache.route(&ask(id, 2), at(0)), Ok(Route::Continue(id)));
         assert_eq!(
-            cache.route(ask(9, 1), at(0)),
+            cache.route(&ask(9, 1), at(0)),
             Err(ErrorCode::FetchSessionIdNotFound)
         );
     }
@@ -308,30 +329,60 @@ mod tests {
     fn a_session_keeps_to_names_or_ids() {
         let mut cache = cache(1);
         let id = cache
-            .create("a", 1, true, at(0), || 7)
+            .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
         let by_name = SessionAsk {
             uses_topic_ids: false,
             ..ask(id, 1)
         };
         assert_eq!(
-            cache.route(by_name, at(0)),
+            cache.route(&by_name, at(0)),
             Err(ErrorCode::FetchSessionTopicIdError)
         );
+    }
+
+    #[test]
+    fn a_session_is_not_there_for_anyone_else() {
+        let mut cache = cache(1);
+        let id = cache
+            .create("a", 1, owner(), at(0), || 7)
+            .expect("a free slot");
+        let stranger = |epoch| SessionAsk {
+            principal: Arc::from("User:b"),
+            ..ask(id, epoch)
+        };
+        let not_found = Err(ErrorCode::FetchSessionIdNotFound);
+        assert_eq!(cache.route(&stranger(1), at(0)), not_found);
+        assert_eq!(cache.route(&stranger(-1), at(0)), Ok(Route::Sessionless));
+        assert_eq!(cache.route(&stranger(0), at(0)), Ok(Route::Create));
+        assert_eq!(cache.route(&ask(id, 1), at(0)), Ok(Route::Continue(id)));
+    }
+
+    #[test]
+    fn an_epoch_that_no_session_can_have_closes_nothing() {
+        let mut cache = cache(1);
+        let id = cache
+            .create("a", 1, owner(), at(0), || 7)
+            .expect("a free slot");
+        assert_eq!(
+            cache.route(&ask(id, -2), at(0)),
+            Err(ErrorCode::InvalidFetchSessionEpoch)
+        );
+        assert_eq!(cache.len(), 1);
     }
 
     #[test]
     fn a_final_epoch_closes_and_a_full_fetch_replaces() {
         let mut cache = cache(1);
         let id = cache
-            .create("a", 1, true, at(0), || 7)
+            .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
-        assert_eq!(cache.route(ask(id, -1), at(0)), Ok(Route::Sessionless));
+        assert_eq!(cache.route(&ask(id, -1), at(0)), Ok(Route::Sessionless));
         assert_eq!(cache.len(), 0);
         let id = cache
-            .create("a", 1, true, at(0), || 7)
+            .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
-        assert_eq!(cache.route(ask(id, 0), at(0)), Ok(Route::Create));
+        assert_eq!(cache.route(&ask(id, 0), at(0)), Ok(Route::Create));
         assert_eq!(cache.len(), 0);
     }
 
@@ -350,27 +401,33 @@ mod tests {
             next
         };
         let small = cache
-            .create("small", 1, true, at(0), &mut draw)
+            .create("small", 1, owner(), at(0), &mut draw)
             .expect("a free slot");
         cache
-            .create("large", 9, true, at(0), &mut draw)
+            .create("large", 9, owner(), at(0), &mut draw)
             .expect("a free slot");
         assert_eq!(
-            cache.create("new", 5, true, at(60), &mut draw),
+            cache.create("new", 5, owner(), at(60), &mut draw),
             None,
             "both are young"
         );
-        assert!(cache.route(ask(small, 1), at(100)).is_ok());
-        assert!(cache.route(ask(2, 1), at(100)).is_ok());
+        assert!(cache.route(&ask(small, 1), at(100)).is_ok());
+        assert!(cache.route(&ask(2, 1), at(100)).is_ok());
         assert_eq!(
-            cache.create("new", 1, true, at(130), &mut draw),
+            cache.create("new", 1, owner(), at(130), &mut draw),
             None,
             "it isn't larger"
         );
-        assert!(cache.create("new", 5, true, at(130), &mut draw).is_some());
+        assert!(
+            cache
+                .create("new", 5, owner(), at(130), &mut draw)
+                .is_some()
+        );
         assert_eq!(cache.get(small), None, "the smaller one gave way");
         assert!(
-            cache.create("newer", 1, true, at(500), &mut draw).is_some(),
+            cache
+                .create("newer", 1, owner(), at(500), &mut draw)
+                .is_some(),
             "one is idle"
         );
     }

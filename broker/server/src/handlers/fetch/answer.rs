@@ -1,5 +1,7 @@
 //! The answer to a fetch: which partitions are in it, and the rope it is sent as.
 
+use std::sync::Arc;
+
 use millrace_host::Piece;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::fetch_body::{
@@ -70,7 +72,8 @@ pub(super) fn answer(
     if bytes == 0 {
         metrics.empty.inc();
     }
-    rope(context.api_version, session_id, rows)
+    context.count_errors(rows.iter().map(|(_, found)| found.part.error_code));
+    rope(context.api_version, session_id, &rows)
 }
 
 fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -> i32 {
@@ -83,7 +86,11 @@ fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -
     let now = node.host.clock.now().mono;
     let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
     let mut sessions = node.sessions();
-    let id = sessions.create(shared.clone(), partitions, uses_topic_ids, now, draw);
+    let owner = (
+        Arc::clone(&context.connection.principal.name),
+        uses_topic_ids,
+    );
+    let id = sessions.create(shared.clone(), partitions, owner, now, draw);
     node.metrics
         .fetch
         .sessions
@@ -92,14 +99,14 @@ fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -
 }
 
 /// Header chunks and file regions in the order of the wire.
-fn rope(version: i16, session_id: i32, rows: Vec<(TopicKey, Found)>) -> Reply {
+fn rope(version: i16, session_id: i32, rows: &[(TopicKey, Found)]) -> Reply {
     let mut parts = FetchParts {
         session_id,
         ..FetchParts::default()
     };
     let mut regions = Vec::with_capacity(rows.len());
     let mut last: Option<&TopicKey> = None;
-    for (topic, found) in &rows {
+    for (topic, found) in rows {
         if last != Some(topic) {
             parts.topics.push(topic_part(topic));
             last = Some(topic);
@@ -136,9 +143,10 @@ fn topic_part(topic: &TopicKey) -> FetchTopicPart<'_> {
 }
 
 /// An answer without partitions: the session can't be continued.
-pub(super) fn top_level(version: i16, code: ErrorCode) -> Result<Outcome, Close> {
+pub(super) fn top_level(context: &RequestContext, code: ErrorCode) -> Result<Outcome, Close> {
+    context.count_errors([code.code()]);
     encode(
-        version,
+        context.api_version,
         &FetchParts {
             error_code: code.code(),
             ..FetchParts::default()
@@ -152,6 +160,8 @@ pub(super) fn refusal(
     request: &FetchRequest,
     code: ErrorCode,
 ) -> Result<Outcome, Close> {
+    let refused = request.topics.iter().map(|topic| topic.partitions.len());
+    context.count_errors(std::iter::repeat_n(code.code(), refused.sum()));
     let row = |index: i32| FetchPartitionPart {
         partition_index: index,
         error_code: code.code(),

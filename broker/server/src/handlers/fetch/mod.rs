@@ -73,30 +73,26 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         return refusal(context, &request, ErrorCode::ClusterAuthorizationFailed);
     }
     let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
-    let ask = if context.api_version >= SESSIONS_FROM {
-        SessionAsk {
-            id: request.session_id,
-            epoch: request.session_epoch,
-            uses_topic_ids,
-        }
+    let (id, epoch) = if context.api_version >= SESSIONS_FROM {
+        (request.session_id, request.session_epoch)
     } else {
-        SessionAsk {
-            id: 0,
-            epoch: -1,
-            uses_topic_ids,
-        }
+        (0, -1)
+    };
+    let ask = SessionAsk {
+        id,
+        epoch,
+        principal: Arc::clone(&context.connection.principal.name),
+        uses_topic_ids,
     };
     let now = context.node.host.clock.now().mono;
-    let route = context.node.sessions().route(ask, now);
+    let route = context.node.sessions().route(&ask, now);
     let (session, kind) = match route {
-        Err(code) => return answer::top_level(context.api_version, code),
+        Err(code) => return answer::top_level(context, code),
         Ok(Route::Sessionless) => (SharedSession::default(), Kind::Sessionless),
         Ok(Route::Create) => (SharedSession::default(), Kind::Create),
         Ok(Route::Continue(id)) => match context.node.sessions().get(id) {
             Some(session) => (session, Kind::Continue(id)),
-            None => {
-                return answer::top_level(context.api_version, ErrorCode::FetchSessionIdNotFound);
-            }
+            None => return answer::top_level(context, ErrorCode::FetchSessionIdNotFound),
         },
     };
     let partitions = {

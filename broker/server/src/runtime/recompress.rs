@@ -1,0 +1,144 @@
+//! Batches in the codec of their topic (`compression.type`).
+//!
+//! What always holds: the records, their times, offsets and sequence numbers are those of the
+//! batch that was checked; a batch that has the topic's codec already is not touched.
+
+use bytes::Bytes;
+use millrace_config::Compression;
+use millrace_protocol::records::{
+    Batch, BatchBuilder, Codec, Options, Produced, RecordError, Scratch, record_iter,
+};
+
+/// The codec that a topic's batches are stored in; `None` leaves it to the producer.
+pub(crate) fn codec(compression: Compression) -> Option<Codec> {
+    match compression {
+        Compression::Producer => None,
+        Compression::Uncompressed => Some(Codec::None),
+        Compression::Gzip => Some(Codec::Gzip),
+        Compression::Snappy => Some(Codec::Snappy),
+        Compression::Lz4 => Some(Codec::Lz4),
+        Compression::Zstd => Some(Codec::Zstd),
+    }
+}
+
+/// A checked batch as it is to be stored: with what must be stamped into it, and in `codec`.
+pub(crate) fn stored(
+    bytes: Bytes,
+    produced: &Produced,
+    codec: Option<Codec>,
+    scratch: &mut Scratch,
+) -> Result<(Bytes, Produced), RecordError> {
+    let present = produced.header.codec()?;
+    let Some(codec) = codec.filter(|codec| *codec != present) else {
+        return Ok((produced.finish(bytes)?, *produced));
+    };
+    let batch = Batch::parse(bytes)?;
+    let header = batch.header;
+    let mut builder = BatchBuilder::new(Options {
+        codec,
+        producer: header.has_producer_id().then_some((
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+        )),
+        transactional: header.is_transactional(),
+        control: header.is_control(),
+        base_offset: header.base_offset,
+        ..Options::default()
+    });
+    for record in record_iter(&batch, scratch)? {
+        builder.push_record(&record?)?;
+    }
+    let bytes = match produced.stamp {
+        None => builder.build(),
+        Some(stamp) => stamp.stamped(builder.build())?,
+    };
+    let header = Batch::parse(bytes.clone())?.header;
+    let stored = Produced {
+        header,
+        stamp: None,
+        max_timestamp: header.max_timestamp,
+    };
+    Ok((bytes, stored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_protocol::records::{Depth, ProduceRules, TimestampType, check_produced};
+
+    fn rules(timestamp_type: TimestampType) -> ProduceRules {
+        ProduceRules {
+            depth: Depth::Full,
+            batch_bytes_max: 1 << 20,
+            inflated_bytes_max: 1 << 20,
+            compacted: false,
+            zstd_allowed: true,
+            transactional_allowed: false,
+            timestamp_type,
+            now_ms: 5000,
+            before_max_ms: i64::MAX,
+            after_max_ms: i64::MAX,
+        }
+    }
+
+    fn batch(codec: Codec) -> Bytes {
+        let mut builder = BatchBuilder::new(Options {
+            codec,
+            producer: Some((9, 1, 40)),
+            ..Options::default()
+        });
+        for at in [1000, 3000, 2000] {
+            let value = [b'v'; 200];
+            builder
+                .push(at, Some(&at.to_be_bytes()), Some(&value), &[])
+                .unwrap();
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn a_batch_is_stored_in_the_topics_codec_and_says_the_same() {
+        let all = [
+            Codec::None,
+            Codec::Gzip,
+            Codec::Snappy,
+            Codec::Lz4,
+            Codec::Zstd,
+        ];
+        for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+            for (from, to) in all.iter().flat_map(|from| all.map(|to| (*from, to))) {
+                let mut scratch = Scratch::new(1 << 20);
+                let sent = batch(from);
+                let rules = rules(timestamp_type);
+                let produced = check_produced(&sent, &rules, &mut scratch).unwrap();
+                let (bytes, kept) = stored(sent, &produced, Some(to), &mut scratch).unwrap();
+                let batch = Batch::parse(bytes).unwrap();
+                batch.verify_crc().unwrap();
+                assert_eq!(batch.header.codec().unwrap(), to);
+                assert_eq!(batch.header.timestamp_type(), timestamp_type);
+                assert_eq!(batch.header.base_sequence, 40);
+                assert_eq!(batch.header.last_offset_delta, 2);
+                assert_eq!(kept.max_timestamp, produced.max_timestamp);
+                let records = record_iter(&batch, &mut scratch).unwrap();
+                let times: Vec<i64> = records.map(|record| record.unwrap().timestamp).collect();
+                match timestamp_type {
+                    TimestampType::CreateTime => assert_eq!(times, [1000, 3000, 2000]),
+                    TimestampType::LogAppendTime => assert_eq!(times, [5000; 3]),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_producers_own_codec_is_left_alone() {
+        let mut scratch = Scratch::new(1 << 20);
+        let sent = batch(Codec::Lz4);
+        let rules = rules(TimestampType::CreateTime);
+        let produced = check_produced(&sent, &rules, &mut scratch).unwrap();
+        for codec in [None, Some(Codec::Lz4)] {
+            let (bytes, _) = stored(sent.clone(), &produced, codec, &mut scratch).unwrap();
+            assert_eq!(bytes.as_ptr(), sent.as_ptr(), "not even copied");
+        }
+    }
+}
