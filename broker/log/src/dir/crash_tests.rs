@@ -24,7 +24,9 @@ struct Promise {
 }
 
 async fn life(sim: &Sim, host: Host, promises: &[Mutex<Promise>], next_id: &mut u64) {
-    let (dir, mut parts) = reopen(&host, promises).await;
+    let Some((dir, mut parts)) = reopen(&host, promises).await else {
+        return;
+    };
     for _ in 0..sim.draw(60) {
         let index = sim.draw(u64::from(PARTS)) as usize;
         step(sim, &mut parts[index], &promises[index], next_id).await;
@@ -42,12 +44,17 @@ async fn life(sim: &Sim, host: Host, promises: &[Mutex<Promise>], next_id: &mut 
 }
 
 /// Opens the directory and every partition; all that was promised must be there.
-async fn reopen(host: &Host, promises: &[Mutex<Promise>]) -> (Arc<LogDir>, Vec<Part>) {
-    let (dir, report) = open(host).await;
+async fn reopen(host: &Host, promises: &[Mutex<Promise>]) -> Option<(Arc<LogDir>, Vec<Part>)> {
+    let (dir, report) = match LogDir::open(host.clone(), &model::path(), options()).await {
+        Ok(opened) => opened,
+        // A planted fault.
+        Err(Error::Io { .. } | Error::Offline { .. }) => return None,
+        Err(error) => panic!("{error}"),
+    };
     assert!(report.damaged.is_empty(), "{report:?}");
     let mut parts = Vec::new();
     for index in 0..PARTS {
-        let part = Part::open(host, &dir, index).await;
+        let part = Part::try_open(host, &dir, index).await?;
         let mut promise = lock(&promises[index as usize]);
         let found = &part.records;
         assert!(
@@ -69,7 +76,7 @@ async fn reopen(host: &Host, promises: &[Mutex<Promise>]) -> (Arc<LogDir>, Vec<P
         drop(promise);
         parts.push(part);
     }
-    (dir, parts)
+    Some((dir, parts))
 }
 
 /// An append, a cut or a pause.
@@ -128,13 +135,24 @@ async fn stop(dir: &LogDir, parts: &[Part], promises: &[Mutex<Promise>]) {
 }
 
 /// Lives one after the other, each ended by a kill or a power cut at a drawn instant.
-fn run(seed: u64, lives: usize) {
+fn run(seed: u64, lives: usize, faults: bool) {
     let sim = Sim::new(seed);
     let promises: Vec<_> = (0..PARTS).map(|_| Mutex::new(Promise::default())).collect();
     let mut next_id = seed << 20;
     for _ in 0..lives {
         let host = sim.node("n");
         let span = Duration::from_micros(sim.draw(400_000));
+        if faults && sim.draw(2) == 0 {
+            let path = ["journal", "ledger", ".log", ""][sim.draw(4) as usize];
+            let op = [DiskOp::Sync, DiskOp::SyncDir][usize::from(sim.draw(4) == 0)];
+            let fault = DiskFault {
+                op,
+                path_contains: path.into(),
+                when: When::Nth(1 + sim.draw(30)),
+                effect: DiskEffect::Error,
+            };
+            sim.inject("n", fault);
+        }
         sim.block_on(async {
             tokio::select! {
                 biased;
@@ -150,6 +168,7 @@ fn run(seed: u64, lives: usize) {
         assert!(sim.panics().is_empty(), "seed {seed}: {:?}", sim.panics());
     }
     // And once more in peace.
+    sim.heal_disk("n", None);
     let host = sim.node("n");
     sim.block_on(life(&sim, host, &promises, &mut next_id));
 }
@@ -157,7 +176,15 @@ fn run(seed: u64, lives: usize) {
 #[test]
 fn what_was_acknowledged_is_there_after_any_kill_or_power_cut() {
     for seed in 0..40 {
-        let caught = std::panic::catch_unwind(|| run(seed, 8));
+        let caught = std::panic::catch_unwind(|| run(seed, 8, false));
+        assert!(caught.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn f1_what_was_acknowledged_is_there_after_failed_syncs_too() {
+    for seed in 1000..1030 {
+        let caught = std::panic::catch_unwind(|| run(seed, 8, true));
         assert!(caught.is_ok(), "seed {seed}");
     }
 }

@@ -123,6 +123,22 @@ impl LogDir {
         lock(&self.shared.ledger).entries.get(incarnation).cloned()
     }
 
+    /// Every partition that was ever written.
+    pub fn written(&self) -> Vec<Incarnation> {
+        lock(&self.shared.ledger).entries.keys().copied().collect()
+    }
+
+    /// The partitions of one topic that were ever written.
+    pub fn written_of(&self, topic_id: [u8; 16]) -> Vec<Incarnation> {
+        let of = |partition| Incarnation {
+            topic_id,
+            partition,
+        };
+        let ledger = lock(&self.shared.ledger);
+        let known = ledger.entries.range(of(0)..=of(i32::MAX));
+        known.map(|(incarnation, _)| *incarnation).collect()
+    }
+
     /// Whether the unverified bytes of that partition were written under this boot and mount (R3).
     pub fn same_boot(&self, entry: &LedgerEntry) -> bool {
         entry.since_generation >= lock(&self.shared.ledger).same_since

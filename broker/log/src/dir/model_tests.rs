@@ -67,6 +67,7 @@ pub(super) struct Part {
     pub(super) records: Vec<u64>,
     /// Where each record ends.
     pub(super) ends: Vec<u64>,
+    dir: Arc<LogDir>,
     host: Host,
     home: PathBuf,
 }
@@ -118,6 +119,13 @@ pub(super) fn incarnation(index: u8) -> Incarnation {
 impl Part {
     /// Opens and recovers: keeps the longest intact prefix, finishes a cut that was announced.
     pub(super) async fn open(host: &Host, dir: &Arc<LogDir>, index: u8) -> Self {
+        Self::try_open(host, dir, index)
+            .await
+            .expect("no fault is planted")
+    }
+
+    /// `None` when the directory fails under it.
+    pub(super) async fn try_open(host: &Host, dir: &Arc<LogDir>, index: u8) -> Option<Self> {
         let id = incarnation(index);
         let heard = Arc::new(Heard::default());
         let home = path().join(format!("t{index}-0"));
@@ -136,24 +144,25 @@ impl Part {
             end: at(0, 0),
             records: Vec::new(),
             ends: Vec::new(),
+            dir: Arc::clone(dir),
             host: host.clone(),
             home,
         };
         if let Some(entry) = entry {
             assert!(!entry.damaged, "nothing here damages {id}");
-            part.recover(&entry).await;
+            part.recover(&entry).await.ok()?;
         }
-        part
+        Some(part)
     }
 
-    async fn recover(&mut self, entry: &LedgerEntry) {
+    async fn recover(&mut self, entry: &LedgerEntry) -> Result<(), Error> {
         // The first mark was durable, the file may not have been: then nothing in it was settled.
         let Ok(file) = self.host.disk.open(&self.log_path(), OpenMode::Write) else {
             assert!(
                 entry.settled.is_none_or(|at| at.bytes == 0),
                 "settled and missing: {entry:?}"
             );
-            return;
+            return Ok(());
         };
         let len = file.len().unwrap();
         let bytes = file.read_at(0, len as usize).await.unwrap();
@@ -165,6 +174,10 @@ impl Part {
         }
         let end = ends.last().copied().unwrap_or(0);
         let flushed = entry.flushed.map_or(0, |at| at.bytes);
+        if end < flushed && self.dir.offline().is_some() {
+            // A sync failed while this was read: the cache may have dropped the pages.
+            return Err(self.handle.settle().await.expect_err("it is offline"));
+        }
         assert!(
             end >= flushed,
             "{} is flushed to {flushed}, found {end} of {len}",
@@ -176,9 +189,14 @@ impl Part {
         // Written again in place, so that the sync proves the disk (R4).
         file.write_vectored_at(&[IoSlice::new(&bytes[..end as usize])], 0)
             .unwrap();
-        file.sync().await.unwrap();
-        self.host.disk.sync_dir(&self.home).await.unwrap();
-        self.host.disk.sync_dir(&path()).await.unwrap();
+        let failed = || Error::io("sync", &self.home);
+        file.sync().await.map_err(failed())?;
+        self.host
+            .disk
+            .sync_dir(&self.home)
+            .await
+            .map_err(failed())?;
+        self.host.disk.sync_dir(&path()).await.map_err(failed())?;
         if let Some(cut) = entry.pending_cut {
             self.handle.mark(Mark::CutDone {
                 cut_count: cut.cut_count,
@@ -186,11 +204,9 @@ impl Part {
         }
         (self.records, self.ends) = (ids, ends);
         self.end = at(end, self.records.len());
-        self.handle
-            .mark_now(Mark::Recovered(self.end))
-            .await
-            .unwrap();
+        self.handle.mark_now(Mark::Recovered(self.end)).await?;
         self.file = Some(file);
+        Ok(())
     }
 
     pub(super) fn log_path(&self) -> PathBuf {
@@ -227,6 +243,9 @@ impl Part {
 
     /// Appends one record.
     pub(super) fn append(&mut self, id: u64, len: usize, urgent: bool) {
+        if self.dir.offline().is_some() {
+            return;
+        }
         if self.file.is_none() {
             self.create();
         }
@@ -268,6 +287,7 @@ impl Part {
         }
         let file = self.file.clone().unwrap();
         if file.set_len(to.bytes).is_err() || file.sync().await.is_err() {
+            self.dir.fail("a cut wasn't synced");
             return;
         }
         self.handle.mark(Mark::CutDone { cut_count });
