@@ -120,7 +120,7 @@ fn value(partition: i32, offset: u64) -> Vec<u8> {
 /// All batches, in the order in which they are sent.
 fn encode(wall_ms: i64, identity: ProducerIdentity) -> Outcome<Vec<(i32, Bytes)>> {
     let mut batches = Vec::new();
-    let of_partition = RECORDS / PARTITIONS.unsigned_abs() as u64;
+    let of_partition = RECORDS / u64::from(PARTITIONS.unsigned_abs());
     for first in (0..of_partition).step_by(BATCH_RECORDS as usize) {
         for partition in 0..PARTITIONS {
             let producer = (identity.id.0, identity.epoch.0, i32::try_from(first)?);

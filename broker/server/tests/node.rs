@@ -1,6 +1,8 @@
 //! A whole node on the real machine, over loopback, spoken to byte by byte: what it answers before
 //! a client knows any version, how it starts, stops and is killed, and what operators ask it.
 
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 mod wire;
 
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
 //! A whole node on the simulated machine: what takes minutes passes at once, and what depends on
 //! chance is drawn from a seed.
 
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 mod wire;
 
 use std::net::SocketAddr;
