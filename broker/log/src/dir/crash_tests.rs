@@ -489,3 +489,192 @@ fn f4_a_full_disk_stops_no_commit() {
         assert_eq!(at(0, 0).offset, 0);
     });
 }
+
+fn on_journal_sync(effect: DiskEffect) -> DiskFault {
+    DiskFault {
+        op: DiskOp::Sync,
+        path_contains: "journal".into(),
+        when: When::Always,
+        effect,
+    }
+}
+
+#[test]
+fn c4_a_direct_sync_counts_only_with_its_segments_existence() {
+    let sim = Sim::new(16);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut part = Part::open(&host, &dir, 0).await;
+        let slow = DiskEffect::Slow(Duration::from_millis(300));
+        sim.inject("n", on_journal_sync(slow));
+        part.append(1, 100_000, true);
+        sim.pause(Duration::from_millis(100)).await;
+        assert_eq!(dir.flusher_counts().direct_syncs, 1);
+        assert_eq!(part.acked(), 0, "its existence isn't durable yet");
+        sim.pause(Duration::from_millis(300)).await;
+        assert_eq!(part.acked(), 1);
+    });
+}
+
+#[test]
+fn c2_nothing_of_a_partition_overtakes_its_direct_sync() {
+    let sim = Sim::new(17);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut parts = [
+            Part::open(&host, &dir, 0).await,
+            Part::open(&host, &dir, 1).await,
+        ];
+        for part in &mut parts {
+            appended(part, &sim, 1, 10).await;
+        }
+        let slow = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: "t0-0".into(),
+            when: When::Always,
+            effect: DiskEffect::Slow(Duration::from_millis(300)),
+        };
+        sim.inject("n", slow);
+        parts[0].append(2, 100_000, true);
+        sim.pause(Duration::from_millis(20)).await;
+        parts[0].append(3, 10, true);
+        parts[1].append(2, 10, true);
+        sim.pause(Duration::from_millis(100)).await;
+        assert_eq!(
+            (parts[0].acked(), parts[1].acked()),
+            (1, 2),
+            "others commit meanwhile"
+        );
+        sim.pause(Duration::from_secs(1)).await;
+        assert_eq!(parts[0].acked(), 3);
+        // Back to the journal once the large range is through.
+        let direct = dir.flusher_counts().direct_syncs;
+        appended(&mut parts[0], &sim, 4, 10).await;
+        assert_eq!(dir.flusher_counts().direct_syncs, direct);
+    });
+}
+
+#[test]
+fn j4_a_commit_that_counted_after_a_kill_still_counts_after_a_power_cut() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let host = sim.node("n");
+        sim.block_on(async {
+            let (dir, _) = open(&host).await;
+            let mut part = Part::open(&host, &dir, 0).await;
+            appended(&mut part, &sim, 1, 100).await;
+            // The second one's commit reaches the page cache only.
+            sim.inject("n", on_journal_sync(DiskEffect::Hang));
+            part.append(2, 5000, true);
+            sim.pause(Duration::from_millis(10)).await;
+            assert_eq!(part.acked(), 1);
+        });
+        sim.kill("n");
+        sim.heal_disk("n", None);
+        let flushed = |dir: &LogDir| dir.entry(&incarnation(0)).unwrap().flushed.unwrap().offset;
+        let host = sim.node("n");
+        sim.block_on(async {
+            let (dir, _) = open(&host).await;
+            assert_eq!(flushed(&dir), 2);
+        });
+        sim.crash("n");
+        let host = sim.node("n");
+        sim.block_on(async {
+            let (dir, _) = open(&host).await;
+            assert_eq!(flushed(&dir), 2, "seed {seed}");
+            assert_eq!(Part::open(&host, &dir, 0).await.records, vec![1, 2]);
+        });
+    }
+}
+
+#[test]
+fn j4_two_unsettled_generations_are_settled_before_anyone_is_served() {
+    let sim = Sim::new(18);
+    for id in 1..4_u64 {
+        let host = sim.node("n");
+        // Nothing is settled by the starts themselves: the syncs of segments hang.
+        sim.heal_disk("n", None);
+        let hang = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: ".log".into(),
+            when: When::Always,
+            effect: DiskEffect::Slow(Duration::from_millis(500)),
+        };
+        sim.inject("n", hang);
+        sim.block_on(async {
+            let (dir, _) = open(&host).await;
+            let names = host.disk.list(Path::new("/data")).await.unwrap();
+            let journals = names.iter().filter(|one| one.name.starts_with("journal."));
+            assert!(
+                journals.count() <= 4,
+                "at most one generation beside its own"
+            );
+            if id == 1 {
+                let mut part = Part::open(&host, &dir, 0).await;
+                appended(&mut part, &sim, id, 100).await;
+            } else {
+                let entry = dir.entry(&incarnation(0)).unwrap();
+                assert_eq!(entry.flushed.unwrap().offset, 1);
+            }
+        });
+        sim.kill("n");
+    }
+    sim.heal_disk("n", None);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        assert_eq!(Part::open(&host, &dir, 0).await.records, vec![1]);
+    });
+}
+
+#[test]
+fn c6_a_completion_from_before_a_cut_counts_for_nothing() {
+    let sim = Sim::new(19);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut part = Part::open(&host, &dir, 0).await;
+        for id in 1..4 {
+            appended(&mut part, &sim, id, 100).await;
+        }
+        let slow = DiskEffect::Slow(Duration::from_millis(200));
+        sim.inject("n", on_journal_sync(slow));
+        part.append(4, 100, true);
+        sim.pause(Duration::from_millis(10)).await;
+        part.cut(2).await;
+        assert_eq!(part.acked(), 2);
+        assert_eq!(part.handle.flushed().offset, 2);
+        part.append(5, 100, true);
+        sim.pause(Duration::from_secs(2)).await;
+        assert_eq!((part.acked(), part.records.clone()), (3, vec![1, 2, 5]));
+        assert_eq!(dir.unflushed_bytes(), 0);
+    });
+}
+
+#[test]
+fn c6_a_direct_sync_from_before_a_cut_counts_for_nothing() {
+    let sim = Sim::new(20);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut part = Part::open(&host, &dir, 0).await;
+        for id in 1..4 {
+            appended(&mut part, &sim, id, 100).await;
+        }
+        let slow = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: "t0-0".into(),
+            when: When::Always,
+            effect: DiskEffect::Slow(Duration::from_millis(200)),
+        };
+        sim.inject("n", slow);
+        part.append(4, 100_000, true);
+        sim.pause(Duration::from_millis(10)).await;
+        part.handle.cut(at(part.ends[1], 2));
+        sim.pause(Duration::from_secs(1)).await;
+        assert_eq!(part.handle.flushed().offset, 2);
+        assert_eq!(dir.unflushed_bytes(), 0);
+    });
+}
