@@ -625,9 +625,9 @@ async fn play(steps: Vec<Step>) {
                 epoch += i32::from(epoch_up);
                 let spec = BatchSpec {
                     records,
-                    payload,
                     epoch,
                     timestamp,
+                    payload,
                     ..BatchSpec::default()
                 };
                 let stored = append(&mut log, spec);
