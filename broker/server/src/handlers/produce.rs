@@ -4,8 +4,8 @@
 //! - acks=0 has no answer; if anything failed the connection is closed, so that the client notices.
 //! - v8: the offending records are named. v10: the present leader. v13: topics by id, in the answer
 //!   too.
-//! - A transactional id is refused with 53 at once: there are no transactions yet, and no client
-//!   tries again on it.
+//! - A transactional id or batch is refused with 53 at once: there are no transactions yet, and no
+//!   client tries again on it.
 
 use std::time::Duration;
 
@@ -21,7 +21,9 @@ use millrace_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use millrace_protocol::messages::{self, ProduceRequest, ProduceResponse, StrBytes};
-use millrace_protocol::records::{self, Codec, ProduceRules, Produced, Refusal, check_produced};
+use millrace_protocol::records::{
+    self, BatchHeader, Codec, ProduceRules, Produced, Refusal, check_produced,
+};
 
 use super::decode;
 use super::error::{append_error, not_served};
@@ -101,7 +103,17 @@ fn refuse_whole(context: &RequestContext, request: &ProduceRequest) -> Option<Er
         context.authorize(Operation::Write, Resource::TransactionalId(id));
         return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }
+    let mut partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
+    if partitions.any(|partition| is_transactional(partition.records.as_deref())) {
+        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
     (!matches!(request.acks, -1..=1)).then_some(ErrorCode::InvalidRequiredAcks)
+}
+
+/// Whether a batch says to belong to a transaction; one that can't be read is refused later.
+fn is_transactional(records: Option<&[u8]>) -> bool {
+    let header = records.and_then(|bytes| BatchHeader::parse(bytes).ok());
+    header.is_some_and(|header| header.is_transactional())
 }
 
 fn refuse_topic(data: &TopicProduceData, code: ErrorCode, message: Option<&str>) -> Vec<Row> {
@@ -152,7 +164,7 @@ async fn append_topic(
     if is_internal(&topic.name) && &*context.client_id != ADMIN_CLIENT {
         return refuse_topic(data, ErrorCode::InvalidTopicException, None);
     }
-    let Some(config) = context.node.partitions.topic_config(image, &topic.name) else {
+    let Some(config) = context.node.partitions.topic_config(image, topic) else {
         return refuse_topic(data, ErrorCode::UnknownServerError, None);
     };
     let now_ms = context.node.host.clock.now().wall_ms;

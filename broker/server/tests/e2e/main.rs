@@ -1,0 +1,17 @@
+//! Every served API at every version against a whole node in simulation: what it answers, which
+//! error it gives and when, and what is left after a restart. Codes are Kafka's numbers.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod bad_input;
+mod disk;
+mod fetch;
+mod fetch_sessions;
+mod node;
+mod offsets;
+mod produce;
+mod producers;
+mod starts;
+mod topics;
+#[path = "../wire/mod.rs"]
+mod wire;
