@@ -3,6 +3,7 @@
 //! What always holds: one process at a time has it open; after a failed sync or write nothing more
 //! is written to it (F1, F2).
 
+mod begin;
 pub(crate) mod format;
 mod history;
 mod replay;

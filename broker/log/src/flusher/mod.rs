@@ -4,6 +4,7 @@
 //! sync; partitions with large unflushed ranges sync their files beside it. While a commit is on
 //! its way the next gathers.
 
+mod direct;
 pub(crate) mod gather;
 mod part;
 pub(crate) mod reclaim;

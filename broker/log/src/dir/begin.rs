@@ -1,0 +1,207 @@
+//! Beginning a new generation: the last step of every start (J4, R8, R9).
+//!
+//! What always holds: every file and name that the start made or read is durable before the flusher
+//! runs; the last commit of the generation before is repeated before anyone is served.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, Pool};
+use tokio::sync::oneshot;
+
+use crate::dir::format::{self, Format};
+use crate::dir::space::Room;
+use crate::dir::start::{Start, parent};
+use crate::dir::{LogDir, StartReport};
+use crate::error::Error;
+use crate::flusher::Shared;
+use crate::flusher::gather::Gather;
+use crate::flusher::reclaim::{Reclaim, Retired};
+use crate::flusher::shared::Parts;
+use crate::flusher::task::{Flusher, Limits};
+use crate::journal::commit::{self, BLOCK, Place};
+use crate::journal::file::Journal;
+use crate::ledger::file::LedgerFiles;
+use crate::ledger::{Ledger, Run};
+use crate::mark::Mark;
+
+/// What loading gives to the new generation.
+pub(super) struct Loaded {
+    pub(super) ledger: Ledger,
+    pub(super) ledger_files: LedgerFiles,
+    pub(super) repeat: Option<bytes::Bytes>,
+    pub(super) retired: Retired,
+    pub(super) settle_first: bool,
+    pub(super) report: StartReport,
+}
+
+/// What the files made by this start need before anything counts.
+#[derive(Default)]
+pub(super) struct Made {
+    pub(super) files: Vec<Arc<dyn File>>,
+    pub(super) dirs: Vec<PathBuf>,
+}
+
+impl Start {
+    /// Writes the in-use file and makes the files of the new generation, not yet synced.
+    fn new_journal(
+        &self,
+        format: &Format,
+        lock: &dyn LockGuard,
+        made: &mut Made,
+        (run, loaded): (&Run, &Loaded),
+    ) -> Result<Journal, Error> {
+        let generation = run.generation;
+        let in_use = format!(
+            "generation={generation}\nboot={}\nmount={}\n",
+            run.boot.as_deref().unwrap_or("unknown"),
+            run.mount.as_deref().unwrap_or("unknown")
+        );
+        format::put(lock.file().as_ref(), in_use.as_bytes())?;
+        made.files.push(lock.file());
+        let repeat_len = loaded.repeat.as_ref().map_or(0, bytes::Bytes::len) + 2 * BLOCK;
+        // The commit to repeat has to fit into a quarter of a file (J6).
+        let need = (repeat_len as u64 * 4).next_power_of_two();
+        let len = self.options.journal_initial_bytes.max(need);
+        let place = Place {
+            dir_id: format.dir_id,
+            generation,
+            number: 0,
+        };
+        let journal = Journal::create(self.disk(), &self.path, place, len)?;
+        made.files.extend(journal.files());
+        made.dirs.push(self.path.clone());
+        made.dirs.push(parent(&self.path));
+        Ok(journal)
+    }
+
+    /// Begins a new generation and starts the flusher.
+    pub(super) async fn begin(
+        self,
+        format: Format,
+        lock: Box<dyn LockGuard>,
+        mut made: Made,
+        (run, mut loaded): (Run, Loaded),
+    ) -> Result<(Arc<LogDir>, StartReport), Error> {
+        let generation = run.generation;
+        let journal = self.new_journal(&format, lock.as_ref(), &mut made, (&run, &loaded))?;
+        made.sync(self.disk()).await?;
+
+        loaded.ledger.start(run.clone());
+        let mut gather = Gather::new(
+            journal.commit_len_max() - BLOCK,
+            self.options.direct_sync_bytes,
+        );
+        let told = first_round(&mut gather, format.dir_id, &run, &loaded);
+        let shared = Arc::new(Shared::new(Parts {
+            host: self.host.clone(),
+            path: self.path.clone(),
+            lag: self.options.flush_lag,
+            unflushed_max: self.options.unflushed_bytes_max,
+            ledger: loaded.ledger,
+            ledger_files: loaded.ledger_files,
+            gather,
+        }));
+        shared.make_ledger_room()?;
+        let reclaim = if loaded.settle_first {
+            // Two generations are unsettled: the older is settled before anyone is served (J4).
+            Reclaim::Idle
+        } else {
+            Reclaim::retire(&shared, generation, std::mem::take(&mut loaded.retired))
+        };
+        let limits = Limits {
+            journal_len_max: self.options.journal_file_bytes_max,
+            unsettled_files_max: self.options.unsettled_files_max,
+        };
+        let flusher = Flusher::new(Arc::clone(&shared), journal, reclaim, limits);
+        let task: BoxFuture<'static, ()> = Box::pin(flusher.run());
+        let task = self.host.spawn.spawn(Pool::Data, "flusher", task);
+        if let Some(told) = told {
+            told.await.map_err(|_| shared.offline())?;
+        }
+        if loaded.settle_first {
+            shared.retire(generation, loaded.retired).await?;
+        }
+        let room = Arc::new(Room::new(
+            self.host.clone(),
+            self.path.clone(),
+            self.options.reserve_bytes,
+        ));
+        hold_reserve(&self.host, &room);
+        let dir_id = format.dir_id;
+        let cluster_id = format.cluster_id;
+        let dir = LogDir {
+            shared,
+            room,
+            dir_id,
+            cluster_id,
+            generation,
+            _lock: lock,
+            task,
+        };
+        Ok((Arc::new(dir), loaded.report))
+    }
+}
+
+/// What the new generation's first commit says: the run, the last commit again, what was found
+/// damaged. Gives a receiver if anyone must wait for it.
+fn first_round(
+    gather: &mut Gather,
+    dir_id: [u8; 16],
+    run: &Run,
+    loaded: &Loaded,
+) -> Option<oneshot::Receiver<()>> {
+    if loaded.report.formatted {
+        // The first ledger says it all.
+        return None;
+    }
+    gather.start(run);
+    if let Some(bytes) = &loaded.repeat
+        && let Some(header) = commit::Header::decode(dir_id, bytes)
+    {
+        gather.repeat(&commit::open(&header, bytes).entries);
+    }
+    for (incarnation, _) in &loaded.report.damaged {
+        gather.mark_closed(*incarnation, Mark::Damaged);
+    }
+    if loaded.repeat.is_none() && loaded.report.damaged.is_empty() {
+        return None;
+    }
+    let (tell, told) = oneshot::channel();
+    gather.hurry(tell);
+    Some(told)
+}
+
+/// Takes the reserve after the start, beside everything else.
+fn hold_reserve(host: &Host, room: &Arc<Room>) {
+    let room = Arc::clone(room);
+    let _task = host.spawn.spawn(
+        Pool::Data,
+        "log-reserve",
+        Box::pin(async move { room.hold() }),
+    );
+}
+
+impl Made {
+    /// Syncs all files side by side, then all directories side by side.
+    async fn sync(mut self, disk: &dyn Disk) -> Result<(), Error> {
+        self.dirs.sort();
+        self.dirs.dedup();
+        let syncs: Vec<_> = self.files.iter().map(|file| file.sync()).collect();
+        for (sync, file) in syncs.into_iter().zip(&self.files) {
+            sync.await.map_err(Error::io("sync", file.path()))?;
+        }
+        let syncs: Vec<_> = self.dirs.iter().map(|dir| disk.sync_dir(dir)).collect();
+        for (sync, dir) in syncs.into_iter().zip(&self.dirs) {
+            match sync.await {
+                // The parent of a mount point may not be ours to open; its entry is not new then.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::debug!(path = %dir.display(), %error, "directory not synced");
+                }
+                done => done.map_err(Error::io("sync directory", dir))?,
+            }
+        }
+        Ok(())
+    }
+}
