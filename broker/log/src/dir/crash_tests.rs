@@ -678,3 +678,62 @@ fn c6_a_direct_sync_from_before_a_cut_counts_for_nothing() {
         assert_eq!(dir.unflushed_bytes(), 0);
     });
 }
+
+#[test]
+fn past_the_unflushed_limit_senders_wait_until_bytes_are_durable() {
+    let sim = Sim::new(21);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let limited = DirOptions {
+            unflushed_bytes_max: 10_000,
+            ..options()
+        };
+        let (dir, _) = LogDir::open(host.clone(), &model::path(), limited)
+            .await
+            .unwrap();
+        let mut part = Part::open(&host, &dir, 0).await;
+        dir.below_unflushed_limit().await;
+        let slow = DiskEffect::Slow(Duration::from_millis(300));
+        let id = sim.inject("n", on_journal_sync(slow));
+        part.append(1, 20_000, true);
+        let until = sim.elapsed() + Duration::from_millis(300);
+        dir.below_unflushed_limit().await;
+        assert!(sim.elapsed() >= until);
+        assert_eq!((dir.unflushed_bytes(), part.acked()), (0, 1));
+        // A directory that has ended holds nobody back.
+        sim.heal_disk("n", Some(id));
+        sim.inject("n", on_journal_sync(DiskEffect::Hang));
+        part.append(2, 20_000, true);
+        let settled = part.handle.mark_now(Mark::HighWatermark(1));
+        dir.fail("for this test");
+        dir.below_unflushed_limit().await;
+        assert!(settled.await.is_err());
+    });
+}
+
+#[test]
+fn bytes_nobody_waits_for_are_durable_after_the_lag() {
+    let sim = Sim::new(22);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut parts = [
+            Part::open(&host, &dir, 0).await,
+            Part::open(&host, &dir, 1).await,
+        ];
+        parts[0].append(1, 100, false);
+        for id in 1..5 {
+            parts[1].append(id, 100_000, false);
+        }
+        sim.pause(Duration::from_millis(10)).await;
+        assert_eq!((parts[0].acked(), parts[1].acked()), (0, 0));
+        sim.pause(Duration::from_millis(60)).await;
+        assert_eq!((parts[0].acked(), parts[1].acked()), (1, 4));
+        assert_eq!(dir.flusher_counts().direct_syncs, 1, "together");
+        // Unless somebody comes to wait.
+        parts[0].append(2, 100, false);
+        parts[0].handle.flush_now();
+        sim.pause(Duration::from_millis(10)).await;
+        assert_eq!(parts[0].acked(), 2);
+    });
+}

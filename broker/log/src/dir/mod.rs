@@ -163,7 +163,7 @@ impl LogDir {
         FlushHandle::new(Arc::clone(&self.shared), opening)
     }
 
-    /// Why the directory takes no writes, if so.
+    /// Why the directory takes no writes, if so: the first failure, or `stopped` after a clean stop.
     pub fn offline(&self) -> Option<Arc<str>> {
         self.shared.ended()
     }
@@ -203,6 +203,7 @@ impl LogDir {
 impl Drop for LogDir {
     fn drop(&mut self) {
         self.task.abort();
+        self.shared.abandon();
     }
 }
 

@@ -78,7 +78,7 @@ impl Gather {
             self.urgent |= part.needs_round >= number;
             self.want_sync(slot);
         } else if part.sync.is_none() && !part.queued {
-            self.direct_idle.push(slot);
+            self.wait_for_lag(slot);
         }
     }
 
@@ -101,13 +101,23 @@ impl Gather {
         }
     }
 
+    /// Nobody waits for the partition's bytes: they go when the lag is over.
+    fn wait_for_lag(&mut self, slot: u32) {
+        let part = self.part(slot);
+        if !part.idle {
+            part.idle = true;
+            self.direct_idle.push(slot);
+        }
+    }
+
     /// The lag is over: what turned direct goes now.
     pub(super) fn release_idle_direct(&mut self) {
         for slot in std::mem::take(&mut self.direct_idle) {
-            if self.parts[slot as usize]
-                .as_ref()
-                .is_some_and(|part| part.direct_bytes > 0)
-            {
+            let Some(part) = &mut self.parts[slot as usize] else {
+                continue;
+            };
+            part.idle = false;
+            if part.direct_bytes > 0 {
                 self.want_sync(slot);
             }
         }
@@ -220,7 +230,7 @@ impl Gather {
         if wanted {
             self.want_sync(slot);
         } else if idle {
-            self.direct_idle.push(slot);
+            self.wait_for_lag(slot);
         }
         for waiter in sync.waiters {
             let _gone = waiter.send(());

@@ -167,11 +167,23 @@ impl Gather {
         }
     }
 
+    /// Drops an empty buffer larger than `max`.
+    pub(super) fn give_back_buffer(&mut self, max: usize) {
+        if self.round.entries.is_empty() && self.round.entries.capacity() > max {
+            self.round.entries = Vec::new();
+        }
+    }
+
     /// Whoever waits learns that it will not happen.
     pub(super) fn drop_waiters(&mut self) {
         self.round.waiters.clear();
         self.backlog.clear();
         self.stop_waiters.clear();
+        for part in self.parts.iter_mut().flatten() {
+            part.waiters.clear();
+            // Its files stay open (S2), but nobody will sync them.
+            part.sync = None;
+        }
     }
 
     pub(super) fn is_ended(&self) -> bool {

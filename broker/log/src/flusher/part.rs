@@ -64,6 +64,8 @@ pub(super) struct Part {
     pub(super) direct_bytes: u64,
     /// Somebody waits for bytes no sync covers yet.
     pub(super) urgent: bool,
+    /// Is in the list of those whose bytes nobody waits for.
+    pub(super) idle: bool,
     /// Waits in the queue for a sync to be started.
     pub(super) queued: bool,
     pub(super) sync: Option<Sync>,
@@ -102,6 +104,7 @@ impl Part {
             direct: false,
             direct_bytes: 0,
             urgent: false,
+            idle: false,
             queued: false,
             sync: None,
             needs_round: 0,

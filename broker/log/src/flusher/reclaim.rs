@@ -4,6 +4,7 @@
 //! with bytes of it is synced, names included, and after that a ledger that says so is durable.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,13 +95,21 @@ impl Shared {
         })
         .await?;
         for path in &retired.journals {
-            disk.remove(path).await.map_err(Error::io("remove", path))?;
+            match disk.remove(path).await {
+                // The process before had begun to let go of it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => done.map_err(Error::io("remove", path))?,
+            }
         }
         Ok(())
     }
 
     /// Makes the fold of now durable in both ledger files.
     pub(crate) async fn write_ledger(&self, settled_through: CommitId) -> Result<(), Error> {
+        if let Err(error) = self.make_ledger_room() {
+            // What is there was taken ahead of need: this one still fits.
+            tracing::warn!(path = %self.path.display(), %error, "no room ahead for the ledger");
+        }
         let bytes = {
             let mut ledger = lock(&self.ledger);
             ledger.settled_through = ledger.settled_through.max(settled_through);

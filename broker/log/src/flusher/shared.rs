@@ -188,10 +188,7 @@ impl Shared {
             "log directory is offline; nothing more is written to it");
         gather.drop_waiters();
         let mut sinks = Vec::new();
-        for part in gather.parts.iter_mut().flatten() {
-            part.waiters.clear();
-            part.sync = None;
-            // The files stay open (S2), but nobody will sync them.
+        for part in gather.parts.iter().flatten() {
             sinks.push(Arc::clone(&part.sink));
         }
         let waker = gather.waker.take();
@@ -242,6 +239,17 @@ impl Shared {
         for waiter in waiters {
             let _gone = waiter.send(());
         }
+    }
+
+    /// Nobody has the directory any more: whoever still holds a handle gets errors instead of waiting.
+    pub(crate) fn abandon(&self) {
+        let mut gather = lock(&self.gather);
+        if !gather.is_ended() {
+            gather.state = State::Ended("closed".into());
+            gather.drop_waiters();
+        }
+        drop(gather);
+        self.below_limit.notify_waiters();
     }
 
     /// Figures since the start.

@@ -24,7 +24,7 @@ use crate::ledger::CommitId;
 /// Syncs of partitions' files under way at the same time, at most.
 const SYNCS_MAX: usize = 32;
 /// Gather buffers larger than this are given back when the directory falls idle.
-const IDLE_BUFFER_MAX: usize = 64 * 1024;
+const IDLE_BUFFER_MAX: usize = 256 * 1024;
 
 /// What the task was woken by.
 enum Event {
@@ -137,7 +137,7 @@ impl Flusher {
             }
             match self.next_event().await {
                 Event::Work => {}
-                Event::Due => self.due(),
+                Event::Due => self.timer = None,
                 Event::Committed(result) => {
                     self.commit = None;
                     result?;
@@ -285,9 +285,19 @@ impl Flusher {
         };
         let sync = self.journal.write(commit)?;
         self.round.content = false;
+        self.give_back_buffers();
         lock(&self.shared.gather).committing = true;
         self.sent(sync, 0);
         Ok(())
+    }
+
+    /// Nothing followed for a while: memory that load needed is not kept.
+    fn give_back_buffers(&mut self) {
+        if self.round.entries.capacity() > IDLE_BUFFER_MAX {
+            self.round.entries = Vec::new();
+            self.round_at = 0;
+        }
+        lock(&self.shared.gather).give_back_buffer(IDLE_BUFFER_MAX);
     }
 
     fn sent(&mut self, sync: millrace_host::Completion<()>, len: usize) {
@@ -344,15 +354,6 @@ impl Flusher {
     fn deliver(&mut self) {
         for notice in self.notices.drain(..) {
             notice.sink.flushed(notice.upto, notice.cut_count);
-        }
-    }
-
-    /// The lag is over: nothing to do here but to look again, and to give large buffers back.
-    fn due(&mut self) {
-        self.timer = None;
-        if self.commit.is_none() && self.round.entries.capacity() > IDLE_BUFFER_MAX {
-            self.round.entries = Vec::new();
-            self.round_at = 0;
         }
     }
 

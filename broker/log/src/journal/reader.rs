@@ -78,12 +78,16 @@ pub(crate) async fn scan(
         let Some((generation, _)) = file::parse_name(name) else {
             continue;
         };
+        let path = dir.join(name);
+        let file = match disk.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            // The process before was letting go of it when it ended: settled, and its ledger, which
+            // was read after this name was listed, says so.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("open the journal", &path)(error)),
+        };
         scan.names.push((generation, name.clone()));
         let commits = scan.generations.entry(generation).or_default();
-        let path = dir.join(name);
-        let file = disk
-            .open(&path, OpenMode::Read)
-            .map_err(Error::io("open the journal", &path))?;
         for (offset, header) in headers(&file, dir_id).await? {
             let id = CommitId {
                 generation: header.place.generation,

@@ -505,7 +505,7 @@ async fn a_deletion_leaves_no_sync_of_the_old_name_behind() {
     // A clean stop syncs whatever the flusher still owes.
     drop(opened);
     fixture.dir.close().await.unwrap();
-    assert_eq!(fixture.dir.offline(), None);
+    assert_eq!(fixture.dir.offline().as_deref(), Some("stopped"));
 }
 
 #[tokio::test]
