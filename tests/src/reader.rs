@@ -13,22 +13,64 @@ use crate::workload::{Progress, Reach};
 /// Most bytes that one batch may open to; the workload's batches are far smaller.
 const INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Everything a consumer may see of a partition now, and its first offset.
-pub async fn read_whole(
-    client: &Client,
-    topic: &Topic,
+/// A partition that is being read from its first offset on; goes on where it was when a connection
+/// ends.
+#[derive(Debug)]
+pub struct Whole {
     partition: i32,
-) -> Result<(i64, Vec<Found>), Error> {
-    let mut reader = PartitionReader::new(client, topic, partition).await?;
-    let mut log = Vec::new();
-    let mut scratch = Scratch::new(INFLATED_BYTES_MAX);
-    loop {
-        let batches = reader.next().await?;
-        if batches.is_empty() {
-            return Ok((reader.start(), log));
+    log_start: i64,
+    next: i64,
+    log: Vec<Found>,
+}
+
+impl Whole {
+    /// Reads everything a consumer may see of a partition now. Gives its first offset, and the
+    /// records.
+    pub async fn read(
+        reach: &Reach,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<(i64, Vec<Found>), String> {
+        let mut whole = Self {
+            partition,
+            log_start: 0,
+            next: 0,
+            log: Vec::new(),
+        };
+        let mut since = reach.host.clock.now().mono;
+        loop {
+            let address = *reach.address.borrow();
+            let before = whole.next;
+            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let ended = match connected {
+                Ok(client) => whole.read_on(&client, topic).await,
+                Err(error) => Err(error),
+            };
+            if whole.next > before {
+                since = reach.host.clock.now().mono;
+            }
+            match ended {
+                Ok(()) => return Ok((whole.log_start, whole.log)),
+                Err(error) => reach.bear(&error, &mut since).await?,
+            }
         }
-        for batch in &batches {
-            records_of(batch, &mut scratch, &mut log).map_err(|error| malformed(client, &error))?;
+    }
+
+    async fn read_on(&mut self, client: &Client, topic: &Topic) -> Result<(), Error> {
+        let reader = PartitionReader::new(client, topic, self.partition).await?;
+        self.log_start = reader.start();
+        let mut reader = reader.skip_to(self.next);
+        let mut scratch = Scratch::new(INFLATED_BYTES_MAX);
+        loop {
+            let batches = reader.next().await?;
+            if batches.is_empty() {
+                return Ok(());
+            }
+            for batch in &batches {
+                records_of(batch, &mut scratch, &mut self.log)
+                    .map_err(|error| malformed(client, &error))?;
+                self.next = batch.header.last_offset() + 1;
+            }
         }
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use millrace_config::BrokerConfig;
 use millrace_host::Host;
 use millrace_server::Broker;
-use millrace_sim::{NetOptions, Sim, SimOptions, TraceSummary, World};
+use millrace_sim::{
+    DiskEffect, DiskFault, DiskOp, NetOptions, Sim, SimOptions, TraceSummary, When, World,
+};
 use tokio::sync::watch;
 
 use crate::workload::{Plan, Report, Workload};
@@ -182,6 +184,9 @@ impl Run {
                 self.world.cut_connections(CLIENTS, BROKER);
                 self.pause_ms(self.world.draw(50)).await;
             }
+            if self.world.draw(3) == 0 {
+                self.trouble().await;
+            }
             let end = match self.world.draw(10) {
                 0..=4 => End::PowerCut,
                 5..=7 => End::Kill,
@@ -195,6 +200,43 @@ impl Run {
         let report = workload.finish().await?;
         drop((broker, tell));
         Ok((report, self.ends))
+    }
+
+    /// A while in which the disk is slow or full, or the network one-sided. It costs time and
+    /// retries, never a promise.
+    async fn trouble(&self) {
+        let fault = |op, when, effect| DiskFault {
+            op,
+            path_contains: String::new(),
+            when,
+            effect,
+        };
+        let some = When::PerMille(1 + self.world.draw(300) as u32);
+        let slow = Duration::from_millis(1 + self.world.draw(2000));
+        let planted = match self.world.draw(7) {
+            0 => Some(fault(DiskOp::Sync, some, DiskEffect::Slow(slow))),
+            1 => Some(fault(DiskOp::Sync, some, DiskEffect::Hang)),
+            2 => Some(fault(DiskOp::Write, some, DiskEffect::NoSpace)),
+            3 => Some(fault(DiskOp::Write, some, DiskEffect::Short)),
+            4 => Some(fault(DiskOp::Allocate, some, DiskEffect::NoSpace)),
+            _ => None,
+        };
+        let planted = planted.map(|fault| self.world.inject(BROKER, fault));
+        if planted.is_none() {
+            let (from, to) = if self.world.draw(2) == 0 {
+                (BROKER, CLIENTS)
+            } else {
+                (CLIENTS, BROKER)
+            };
+            self.world.partition(from, to);
+        }
+        self.pause_ms(self.world.draw(1000)).await;
+        self.world.heal_net();
+        // A life may also end while the disk is still in trouble.
+        if planted.is_some() && self.world.draw(2) == 0 {
+            self.world.heal_disk(BROKER, planted);
+            self.pause_ms(self.world.draw(200)).await;
+        }
     }
 
     /// Begins the broker's next life.
@@ -223,6 +265,8 @@ impl Run {
             End::PowerCut => self.world.crash(BROKER),
             End::Kill => self.world.kill(BROKER),
             End::Stop => {
+                // A clean stop ends with a sync; one that hangs would hang it too.
+                self.world.heal_disk(BROKER, None);
                 if let Some(broker) = broker {
                     broker.stop().await;
                 }
@@ -230,6 +274,7 @@ impl Run {
                 self.world.kill(BROKER);
             }
         }
+        self.world.heal_disk(BROKER, None);
         if self.world.draw(6) == 0 {
             // Off by less than the hour that records may lie in the future.
             let off_ms = self.world.draw(2 * WALL_OFF_MS_MAX) as i64 - WALL_OFF_MS_MAX as i64;

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::oracle::{Anomaly, Found, Promises, Value};
 use crate::producer::Producer;
-use crate::reader::{self, Tail};
+use crate::reader::{Tail, Whole};
 
 /// Between two tries to reach a broker that is away.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
@@ -302,9 +302,7 @@ impl Workload {
         };
         let mut records = BTreeMap::new();
         for partition in 0..self.topic.partitions {
-            let read =
-                async |client: Client| reader::read_whole(&client, &self.topic, partition).await;
-            let (log_start, log) = self.reach.retry(read).await?;
+            let (log_start, log) = Whole::read(&self.reach, &self.topic, partition).await?;
             anomalies.extend(promises.check(partition, log_start, &log));
             records.insert(partition, log.len());
         }
