@@ -1,1 +1,159 @@
-//! To come.
+//! Fetch sessions (KIP-227), versions 7–18.
+
+use std::time::Duration;
+
+use millrace_protocol::api::Api;
+use millrace_protocol::messages::fetch_request::ForgottenTopic;
+use millrace_protocol::messages::{FetchRequest, FetchResponse};
+
+use crate::node::{FETCH, Node, Topic, batch, fetch_request, produce_request, values, with};
+
+/// What a session's answer says: its error, its id, and each partition with its values.
+type Said = (i16, i32, Vec<(i32, Vec<String>)>);
+
+async fn said(node: &mut Node, version: i16, request: &FetchRequest) -> Said {
+    let response: FetchResponse = node.client.ask(Api::Fetch, version, request).await;
+    let rows = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions);
+    let rows = rows.map(|row| {
+        assert_eq!(row.error_code, 0);
+        (row.partition_index, values(row))
+    });
+    (response.error_code, response.session_id, rows.collect())
+}
+
+fn in_session(topic: &Topic, id: i32, epoch: i32, partitions: &[(i32, i64)]) -> FetchRequest {
+    let mut request = fetch_request(topic, partitions);
+    if partitions.is_empty() {
+        request.topics.clear();
+    }
+    request.session_id = id;
+    request.session_epoch = epoch;
+    request
+}
+
+async fn put(node: &mut Node, topic: &Topic, partition: i32, value: &str) {
+    let request = produce_request(topic, partition, -1, Some(batch(&[value])));
+    assert_eq!(node.produce_row(13, &request).await.error_code, 0);
+}
+
+fn row(partition: i32, value: &[&str]) -> (i32, Vec<String>) {
+    (partition, value.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_session_answers_only_what_is_new() {
+    for version in 7..=FETCH {
+        with(&[], async |mut node| {
+            let topic = node.topic_of("t", 3, &[]).await;
+            put(&mut node, &topic, 0, "a").await;
+            let full = in_session(&topic, 0, 0, &[(0, 0), (1, 0), (2, 0)]);
+            let (code, id, rows) = said(&mut node, version, &full).await;
+            assert_eq!(code, 0);
+            assert!(id > 0, "a session was made");
+            assert_eq!(rows, [row(0, &["a"]), row(1, &[]), row(2, &[])]);
+            // The client moves on in partition 0.
+            let next = in_session(&topic, id, 1, &[(0, 1)]);
+            assert_eq!(said(&mut node, version, &next).await, (0, id, vec![]));
+            put(&mut node, &topic, 2, "b").await;
+            let next = in_session(&topic, id, 2, &[]);
+            let expected = vec![row(2, &["b"])];
+            assert_eq!(said(&mut node, version, &next).await, (0, id, expected));
+            // What was not consumed is still there.
+            let next = in_session(&topic, id, 3, &[]);
+            let expected = vec![row(2, &["b"])];
+            assert_eq!(said(&mut node, version, &next).await, (0, id, expected));
+            let next = in_session(&topic, id, 4, &[(2, 1)]);
+            assert_eq!(said(&mut node, version, &next).await, (0, id, vec![]));
+            // Forgotten partitions are silent, added ones are told.
+            let mut next = in_session(&topic, id, 5, &[]);
+            let mut forgotten = ForgottenTopic::default();
+            forgotten.topic = topic.name.clone();
+            forgotten.topic_id = topic.id;
+            forgotten.partitions = vec![2];
+            next.forgotten_topics_data = vec![forgotten];
+            put(&mut node, &topic, 2, "c").await;
+            put(&mut node, &topic, 1, "d").await;
+            let expected = vec![row(1, &["d"])];
+            assert_eq!(said(&mut node, version, &next).await, (0, id, expected));
+            let next = in_session(&topic, id, 6, &[(1, 1), (2, 1)]);
+            let expected = vec![row(2, &["c"])];
+            assert_eq!(said(&mut node, version, &next).await, (0, id, expected));
+        });
+    }
+}
+
+#[test]
+fn epochs_and_ids_that_do_not_fit_end_the_request_without_partitions() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let full = in_session(&topic, 0, 0, &[(0, 0)]);
+        let (_, id, _) = said(&mut node, FETCH, &full).await;
+        let wrong_epoch = in_session(&topic, id, 2, &[]);
+        assert_eq!(said(&mut node, FETCH, &wrong_epoch).await, (71, 0, vec![]));
+        let unknown = in_session(&topic, id ^ 1, 1, &[]);
+        assert_eq!(said(&mut node, FETCH, &unknown).await, (70, 0, vec![]));
+        let by_name = in_session(&topic, id, 1, &[]);
+        assert_eq!(said(&mut node, 12, &by_name).await, (106, 0, vec![]));
+        let right = in_session(&topic, id, 1, &[]);
+        assert_eq!(said(&mut node, FETCH, &right).await, (0, id, vec![]));
+        let closing = in_session(&topic, id, -1, &[(0, 0)]);
+        let (code, none, rows) = said(&mut node, FETCH, &closing).await;
+        assert_eq!((code, none, rows.len()), (0, 0, 1));
+        let gone = in_session(&topic, id, 2, &[]);
+        assert_eq!(said(&mut node, FETCH, &gone).await, (70, 0, vec![]));
+        let (_, first, _) = said(&mut node, FETCH, &full).await;
+        let replaced = in_session(&topic, first, 0, &[(0, 0)]);
+        let (_, second, _) = said(&mut node, FETCH, &replaced).await;
+        assert_ne!(first, second);
+        let gone = in_session(&topic, first, 1, &[]);
+        assert_eq!(said(&mut node, FETCH, &gone).await, (70, 0, vec![]));
+        assert_eq!(node.metric("millrace_fetch_sessions"), 1);
+    });
+}
+
+#[test]
+fn a_full_cache_gives_no_session_and_serves_nevertheless() {
+    let pairs = [("max.incremental.fetch.session.cache.slots", "1")];
+    with(&pairs, async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let full = in_session(&topic, 0, 0, &[(0, 0)]);
+        let (_, first, _) = said(&mut node, FETCH, &full).await;
+        assert_ne!(first, 0);
+        let (code, second, rows) = said(&mut node, FETCH, &full).await;
+        assert_eq!((code, second, rows.len()), (0, 0, 1));
+        node.world.pause(Duration::from_secs(130)).await;
+        let (_, third, _) = said(&mut node, FETCH, &full).await;
+        assert_ne!(third, 0, "the idle one gave way");
+    });
+}
+
+#[test]
+fn a_session_waits_for_any_of_its_partitions() {
+    with(&[], async |mut node| {
+        let topic = node.topic_of("t", 50, &[]).await;
+        let all: Vec<_> = (0..50).map(|partition| (partition, 0)).collect();
+        let full = in_session(&topic, 0, 0, &all);
+        let (_, id, _) = said(&mut node, FETCH, &full).await;
+        let mut moved = Vec::new();
+        for (epoch, partition) in (1..).zip([17, 3, 49]) {
+            let mut next = in_session(&topic, id, epoch, &moved);
+            next.max_wait_ms = 100_000;
+            let mut waiting = node.connect().await;
+            let start = node.now();
+            let producing = async {
+                node.world.pause(Duration::from_secs(2)).await;
+                put(&mut node, &topic, partition, "x").await;
+            };
+            let asking = waiting.ask::<_, FetchResponse>(Api::Fetch, FETCH, &next);
+            let (response, ()) = tokio::join!(asking, producing);
+            let rows = &response.responses[0].partitions;
+            assert_eq!((rows.len(), rows[0].partition_index), (1, partition));
+            let waited = node.since(start).as_secs();
+            assert!((2..3).contains(&waited), "{waited} s");
+            moved = vec![(partition, 1)];
+        }
+    });
+}

@@ -1,1 +1,77 @@
-//! To come.
+//! `InitProducerId`, versions 0–5.
+
+use std::collections::BTreeSet;
+
+use millrace_protocol::api::Api;
+use millrace_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
+
+use crate::node::{Node, with};
+
+async fn ask(
+    node: &mut Node,
+    version: i16,
+    request: &InitProducerIdRequest,
+) -> InitProducerIdResponse {
+    node.client.ask(Api::InitProducerId, version, request).await
+}
+
+fn plain() -> InitProducerIdRequest {
+    let mut request = InitProducerIdRequest::default();
+    request.transactional_id = None;
+    request.transaction_timeout_ms = 60_000;
+    request
+}
+
+#[test]
+fn no_producer_id_is_given_out_twice_whatever_happens() {
+    with(&[], async |mut node| {
+        let mut given = BTreeSet::new();
+        for round in 0..3 {
+            for version in 0..=5 {
+                let response = ask(&mut node, version, &plain()).await;
+                assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+                assert!(response.producer_id >= 0);
+                assert!(given.insert(response.producer_id), "twice");
+            }
+            if round == 0 {
+                node.restart().await;
+            } else {
+                node.crash().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_client_with_an_id_gets_a_new_one() {
+    with(&[], async |mut node| {
+        let first = ask(&mut node, 5, &plain()).await;
+        let mut again = plain();
+        again.producer_id = first.producer_id;
+        again.producer_epoch = first.producer_epoch;
+        for version in [3, 4, 5] {
+            let response = ask(&mut node, version, &again).await;
+            assert_eq!(response.error_code, 0);
+            assert_ne!(response.producer_id, first.producer_id);
+        }
+    });
+}
+
+#[test]
+fn transactional_ids_are_refused_for_good() {
+    with(&[], async |mut node| {
+        for version in 0..=5 {
+            for (id, expected) in [("tx", 53), ("", 42)] {
+                let mut request = plain();
+                request.transactional_id = Some(id.into());
+                let response = ask(&mut node, version, &request).await;
+                let answer = (
+                    response.error_code,
+                    response.producer_id,
+                    response.producer_epoch,
+                );
+                assert_eq!(answer, (expected, -1, -1));
+            }
+        }
+    });
+}

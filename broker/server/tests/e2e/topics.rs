@@ -276,7 +276,7 @@ fn a_topic_that_cannot_be_made_says_why_and_the_others_are_made() {
     });
 }
 
-async fn delete(
+pub(crate) async fn delete(
     node: &mut Node,
     version: i16,
     names: &[&str],
