@@ -6,20 +6,20 @@
 
 mod codec;
 pub mod dir;
+pub mod epoch_checkpoint;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod flusher;
+pub mod handles;
 mod journal;
 pub mod ledger;
 pub mod mark;
-pub mod sink;
-pub mod slots;
-pub mod epoch_checkpoint;
-pub mod handles;
 pub mod partition;
 pub mod partition_metadata;
 pub mod producer_snapshot;
 mod segment;
-#[cfg(test)]
-mod fixture;
+pub mod sink;
+pub mod slots;
 #[cfg(test)]
 mod testing;

@@ -45,9 +45,17 @@ impl SlotFile {
         name: &str,
     ) -> Result<(Self, Option<Vec<u8>>), Error> {
         let path = dir.join(name);
-        let file = disk.open(&path, OpenMode::Create).map_err(Error::io("open", &path))?;
-        let bytes = file.read_at(0, SLOT_LEN * 2).await.map_err(Error::io("read", &path))?;
-        let newest = bytes.chunks(SLOT_LEN).filter_map(decode).max_by_key(|(sequence, _)| *sequence);
+        let file = disk
+            .open(&path, OpenMode::Create)
+            .map_err(Error::io("open", &path))?;
+        let bytes = file
+            .read_at(0, SLOT_LEN * 2)
+            .await
+            .map_err(Error::io("read", &path))?;
+        let newest = bytes
+            .chunks(SLOT_LEN)
+            .filter_map(decode)
+            .max_by_key(|(sequence, _)| *sequence);
         // A first write that was torn leaves an unreadable slot 0 and nothing behind it: nothing
         // was promised yet. Two slots' length without a readable one is damage.
         if newest.is_none() && bytes.len() > SLOT_LEN {
@@ -59,7 +67,14 @@ impl SlotFile {
             None => (0, None),
         };
         let dir = dir.to_owned();
-        let mut slots = Self { disk, dir, file, sequence, name_synced: false, failed: false };
+        let mut slots = Self {
+            disk,
+            dir,
+            file,
+            sequence,
+            name_synced: false,
+            failed: false,
+        };
         if let Some(record) = &record {
             // It may be in the page cache only, and the next write goes over the one before it.
             slots.put(record).await?;
@@ -71,10 +86,15 @@ impl SlotFile {
     pub async fn write(&mut self, record: &[u8]) -> Result<(), Error> {
         let path = self.file.path().clone();
         if record.len() > RECORD_LEN_MAX {
-            return Err(Error::io("write", &path)(io::ErrorKind::InvalidInput.into()));
+            return Err(Error::io("write", &path)(
+                io::ErrorKind::InvalidInput.into(),
+            ));
         }
         if self.failed {
-            return Err(Error::Offline { path, reason: "an earlier write failed".into() });
+            return Err(Error::Offline {
+                path,
+                reason: "an earlier write failed".into(),
+            });
         }
         self.sequence += 1;
         self.put(record).await
@@ -96,7 +116,10 @@ impl SlotFile {
         }
         let sync = self.file.sync();
         if !self.name_synced {
-            self.disk.sync_dir(&self.dir).await.map_err(Error::io("sync directory", &self.dir))?;
+            self.disk
+                .sync_dir(&self.dir)
+                .await
+                .map_err(Error::io("sync directory", &self.dir))?;
             self.name_synced = true;
         }
         sync.await.map_err(Error::io("sync", &path))?;
@@ -171,7 +194,11 @@ mod tests {
                         () = work => {}
                     }
                 });
-                if sim.draw(2) == 0 { sim.crash("n") } else { sim.kill("n") }
+                if sim.draw(2) == 0 {
+                    sim.crash("n")
+                } else {
+                    sim.kill("n")
+                }
             }
         }
     }
@@ -182,16 +209,24 @@ mod tests {
         let host = sim.node("n");
         let disk = Arc::clone(&host.disk);
         sim.block_on(async {
-            let (mut slots, found) =
-                SlotFile::open(Arc::clone(&disk), Path::new("/"), "s").await.unwrap();
+            let (mut slots, found) = SlotFile::open(Arc::clone(&disk), Path::new("/"), "s")
+                .await
+                .unwrap();
             assert!(found.is_none());
             slots.write(b"one").await.unwrap();
             slots.write(b"two").await.unwrap();
-            let (_, found) = SlotFile::open(Arc::clone(&disk), Path::new("/"), "s").await.unwrap();
+            let (_, found) = SlotFile::open(Arc::clone(&disk), Path::new("/"), "s")
+                .await
+                .unwrap();
             assert_eq!(found.unwrap(), b"two");
             let file = disk.open(Path::new("/s"), OpenMode::Write).unwrap();
-            file.write_vectored_at(&[IoSlice::new(&[0; 8192])], 0).unwrap();
-            assert!(SlotFile::open(Arc::clone(&disk), Path::new("/"), "s").await.is_err());
+            file.write_vectored_at(&[IoSlice::new(&[0; 8192])], 0)
+                .unwrap();
+            assert!(
+                SlotFile::open(Arc::clone(&disk), Path::new("/"), "s")
+                    .await
+                    .is_err()
+            );
         });
     }
 }

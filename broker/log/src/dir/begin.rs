@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::flusher::Shared;
 use crate::flusher::gather::Gather;
 use crate::flusher::reclaim::{Reclaim, Retired};
-use crate::flusher::shared::Parts;
+use crate::flusher::state::Parts;
 use crate::flusher::task::{Flusher, Limits};
 use crate::journal::commit::{self, BLOCK, Place};
 use crate::journal::file::Journal;

@@ -9,7 +9,7 @@ pub(crate) mod gather;
 mod part;
 pub(crate) mod reclaim;
 pub(crate) mod settle;
-pub(crate) mod shared;
+pub(crate) mod state;
 pub(crate) mod task;
 
 use std::io::IoSlice;
@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::mark::{Mark, Position, SegmentId};
 pub(crate) use gather::Opening;
-pub use shared::FlusherCounts;
-pub(crate) use shared::Shared;
+pub use state::FlusherCounts;
+pub(crate) use state::Shared;
 
 /// Completes when what it stands for is durable; with an error when the directory failed first.
 pub type Durable = BoxFuture<'static, Result<(), Error>>;

@@ -14,7 +14,7 @@ use millrace_host::BoxFuture;
 
 use crate::error::Error;
 use crate::flusher::settle::Work;
-use crate::flusher::shared::Shared;
+use crate::flusher::state::Shared;
 use crate::flusher::task::Flusher;
 use crate::handles::lock;
 use crate::journal::file;

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::flusher::gather::{Fold, Notice, Round, State};
 use crate::flusher::reclaim::Reclaim;
 use crate::flusher::settle::Work;
-use crate::flusher::shared::Shared;
+use crate::flusher::state::Shared;
 use crate::handles::lock;
 use crate::journal::commit::{self, Header, Place};
 use crate::journal::file::{Commit, Journal};

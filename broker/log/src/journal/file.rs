@@ -233,7 +233,8 @@ pub(crate) async fn grow(file: &Arc<dyn File>, from: u64, to: u64) -> Result<u64
         let end = to.min(at + GROW_PIECE);
         if let Err(error) = zero(file.as_ref(), at, end) {
             tracing::warn!(path = %file.path().display(), %error, "the journal stays at its size");
-            file.set_len(from).map_err(Error::io("shorten", file.path()))?;
+            file.set_len(from)
+                .map_err(Error::io("shorten", file.path()))?;
             return Ok(from);
         }
         file.sync().await.map_err(Error::io("sync", file.path()))?;

@@ -137,7 +137,9 @@ impl CutWork {
     /// Waits for the intent and does no more, as a process that is killed then.
     #[cfg(test)]
     pub(super) async fn intent_only(self) {
-        self.intent.await.expect("the directory is online in this test");
+        self.intent
+            .await
+            .expect("the directory is online in this test");
     }
 
     /// Makes the intent durable, shows the new end, changes the files, makes *done* durable. The

@@ -13,8 +13,9 @@ use millrace_host::{Disk, OpenMode, Pool};
 use millrace_protocol::producer::ProducerEntry;
 use tokio::sync::oneshot;
 
-use super::PartitionLog;
-use crate::flusher::FlushHandle;
+use super::{AppendError, PartitionLog};
+use crate::error::Error;
+use crate::flusher::{Durable, FlushHandle};
 use crate::mark::{Mark, SnapshotName};
 use crate::producer_snapshot;
 use crate::segment::names;
@@ -150,6 +151,30 @@ impl PartitionLog {
             let _delivered = done.send(result.is_ok());
         });
         self.host.spawn.spawn(Pool::Data, "producer-snapshot", task);
+    }
+
+    /// Names a state that another room folded from this log, up to `offset`, and keeps in a file of
+    /// its own that is synced with its name (the metadata's snapshots). To this log it is the empty
+    /// state of a log without producers. When the future is done, the name is durable.
+    pub fn name_state(&mut self, offset: i64, crc: u32) -> Durable {
+        let named = self.writable().and_then(|()| {
+            if offset <= self.flush.flushed().offset {
+                return Ok(());
+            }
+            Err(AppendError::Failed(format!(
+                "the state at {offset} lies above the durable end of {}",
+                self.name()
+            )))
+        });
+        if let Err(error) = named {
+            let what = error.to_string();
+            return Box::pin(std::future::ready(Err(Error::BadFile { what })));
+        }
+        self.flush.mark_now(Mark::Snapshot(SnapshotName {
+            offset,
+            crc_ours: 0,
+            crc_kafka: crc,
+        }))
     }
 
     /// Names the snapshots that are synced and below the durable end, in order, and removes the
