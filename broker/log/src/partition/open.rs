@@ -295,7 +295,8 @@ impl Partitions {
             has_dir: true,
             epochs: entry.epochs.clone(),
             cut_count: entry.cut_count,
-            may_have_lost: false,
+            // Appends of a later run may have gone with the page cache, their marks too.
+            may_have_lost: entry.mode == Durability::PageCache && !self.dir.same_boot(entry),
             quarantined: None,
         }))
     }
