@@ -14,7 +14,7 @@ use millrace_log::partition::{PartitionOptions, Partitions};
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::BrokerEndpoint;
 
-use crate::cluster::{Cluster, MetadataError};
+use crate::cluster::{Cluster, MetadataError, Quorum};
 use crate::runtime::registry::Registry;
 
 /// What a start has of storage.
@@ -54,7 +54,12 @@ pub(crate) async fn open(
     }
     let first =
         first.ok_or_else(|| MetadataError::Refused("log.dirs names no directory".into()))?;
-    let cluster = Arc::new(Cluster::open(&first, host).await?);
+    let quorum = Quorum {
+        node_id: config.node.id,
+        snapshot_record_bytes: config.metadata.snapshot_record_bytes,
+        snapshot_interval: config.metadata.snapshot_interval,
+    };
+    let cluster = Cluster::open(&first, host, quorum).await?;
     let log_dirs = directories.keys().copied().collect();
     let mut incarnation_id = [0; 16];
     host.rng.fill(&mut incarnation_id);
@@ -71,9 +76,15 @@ pub(crate) async fn open(
     tracing::info!(
         term = cluster.term(),
         offset = cluster.image().offset(),
+        entries = cluster.committed().index,
         "metadata are read"
     );
-    let partitions = Registry::new(host.clone(), Arc::clone(config), directories);
+    let partitions = Registry::new(
+        host.clone(),
+        Arc::clone(config),
+        Arc::clone(&cluster),
+        directories,
+    );
     Ok(Storage {
         cluster_id: cluster_id.unwrap_or_else(|| Arc::from("")),
         cluster,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{
     BrokerEndpoint, ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
-    RegisterBrokerRecord,
+    RegisterBrokerRecord, RemovedTopicData,
 };
 use rpds::RedBlackTreeMapSync;
 
@@ -46,6 +46,9 @@ pub struct Topic {
     pub id: TopicId,
     /// Partitions by index; dense from 0.
     pub partitions: RedBlackTreeMapSync<i32, Partition>,
+    /// Offset of the newest record that configured it; `None` when it was never configured. What is
+    /// derived from the configuration is good as long as this stays.
+    pub config_offset: Option<i64>,
 }
 
 /// One registered broker.
@@ -89,8 +92,8 @@ pub struct Image {
     brokers: RedBlackTreeMapSync<i32, Arc<Broker>>,
     features: RedBlackTreeMapSync<String, i16>,
     next_producer_id: i64,
-    /// Removed topics with a directory that may still hold their data: id to name and partitions.
-    removed: RedBlackTreeMapSync<TopicId, Topic>,
+    /// Removed topics, and the directories that may still hold their data: never none.
+    removed: RedBlackTreeMapSync<TopicId, Vec<Directory>>,
 }
 
 impl Default for Image {
@@ -176,9 +179,16 @@ impl Image {
         self.next_producer_id
     }
 
-    /// Removed topics of which directories may still hold data.
-    pub fn removed_topics(&self) -> impl Iterator<Item = &Topic> {
-        self.removed.values()
+    /// Removed topics, and the directories that have not reported yet that the data are gone.
+    pub fn removed_topics(&self) -> impl Iterator<Item = (TopicId, &[Directory])> {
+        self.removed
+            .iter()
+            .map(|(id, pending)| (*id, pending.as_slice()))
+    }
+
+    /// The directories that may still hold data of a removed topic; none when there are none.
+    pub fn removal_pending(&self, id: TopicId) -> &[Directory] {
+        self.removed.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// Whether the topic was removed and a directory may still hold its data.
@@ -188,15 +198,22 @@ impl Image {
 
     /// The image after one more record, which stands at `offset`.
     pub fn replay(&self, offset: i64, record: &MetadataRecord) -> Result<Self, ReplayError> {
-        assert!(
-            offset > self.offset,
-            "records are folded in the order of their offsets"
-        );
-        let mut next = self.clone();
-        next.offset = offset;
-        next.apply(record)
-            .map_err(|reason| ReplayError { offset, reason })?;
-        Ok(next)
+        self.replay_all(offset, std::slice::from_ref(record))
+    }
+
+    /// The image after an entry of records that stand at `base_offset` and the offsets after it.
+    pub fn replay_all(
+        &self,
+        base_offset: i64,
+        records: &[MetadataRecord],
+    ) -> Result<Self, ReplayError> {
+        let mut loading = Loading {
+            image: self.clone(),
+        };
+        for (offset, record) in (base_offset..).zip(records) {
+            loading.replay(offset, record)?;
+        }
+        Ok(loading.finish())
     }
 
     fn apply(&mut self, record: &MetadataRecord) -> Result<(), String> {
@@ -205,6 +222,7 @@ impl Image {
             MetadataRecord::Partition(partition) => self.put_partition(partition),
             MetadataRecord::PartitionChange(change) => self.change_partition(change),
             MetadataRecord::RemoveTopic(id) => self.remove_topic(*id),
+            MetadataRecord::RemovedTopicData(data) => self.keep_removed(data),
             MetadataRecord::Config(config) => {
                 self.configure(config);
                 Ok(())
@@ -270,6 +288,7 @@ impl Image {
                 name,
                 id,
                 partitions: RedBlackTreeMapSync::default(),
+                config_offset: None,
             },
         );
         Ok(())
@@ -345,20 +364,40 @@ impl Image {
             self.configs
                 .remove_mut(&(RESOURCE_TOPIC, topic.name.to_string(), key));
         }
-        self.removed.insert_mut(id, topic);
+        let mut pending: Vec<Directory> = topic
+            .partitions
+            .values()
+            .flat_map(|partition| partition.directories.iter().copied())
+            .collect();
+        pending.sort_unstable();
+        pending.dedup();
+        if !pending.is_empty() {
+            self.removed.insert_mut(id, pending);
+        }
         Ok(())
     }
 
-    /// The image without a removed topic: its last directory reported that the data are gone.
-    /// Not a record: each node finds it out from its own directories.
-    #[must_use]
-    pub fn forget_removed(&self, id: TopicId) -> Self {
-        let mut next = self.clone();
-        next.removed.remove_mut(&id);
-        next
+    /// Which directories still hold data of a removed topic.
+    fn keep_removed(&mut self, data: &RemovedTopicData) -> Result<(), String> {
+        let id = data.topic_id;
+        if self.topics.contains_key(&id) {
+            return Err(format!("topic {id} is there, not removed"));
+        }
+        if data.pending.is_empty() {
+            self.removed.remove_mut(&id);
+        } else {
+            self.removed.insert_mut(id, data.pending.clone());
+        }
+        Ok(())
     }
 
     fn configure(&mut self, record: &ConfigRecord) {
+        if record.resource_type == RESOURCE_TOPIC
+            && let Some(id) = self.ids.get(record.resource_name.as_str()).copied()
+            && let Some(topic) = self.topics.get_mut(&id)
+        {
+            topic.config_offset = Some(self.offset);
+        }
         let key = (
             record.resource_type,
             record.resource_name.clone(),
@@ -409,11 +448,11 @@ impl Image {
                 log_dirs: broker.log_dirs.clone(),
             }));
         }
-        // Topics that wait for removal come first, made and removed again: their names may have
-        // been taken since.
-        for topic in self.removed.values() {
-            topic_records(topic, &mut records);
-            records.push(MetadataRecord::RemoveTopic(topic.id));
+        for (topic_id, pending) in self.removed_topics() {
+            records.push(MetadataRecord::RemovedTopicData(RemovedTopicData {
+                topic_id,
+                pending: pending.to_vec(),
+            }));
         }
         for topic in self.topics_by_name() {
             topic_records(topic, &mut records);
@@ -434,6 +473,36 @@ impl Image {
             },
         ));
         records
+    }
+}
+
+/// An image in the making: nobody sees it before it is whole, so it is changed in place.
+#[derive(Debug, Default)]
+pub struct Loading {
+    image: Image,
+}
+
+impl Loading {
+    /// One record of a snapshot of the log up to and with `offset`.
+    pub fn restore(&mut self, offset: i64, record: &MetadataRecord) -> Result<(), ReplayError> {
+        self.image.offset = offset;
+        self.image
+            .apply(record)
+            .map_err(|reason| ReplayError { offset, reason })
+    }
+
+    /// One record of the log.
+    pub fn replay(&mut self, offset: i64, record: &MetadataRecord) -> Result<(), ReplayError> {
+        assert!(
+            offset > self.image.offset,
+            "records are folded in the order of their offsets"
+        );
+        self.restore(offset, record)
+    }
+
+    /// The image.
+    pub fn finish(self) -> Image {
+        self.image
     }
 }
 

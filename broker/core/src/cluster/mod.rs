@@ -12,12 +12,12 @@ mod producer_ids;
 mod topics;
 
 pub use broker::{Registration, register};
-pub use image::{Broker, Directory, Image, Partition, ReplayError, Topic};
+pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
 pub use names::{NameError, check_topic_name};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
 pub use topics::{
     CreateTopic, Created, Defaults, Refusal, Removal, RemovalOutcome, Subject, TopicOutcome,
-    create_topics, delete_topics, removed_directories,
+    create_topics, data_removed, delete_topics,
 };
 
 #[cfg(test)]

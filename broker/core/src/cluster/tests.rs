@@ -230,10 +230,7 @@ fn a_deleted_topic_leaves_its_name_free_and_its_id_behind() {
     assert!(image.topic_named("t").is_none());
     assert!(image.is_removed(created.id));
     assert_eq!(image.topic_config("t").count(), 0);
-    assert_eq!(
-        removed_directories(&image, 1),
-        [(created.id, "t".to_owned(), vec![0, 1, 2])]
-    );
+    assert_eq!(image.removal_pending(created.id), [directory(7)]);
     let mut world = World::new();
     let (_, records) = create_topics(&image, &[named("t")], DEFAULTS, &mut world);
     let again = folded(&image, &records);
@@ -242,7 +239,101 @@ fn a_deleted_topic_leaves_its_name_free_and_its_id_behind() {
         id, created.id,
         "an id that a directory may still know is never given again"
     );
-    assert!(!again.forget_removed(created.id).is_removed(created.id));
+}
+
+fn directory(id: u128) -> Directory {
+    TopicId::from_bytes(id.to_be_bytes())
+}
+
+#[test]
+fn a_removed_topic_is_forgotten_when_its_last_directory_has_reported() {
+    let (created, image) = create(&with_broker(), named("t")).expect("a plain request");
+    let other =
+        MetadataRecord::PartitionChange(millrace_protocol::metadata::PartitionChangeRecord {
+            partition_id: 1,
+            topic_id: created.id,
+            directories: Some(vec![directory(8)]),
+            ..Default::default()
+        });
+    let image = folded(&image, &[other, MetadataRecord::RemoveTopic(created.id)]);
+    assert_eq!(
+        image.removal_pending(created.id),
+        [directory(7), directory(8)]
+    );
+    let records = data_removed(
+        &image,
+        &[created.id, created.id],
+        &[directory(7), directory(9)],
+    );
+    let image = folded(&image, &records);
+    assert_eq!(records.len(), 1);
+    assert_eq!(image.removal_pending(created.id), [directory(8)]);
+    assert_eq!(data_removed(&image, &[created.id], &[directory(7)]), []);
+    let copy = folded(&Image::default(), &image.to_records());
+    assert_eq!(
+        copy.removal_pending(created.id),
+        [directory(8)],
+        "snapshots know it, too"
+    );
+    let image = folded(
+        &image,
+        &data_removed(&image, &[created.id], &[directory(8)]),
+    );
+    assert!(!image.is_removed(created.id));
+    let alive = create(&image, named("u")).expect("a plain request");
+    assert_eq!(data_removed(&alive.1, &[alive.0.id], &[directory(7)]), []);
+}
+
+#[test]
+fn a_topic_knows_when_it_was_configured_last() {
+    let (_, image) = create(&with_broker(), named("t")).expect("a plain request");
+    let offset = |image: &Image| image.topic_named("t").expect("made above").config_offset;
+    assert_eq!(offset(&image), None);
+    let config = |name: &str| {
+        MetadataRecord::Config(millrace_protocol::metadata::ConfigRecord {
+            resource_type: 2,
+            resource_name: name.to_owned(),
+            name: "retention.ms".to_owned(),
+            value: Some("1".to_owned()),
+        })
+    };
+    let image = folded(&image, &[config("t")]);
+    let at = image.offset();
+    assert_eq!(offset(&image), Some(at));
+    let image = folded(&image, &[config("u"), MetadataRecord::NoOp]);
+    assert_eq!(
+        offset(&image),
+        Some(at),
+        "what concerns others changes nothing"
+    );
+}
+
+#[test]
+fn an_entry_folds_as_its_records_one_by_one() {
+    let image = with_broker();
+    let (_, records) = create_topics(
+        &image,
+        &[named("a"), named("b")],
+        DEFAULTS,
+        &mut World::new(),
+    );
+    let at_once = image
+        .replay_all(image.offset() + 1, &records)
+        .expect("a decision fits");
+    let one_by_one = folded(&image, &records);
+    assert_eq!(at_once.offset(), one_by_one.offset());
+    assert_eq!(at_once.to_records(), one_by_one.to_records());
+    let mut loading = Loading::default();
+    for record in image.to_records().iter().chain(&records) {
+        loading
+            .restore(77, record)
+            .expect("what an image says fits");
+    }
+    let restored = loading.finish();
+    assert_eq!(
+        (restored.offset(), restored.to_records()),
+        (77, at_once.to_records())
+    );
 }
 
 #[test]

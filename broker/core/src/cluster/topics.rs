@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
-use millrace_protocol::metadata::{ConfigRecord, MetadataRecord, PartitionRecord, TopicRecord};
+use millrace_protocol::metadata::{
+    ConfigRecord, MetadataRecord, PartitionRecord, RemovedTopicData, TopicRecord,
+};
 
 use super::names::check_topic_name;
 use super::{Directory, Image};
@@ -453,18 +455,26 @@ pub fn delete_topics(
     (outcomes, records)
 }
 
-/// Which partitions of removed topics a broker still has to remove from its directories.
-pub fn removed_directories(image: &Image, broker: i32) -> Vec<(TopicId, String, Vec<i32>)> {
-    image
-        .removed_topics()
-        .map(|topic| {
-            let own = topic
-                .partitions
-                .iter()
-                .filter(|(_, partition)| partition.replicas.contains(&broker))
-                .map(|(index, _)| *index)
-                .collect();
-            (topic.id, topic.name.to_string(), own)
-        })
-        .collect()
+/// Decides a report that `directories` hold no data of some removed topics any more: the records
+/// that remember it. What is known already needs none.
+pub fn data_removed(
+    image: &Image,
+    topics: &[TopicId],
+    directories: &[Directory],
+) -> Vec<MetadataRecord> {
+    let mut topics = topics.to_vec();
+    topics.sort_unstable();
+    topics.dedup();
+    let record = |topic_id: TopicId| {
+        let before = image.removal_pending(topic_id);
+        let pending: Vec<Directory> = before
+            .iter()
+            .copied()
+            .filter(|directory| !directories.contains(directory))
+            .collect();
+        (pending.len() < before.len()).then_some(MetadataRecord::RemovedTopicData(
+            RemovedTopicData { topic_id, pending },
+        ))
+    };
+    topics.into_iter().filter_map(record).collect()
 }

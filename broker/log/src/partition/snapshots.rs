@@ -141,7 +141,11 @@ impl PartitionLog {
             for sync in syncs {
                 result = result.and(sync.await);
             }
-            result = result.and(disk.sync_dir(&path).await);
+            // A journaled first append leaves the directory's own name to a replay, which would make
+            // it anew without this file.
+            for dir in [path.as_ref(), dir.path()] {
+                result = result.and(disk.sync_dir(dir).await);
+            }
             if let Err(error) = &result {
                 dir.fail(&format!(
                     "syncing a producer snapshot of {partition}: {error}"

@@ -1,42 +1,50 @@
 //! The metadata log: `__cluster_metadata-0`, Kafka's batches and records, on the same machinery as
 //! every partition.
 //!
-//! What always holds: one proposal is one batch, so that it is there as a whole or not at all; its
-//! leader epoch is the term of the writer, which grows with each start; a batch counts only once it
-//! is durable. One writer; a quorum puts an election in front of it and changes nothing here.
+//! What always holds: one proposal is one entry is one batch, so that it is there as a whole or not
+//! at all; its leader epoch is the term of the writer, which grows with each start and was durable
+//! before it was used; the first batch of a term says who leads; a batch counts only once it is
+//! durable. One writer; a quorum puts an election in front of it and changes nothing here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use millrace_host::Host;
-use millrace_log::mark::Incarnation;
-use millrace_log::partition::{
-    Append, LogReader, LogSettings, PartitionLog, Partitions, Read, Replay,
-};
+use millrace_host::{Host, Pool};
+use millrace_log::dir::LogDir;
+use millrace_log::mark::{Incarnation, SnapshotName};
+use millrace_log::partition::{Append, LogSettings, PartitionLog, Partitions, Replay};
 use millrace_log::sink::DurabilitySink;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::MetadataRecord;
+use millrace_protocol::metadata::control::{ControlValue, ElectionVoter, LeaderChange};
 use millrace_protocol::producer::ProducerEntry;
-use millrace_protocol::records::{
-    Batch, BatchBuilder, BatchHeader, Options, Scratch, batches, record_iter,
-};
+use millrace_protocol::records::{BatchBuilder, BatchHeader, ControlType, Options, control_batch};
 use tokio::sync::watch;
 
-use super::MetadataError;
+use super::hard_state::{HardState, HardStateFile, Vote};
+use super::load::{Loaded, Source};
+use super::{Entry, MetadataError, Quorum};
 
 /// The topic's name, hence the directory's.
 const TOPIC: &str = "__cluster_metadata";
 
-/// Bytes read at once while the log is folded.
-const LOAD_BYTES: usize = 1 << 20;
+/// Which partition it is.
+pub(super) const INCARNATION: Incarnation = Incarnation {
+    topic_id: TopicId::METADATA.to_bytes(),
+    partition: 0,
+};
 
-/// A record's batch is written by ourselves and never compressed.
-const INFLATED_BYTES_MAX: usize = 1 << 20;
+/// Shortest and longest segment: what lies below a snapshot goes by whole segments.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
 
 /// The log, open for writing.
 #[derive(Debug)]
 pub(super) struct MetadataLog {
     host: Host,
+    log_dir: Arc<LogDir>,
+    /// The partition's directory.
+    path: PathBuf,
     writer: Mutex<PartitionLog>,
     durable: watch::Receiver<Durable>,
     term: i32,
@@ -44,8 +52,10 @@ pub(super) struct MetadataLog {
 
 /// How far the log is durable, or why it never will be.
 #[derive(Clone, Debug)]
-enum Durable {
+pub(super) enum Durable {
+    /// Every record below the offset is.
     Upto(i64),
+    /// The log directory is lost.
     Failed(Arc<str>),
 }
 
@@ -76,19 +86,25 @@ impl Replay for NoProducers {
     fn batch(&mut self, _header: &BatchHeader) {}
 }
 
+/// An entry that is written, and not durable yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) end_offset: i64,
+    pub(super) timestamp_ms: i64,
+    pub(super) bytes: u64,
+}
+
 impl MetadataLog {
-    /// Opens the log and folds what it holds, record by record, into `fold`.
+    /// Opens the log, reads what it holds, and begins a term in which this node may write.
     pub(super) async fn open(
         partitions: &Partitions,
         host: &Host,
-        mut fold: impl FnMut(i64, MetadataRecord) -> Result<(), MetadataError> + Send,
-    ) -> Result<Self, MetadataError> {
+        quorum: &Quorum,
+    ) -> Result<(Self, Loaded), MetadataError> {
         let (sender, durable) = watch::channel(Durable::Upto(0));
-        let incarnation = Incarnation {
-            topic_id: TopicId::METADATA.to_bytes(),
-            partition: 0,
-        };
+        let bytes = quorum.snapshot_record_bytes;
         let settings = LogSettings {
+            segment_bytes: bytes.clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end()),
             retention_ms: None,
             delete: false,
             privileged: true,
@@ -96,23 +112,37 @@ impl MetadataLog {
         };
         let sink = Arc::new(Sink(sender));
         let opened = partitions
-            .open(incarnation, TOPIC, settings, sink, &mut NoProducers)
+            .open(INCARNATION, TOPIC, settings, sink, &mut NoProducers)
             .await?;
         if let Some(reason) = opened.quarantined {
             return Err(MetadataError::Damaged(reason));
         }
-        // A term per start: the newest epoch in the log is the term of an earlier one.
-        let term = opened.epochs.last().map_or(0, |(epoch, _)| *epoch) + 1;
-        let reader = opened.log.reader();
-        load(&reader, opened.log_start, opened.log_end, &mut fold).await?;
+        let log_dir = Arc::clone(partitions.dir());
+        let path = log_dir.path().join(format!("{TOPIC}-0"));
+        let entry = log_dir.entry(&INCARNATION);
+        let named: Vec<SnapshotName> = entry.map_or_else(Vec::new, |entry| entry.snapshots);
+        let source = Source {
+            disk: &host.disk,
+            dir: &path,
+            reader: &opened.log.reader(),
+            named: &named,
+            log_start: opened.log_start,
+            log_end: opened.log_end,
+        };
+        let loaded = source.load().await?;
+        let newest = opened.epochs.last().map_or(0, |(epoch, _)| *epoch);
+        let term = begin_term(host, &log_dir, quorum, newest.max(loaded.last.term)).await?;
         let mut writer = opened.log;
         writer.begin_epoch(term, opened.log_end);
-        Ok(Self {
+        let log = Self {
             host: host.clone(),
+            log_dir,
+            path,
             writer: Mutex::new(writer),
             durable,
             term,
-        })
+        };
+        Ok((log, loaded))
     }
 
     /// The term of this writer.
@@ -120,66 +150,119 @@ impl MetadataLog {
         self.term
     }
 
-    /// The offset that the next record will get.
-    pub(super) fn end(&self) -> i64 {
-        self.lock().log_end()
+    /// Follows how far the log is durable.
+    pub(super) fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.clone()
     }
 
-    /// Appends one proposal as one batch and waits until it is durable. An error of
-    /// [`MetadataError::Unknown`] leaves open whether it will be found after a restart.
-    pub(super) async fn append(&self, records: &[MetadataRecord]) -> Result<i64, MetadataError> {
-        let now_wall_ms = self.host.clock.now().wall_ms;
-        let (base_offset, end) = {
-            let mut writer = self.lock();
-            let base_offset = writer.log_end();
-            let bytes = self.batch(records, base_offset, now_wall_ms)?;
-            let header = BatchHeader::parse(&bytes).map_err(MetadataError::Record)?;
-            let append = Append {
-                bytes: &bytes,
-                header: &header,
-                base_offset,
-                leader_epoch: self.term,
-                urgent: true,
-                now_wall_ms,
-            };
-            let appended = writer
-                .append(append)
-                .map_err(|error| MetadataError::Refused(error.to_string()))?;
-            writer.flush_now();
-            (base_offset, appended.next_offset)
+    /// The partition's directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log directory it lies in.
+    pub(super) fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
+    }
+
+    /// Writes the first entry of the term: who leads, and who elected it. It becomes durable in
+    /// company of the next one.
+    pub(super) fn append_leader(&self, leader_id: i32) -> Result<Written, MetadataError> {
+        let voter = ElectionVoter {
+            voter_id: leader_id,
+            directory_id: TopicId::ZERO,
         };
-        let mut durable = self.durable.clone();
-        let reached = durable
-            .wait_for(|durable| match durable {
-                Durable::Upto(upto) => *upto >= end,
-                Durable::Failed(_) => true,
-            })
-            .await
-            .map_err(|_| MetadataError::Unknown("the log was closed".into()))?;
-        match &*reached {
-            Durable::Upto(_) => Ok(base_offset),
-            Durable::Failed(reason) => Err(MetadataError::Unknown(Arc::clone(reason))),
-        }
+        let change = LeaderChange {
+            leader_id,
+            voters: vec![voter],
+            granting_voters: vec![voter],
+        };
+        self.append(false, |options, now_wall_ms| {
+            let value = change.encode();
+            let kind = ControlType::LeaderChange;
+            Ok(control_batch(options, kind, &value, now_wall_ms))
+        })
     }
 
-    fn batch(
+    /// Writes one proposal as one entry; on an error nothing of it is there. It is durable once
+    /// [`Self::durable`] says so.
+    pub(super) fn append_records(
         &self,
         records: &[MetadataRecord],
-        base_offset: i64,
-        now_wall_ms: i64,
-    ) -> Result<Bytes, MetadataError> {
+    ) -> Result<Written, MetadataError> {
+        self.append(true, |options, now_wall_ms| {
+            let mut builder = BatchBuilder::new(options);
+            for record in records {
+                builder
+                    .push(now_wall_ms, None, Some(&record.encode()), &[])
+                    .map_err(MetadataError::Record)?;
+            }
+            Ok(builder.build())
+        })
+    }
+
+    fn append(
+        &self,
+        urgent: bool,
+        build: impl FnOnce(Options, i64) -> Result<Bytes, MetadataError>,
+    ) -> Result<Written, MetadataError> {
+        let now_wall_ms = self.host.clock.now().wall_ms;
+        let mut writer = self.lock();
+        let base_offset = writer.log_end();
         let options = Options {
             base_offset,
             leader_epoch: self.term,
             ..Options::default()
         };
-        let mut builder = BatchBuilder::new(options);
-        for record in records {
-            builder
-                .push(now_wall_ms, None, Some(&record.encode()), &[])
-                .map_err(MetadataError::Record)?;
+        let bytes = build(options, now_wall_ms)?;
+        let header = BatchHeader::parse(&bytes).map_err(MetadataError::Record)?;
+        let append = Append {
+            bytes: &bytes,
+            header: &header,
+            base_offset,
+            leader_epoch: self.term,
+            urgent,
+            now_wall_ms,
+        };
+        let appended = writer
+            .append(append)
+            .map_err(|error| MetadataError::Refused(error.to_string()))?;
+        if urgent {
+            writer.flush_now();
         }
-        Ok(builder.build())
+        Ok(Written {
+            end_offset: appended.next_offset,
+            timestamp_ms: header.max_timestamp,
+            bytes: bytes.len() as u64,
+        })
+    }
+
+    /// Names a snapshot whose file is durable; when this returns, a start will use it.
+    pub(super) async fn name_snapshot(&self, entry: Entry, crc: u32) -> Result<(), MetadataError> {
+        let named = self.lock().name_state(entry.end_offset, crc);
+        named.await.map_err(MetadataError::from)
+    }
+
+    /// Lets go of the log below `to`, which a named snapshot stands in for. Files of segments go in
+    /// the background.
+    pub(super) async fn advance_start(&self, to: i64) -> Result<(), MetadataError> {
+        if to <= self.lock().log_start() {
+            return Ok(());
+        }
+        let marked = self.lock().advance_log_start(to)?;
+        marked.await?;
+        let removal = self.lock().finish_log_start(to);
+        let work = async move {
+            if let Err(error) = removal.run().await {
+                tracing::warn!(%error, "segments of the metadata log stay for now");
+            }
+        };
+        drop(
+            self.host
+                .spawn
+                .spawn(Pool::Data, "metadata segment removal", Box::pin(work)),
+        );
+        Ok(())
     }
 
     /// Closes the log cleanly; nothing can be proposed after the call.
@@ -188,70 +271,28 @@ impl MetadataLog {
         closing.await.map_err(MetadataError::from)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, PartitionLog> {
+    fn lock(&self) -> MutexGuard<'_, PartitionLog> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Folds the records from `from` up to `end`.
-async fn load(
-    reader: &LogReader,
-    mut from: i64,
-    end: i64,
-    fold: &mut (impl FnMut(i64, MetadataRecord) -> Result<(), MetadataError> + Send),
-) -> Result<(), MetadataError> {
-    let mut scratch = Scratch::new(INFLATED_BYTES_MAX);
-    while from < end {
-        let region = match reader.read(from, end, LOAD_BYTES, true).await? {
-            Read::Region(region) => region,
-            Read::Empty | Read::OutOfRange { .. } => {
-                return Err(MetadataError::Damaged(format!(
-                    "nothing can be read at offset {from}"
-                )));
-            }
-        };
-        let slice = region.slice;
-        let len = usize::try_from(slice.len).map_err(|_| {
-            MetadataError::Damaged(format!("a batch of {} bytes stands at {from}", slice.len))
-        })?;
-        let bytes = slice
-            .file
-            .read_at(slice.offset, len)
-            .await
-            .map_err(|error| {
-                MetadataError::Damaged(format!("{}: {error}", slice.file.path().display()))
-            })?;
-        // A region may end inside a batch; the next one begins there.
-        let before = from;
-        for batch in batches(bytes).map_while(Result::ok) {
-            fold_batch(&batch, &mut scratch, fold)?;
-            from = batch.header.last_offset() + 1;
-        }
-        if from == before {
-            return Err(MetadataError::Damaged(format!(
-                "the batch at offset {from} is broken"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn fold_batch(
-    batch: &Batch,
-    scratch: &mut Scratch,
-    fold: &mut (impl FnMut(i64, MetadataRecord) -> Result<(), MetadataError> + Send),
-) -> Result<(), MetadataError> {
-    batch.verify_crc().map_err(MetadataError::Record)?;
-    if batch.header.is_control() {
-        return Ok(());
-    }
-    for record in record_iter(batch, scratch).map_err(MetadataError::Record)? {
-        let record = record.map_err(MetadataError::Record)?;
-        let value = record.value.unwrap_or_default();
-        let decoded = MetadataRecord::decode(value).map_err(|error| {
-            MetadataError::Damaged(format!("the record at offset {}: {error}", record.offset))
-        })?;
-        fold(record.offset, decoded)?;
-    }
-    Ok(())
+/// Begins a term: one above all that was ever promised or written, made durable with this node's
+/// vote for itself before anything is written in it.
+async fn begin_term(
+    host: &Host,
+    log_dir: &Arc<LogDir>,
+    quorum: &Quorum,
+    newest_epoch: i32,
+) -> Result<i32, MetadataError> {
+    let mut file = HardStateFile::open(host, log_dir).await?;
+    let promised = file.state().map_or(0, |state| state.term);
+    let term = promised.max(newest_epoch).checked_add(1);
+    let term = term.ok_or_else(|| MetadataError::Refused("the terms are used up".into()))?;
+    let vote = Vote {
+        node_id: quorum.node_id,
+        directory_id: TopicId::from_bytes(log_dir.id()),
+    };
+    let vote = Some(vote);
+    file.write(HardState { term, vote }).await?;
+    Ok(term)
 }

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_config::{BrokerConfig, TopicConfig, TopicOverrides};
+use millrace_config::{BrokerConfig, TopicConfig};
 use millrace_core::Now;
 use millrace_core::cluster::{Image, Topic};
 use millrace_core::partition::{
     AssignedReplica, BatchProducer, EpochStart, Event, Leadership, Partition, ProducerTable,
     Recovered, ReplayedBatch,
 };
-use millrace_host::{Host, Pool};
+use millrace_host::Host;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
 use millrace_protocol::error_code::ErrorCode;
@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 
 use super::partition::{OpenPartition, PartitionSink};
 use super::settings::{core_durability, core_settings, log_settings};
+use super::topic_configs::TopicConfigs;
 use crate::cluster::{Cluster, MetadataError};
 
 /// A log directory's id, as it stands in the metadata.
@@ -55,9 +56,11 @@ type Slot = Arc<OnceCell<Result<Arc<OpenPartition>, NotServed>>>;
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    host: Host,
-    config: Arc<BrokerConfig>,
-    directories: BTreeMap<Directory, Partitions>,
+    pub(super) host: Host,
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) directories: BTreeMap<Directory, Partitions>,
+    topic_configs: TopicConfigs,
     slots: Mutex<BTreeMap<Incarnation, Slot>>,
 }
 
@@ -66,11 +69,14 @@ impl Registry {
     pub(crate) fn new(
         host: Host,
         config: Arc<BrokerConfig>,
+        cluster: Arc<Cluster>,
         directories: BTreeMap<Directory, Partitions>,
     ) -> Self {
         Self {
             host,
+            topic_configs: TopicConfigs::new(Arc::clone(&config)),
             config,
+            cluster,
             directories,
             slots: Mutex::new(BTreeMap::new()),
         }
@@ -102,16 +108,27 @@ impl Registry {
         opened
     }
 
-    /// The configuration of a topic, as it stands in the image.
-    pub(crate) fn topic_config(&self, image: &Image, topic: &str) -> Option<TopicConfig> {
-        let overrides: TopicOverrides = image
-            .topic_config(topic)
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    /// The configuration of a topic, as it stands in the image. Cheap: asked for each request.
+    pub(crate) fn topic_config(&self, image: &Image, topic: &Topic) -> Option<Arc<TopicConfig>> {
+        self.topic_configs.get(image, topic)
+    }
+
+    /// Takes out what is open, or being opened, of a topic.
+    pub(super) fn take_topic(&self, topic: TopicId) -> Vec<Arc<OpenPartition>> {
+        let of = |partition| Incarnation {
+            topic_id: topic.to_bytes(),
+            partition,
+        };
+        self.topic_configs.forget(topic);
+        let mut slots = self.lock();
+        let keys: Vec<Incarnation> = slots
+            .range(of(0)..=of(i32::MAX))
+            .map(|(key, _)| *key)
             .collect();
-        // What the metadata hold was checked before it was written there.
-        TopicConfig::resolve(&self.config, &overrides)
-            .inspect_err(|error| tracing::error!(topic, %error, "the topic's configuration is bad"))
-            .ok()
+        let taken = keys.iter().filter_map(|key| slots.remove(key));
+        taken
+            .filter_map(|slot| slot.get().and_then(|opened| opened.as_ref().ok()).cloned())
+            .collect()
     }
 
     async fn open(
@@ -140,12 +157,10 @@ impl Registry {
     ) -> Result<Arc<OpenPartition>, NotServed> {
         let image = cluster.image();
         let partitions = self.directory(topic, partition)?;
-        let config = self
-            .topic_config(&image, &topic.name)
-            .ok_or_else(|| NotServed {
-                code: ErrorCode::UnknownServerError,
-                message: "its configuration can't be read".into(),
-            })?;
+        let config = self.topic_config(&image, topic).ok_or_else(|| NotServed {
+            code: ErrorCode::UnknownServerError,
+            message: "its configuration can't be read".into(),
+        })?;
         let sink = Arc::new(PartitionSink::default());
         let mut producers = Rebuild {
             now: self.now(),
@@ -255,65 +270,6 @@ impl Registry {
         open.step(event).ok();
     }
 
-    /// Takes a removed topic's partitions out and deletes their data in the background.
-    pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
-        let bytes = topic.to_bytes();
-        let range = Incarnation {
-            topic_id: bytes,
-            partition: 0,
-        }..=Incarnation {
-            topic_id: bytes,
-            partition: i32::MAX,
-        };
-        let removed: Vec<Slot> = {
-            let mut slots = self.lock();
-            let keys: Vec<Incarnation> = slots.range(range).map(|(key, _)| *key).collect();
-            keys.iter().filter_map(|key| slots.remove(key)).collect()
-        };
-        let removals: Vec<_> = removed
-            .iter()
-            .filter_map(|slot| slot.get().and_then(|opened| opened.as_ref().ok()))
-            .map(|open| open.remove())
-            .collect();
-        let registry = Arc::clone(self);
-        let work = async move {
-            for removal in removals {
-                if let Err(error) = removal.await {
-                    tracing::error!(%topic, %error, "a deleted partition's data stay on disk");
-                }
-            }
-            registry.remove_unopened(topic).await;
-        };
-        drop(
-            self.host
-                .spawn
-                .spawn(Pool::Data, "topic removal", Box::pin(work)),
-        );
-    }
-
-    /// Deletes what a removed topic has on disk and nobody opened.
-    async fn remove_unopened(&self, topic: TopicId) {
-        let bytes = topic.to_bytes();
-        for partitions in self.directories.values() {
-            let delay = self.config.topics.defaults.file_delete_delay;
-            let known = partitions.dir().entries();
-            for incarnation in known.keys().filter(|known| known.topic_id == bytes) {
-                if let Err(error) = partitions.remove(*incarnation, delay).await {
-                    tracing::error!(%incarnation, %error, "a deleted partition's data stay on disk");
-                }
-            }
-        }
-    }
-
-    /// Ends what a crash interrupted: removed topics that directories still hold.
-    pub(crate) async fn finish_removals(&self, cluster: &Cluster) {
-        let image = cluster.image();
-        for topic in image.removed_topics() {
-            self.remove_unopened(topic.id).await;
-            cluster.forget_removed(topic.id).await;
-        }
-    }
-
     /// Opens every partition that was ever written: retention is owed to those, too, that nobody
     /// has asked for since the start.
     pub(crate) async fn open_written(self: &Arc<Self>, cluster: &Cluster) {
@@ -326,6 +282,24 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Removes the files of deleted partitions that an earlier run left behind.
+    pub(crate) async fn sweep_deleted(&self) {
+        for partitions in self.directories.values() {
+            if let Err(error) = partitions.sweep_deleted().await {
+                tracing::warn!(%error, "files of deleted partitions stay on disk for now");
+            }
+        }
+    }
+
+    /// The latest wall time that a log directory remembers, in ms since 1970 (A4).
+    pub(crate) fn last_wall_ms(&self) -> Option<i64> {
+        let stamps = self
+            .directories
+            .values()
+            .map(|partitions| partitions.dir().last_wall_ms());
+        stamps.max().filter(|stamp| *stamp > 0)
     }
 
     /// Every partition that is open now.

@@ -18,9 +18,10 @@ const DEADLINES_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    node.partitions.finish_removals(&node.cluster).await;
+    node.partitions.finish_removals().await;
+    node.partitions.sweep_deleted().await;
     let clock = Arc::clone(&node.host.clock);
-    let mut guard = WallGuard::new(clock.now(), None);
+    let mut guard = WallGuard::new(clock.now(), node.partitions.last_wall_ms());
     let mut retention_at = clock.now().mono + node.config.log.retention_check_interval;
     loop {
         let next = clock.now().mono + DEADLINES_INTERVAL;
