@@ -1,1 +1,95 @@
-//! To come.
+//! Disks that are full or fail: what is refused, what goes on, and what comes back by itself.
+
+use std::time::Duration;
+
+use millrace_protocol::api::Api;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::{MetadataRequest, MetadataResponse};
+use millrace_sim::{DiskEffect, DiskFault, DiskOp, When};
+
+use crate::node::{Node, Topic, batch, with};
+
+const STORAGE: i16 = 56;
+
+/// Produces until it is refused, and says how many batches were acknowledged.
+async fn fill(node: &mut Node, topic: &Topic) -> usize {
+    let value = "v".repeat(500_000);
+    for count in 0..1000 {
+        let row = node.produce(topic, batch(&[&value])).await;
+        if row.error_code != 0 {
+            assert_eq!(row.error_code, STORAGE, "{:?}", row.error_message);
+            assert!(ErrorCode::KafkaStorageError.is_retriable());
+            return count;
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[test]
+fn a_full_disk_refuses_produces_and_nothing_else_and_resumes() {
+    with(&[("log.dir.reserve.bytes", "4194304")], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["first"])).await.error_code, 0);
+        node.world.set_capacity("broker", 32 << 20);
+        let acknowledged = fill(&mut node, &topic).await + 1;
+        assert!(acknowledged > 3, "{acknowledged}");
+        // Reads, metadata, new topics and deletions go on.
+        assert_eq!(node.values(&topic, 0).await[0], "first");
+        let mut all = MetadataRequest::default();
+        all.topics = None;
+        let response: MetadataResponse = node.client.ask(Api::Metadata, 13, &all).await;
+        assert_eq!(response.topics.len(), 1);
+        let other = node.topic("other", &[]).await;
+        assert_eq!(fill(&mut node, &other).await, 0);
+        crate::topics::delete(&mut node, 6, &["other"], &[]).await;
+        // Room comes back.
+        node.world.set_capacity("broker", 64 << 20);
+        node.world.pause(Duration::from_secs(5)).await;
+        assert_eq!(node.produce(&topic, batch(&["again"])).await.error_code, 0);
+        node.crash().await;
+        let row = node.fetch(&topic, 0).await;
+        assert_eq!(row.high_watermark, acknowledged as i64 + 1);
+    });
+}
+
+#[test]
+fn a_deletion_makes_room() {
+    with(&[("log.dir.reserve.bytes", "4194304")], async |mut node| {
+        let configs = [("file.delete.delay.ms", "0")];
+        let large = node.topic("large", &configs).await;
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["first"])).await.error_code, 0);
+        node.world.set_capacity("broker", 32 << 20);
+        fill(&mut node, &large).await;
+        assert_eq!(fill(&mut node, &topic).await, 0);
+        crate::topics::delete(&mut node, 6, &["large"], &[]).await;
+        node.world.pause(Duration::from_secs(65)).await;
+        let value = "v".repeat(500_000);
+        assert_eq!(node.produce(&topic, batch(&[&value])).await.error_code, 0);
+    });
+}
+
+#[test]
+fn a_failed_sync_takes_the_directory_offline_until_a_restart() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["kept"])).await.error_code, 0);
+        let failing = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: String::new(),
+            when: When::Always,
+            effect: DiskEffect::Error,
+        };
+        let fault = node.world.inject("broker", failing);
+        let row = node.produce(&topic, batch(&["lost"])).await;
+        assert_eq!(row.error_code, STORAGE);
+        node.world.heal_disk("broker", Some(fault));
+        let row = node.produce(&topic, batch(&["after"])).await;
+        assert_eq!(row.error_code, STORAGE, "nothing is believed any more");
+        assert!(node.client.is_served().await);
+        node.crash().await;
+        let values = node.values(&topic, 0).await;
+        assert_eq!(values[0], "kept");
+        assert_eq!(node.produce(&topic, batch(&["new"])).await.error_code, 0);
+    });
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use millrace_protocol::api::Api;
-use millrace_protocol::messages;
+use millrace_protocol::messages::{self, ProduceResponse, Uuid};
 use millrace_protocol::records::{Batch, BatchBuilder, Codec, Options, TimestampType};
 
 use crate::node::{
@@ -133,7 +133,7 @@ fn what_is_not_there_or_not_allowed_has_its_own_code() {
         let topic = node.topic("t", &[]).await;
         let absent = Topic {
             name: "absent".into(),
-            id: millrace_protocol::messages::Uuid::from_bytes([7; 16]),
+            id: Uuid::from_bytes([7; 16]),
         };
         let records = || Some(batch(&["x"]));
         for (version, expected) in [(3, 3), (12, 3), (13, 100)] {
@@ -326,8 +326,7 @@ fn each_partition_of_a_request_has_its_own_outcome() {
         let data = &mut request.topic_data[0].partition_data;
         data.extend(bad.topic_data[0].partition_data.clone());
         data.extend(good.topic_data[0].partition_data.clone());
-        let response: millrace_protocol::messages::ProduceResponse =
-            node.client.ask(Api::Produce, PRODUCE, &request).await;
+        let response: ProduceResponse = node.client.ask(Api::Produce, PRODUCE, &request).await;
         let rows = &response.responses[0].partition_responses;
         let outcomes: Vec<_> = rows.iter().map(|r| (r.index, r.error_code)).collect();
         assert_eq!(outcomes, [(0, 0), (1, 87), (1, 0)]);
