@@ -173,7 +173,7 @@ pub(crate) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
         .map_err(text)?;
 
     let expected = run.payload.expected(warmup + requests);
-    let read = readback::check(&client, &topic, &from, expected)
+    let read = readback::check(host, &client, &topic, &from, expected)
         .await
         .map_err(|reason| format!("no figure, the records are not all there: {reason}"))?;
 

@@ -1,21 +1,31 @@
 //! The check after each run, outside the clock: every batch is there as often as it was sent, with
 //! its right checksum, and nothing else is.
+//!
+//! What `acks=0` and `acks=1` sent is shown to consumers only once it is durable, so the check waits
+//! until everything is visible, at most [`VISIBLE_TIMEOUT`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millrace_client::{Client, PartitionReader, Topic};
+use millrace_host::Host;
 
 use crate::text;
+
+/// How long what was sent may stay invisible.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Holds what the partitions hold from `from` on against what was sent: per partition, how often
 /// each batch by its checksum. Gives the number of records read.
 pub(crate) async fn check(
+    host: &Host,
     client: &Client,
     topic: &Topic,
     from: &BTreeMap<i32, i64>,
     mut expected: BTreeMap<i32, BTreeMap<u32, u64>>,
 ) -> Result<u64, String> {
     let mut records = 0;
+    let deadline = host.clock.now().mono + VISIBLE_TIMEOUT;
     for (partition, offset) in from {
         let expected = expected.remove(partition).unwrap_or_default();
         let mut reader = PartitionReader::new(client, topic, *partition)
@@ -27,7 +37,14 @@ pub(crate) async fn check(
         loop {
             let batches = reader.next().await.map_err(text)?;
             if batches.is_empty() {
-                break;
+                let all_there = left.values().all(|times| *times == 0);
+                if all_there || host.clock.now().mono >= deadline {
+                    break;
+                }
+                reader = PartitionReader::new(client, topic, *partition)
+                    .await
+                    .map_err(text)?
+                    .skip_to(next);
             }
             for batch in batches {
                 if batch.header.base_offset != next {
