@@ -213,7 +213,10 @@ impl Flusher {
                 gather.committing = true;
             } else if due || gather.is_empty() {
                 gather.urgent = false;
-                gather.due = None;
+                // What turned direct and nobody waits for keeps its time.
+                if due || gather.direct_idle.is_empty() {
+                    gather.due = None;
+                }
             }
             ready
         };
