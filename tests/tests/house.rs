@@ -407,9 +407,7 @@ fn what_is_not_safe_lives_in_host_only() {
     let mut breaches = lines_with(&sources(), &words);
     // A counting allocator, which nobody can write otherwise: a test of its own process.
     let counting_allocator = "protocol/tests/decode_memory.rs:";
-    breaches.retain(|line| {
-        !line.starts_with("host/src/") && !line.starts_with(counting_allocator)
-    });
+    breaches.retain(|line| !line.starts_with("host/src/") && !line.starts_with(counting_allocator));
     none("unsafe code belongs to a named module of host", &breaches);
 }
 
