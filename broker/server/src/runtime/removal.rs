@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use millrace_core::cluster::{Directory, Image};
 use millrace_host::Pool;
+use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_protocol::ids::TopicId;
 
@@ -97,15 +98,7 @@ impl Registry {
     fn report_unknown(&self, image: &Image) {
         for partitions in self.directories.values() {
             let dir = partitions.dir();
-            let mut unknown = dir.written();
-            // Newer than what was written: what is written was created before.
-            let newest = self.cluster.image();
-            let known = |incarnation: &Incarnation| {
-                let id = TopicId::from_bytes(incarnation.topic_id);
-                let knows = |image: &Image| image.topic(id).is_some() || image.is_removed(id);
-                id == TopicId::METADATA || knows(image) || knows(&newest)
-            };
-            unknown.retain(|incarnation| !known(incarnation));
+            let unknown = self.unknown(dir, image);
             if unknown.is_empty() {
                 continue;
             }
@@ -122,5 +115,124 @@ impl Registry {
                  not served and stay as they are: move them away once you know what they are"
             );
         }
+    }
+
+    /// What a directory holds of topics that neither `image` nor the newest one knows.
+    fn unknown(&self, dir: &LogDir, image: &Image) -> Vec<Incarnation> {
+        let mut unknown = dir.written();
+        // Newer than what was written: what is written was created before.
+        let newest = self.cluster.image();
+        unknown.retain(|incarnation| {
+            let id = TopicId::from_bytes(incarnation.topic_id);
+            let knows = |image: &Image| image.topic(id).is_some() || image.is_removed(id);
+            id != TopicId::METADATA && !knows(image) && !knows(&newest)
+        });
+        unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_config::BrokerConfig;
+    use millrace_log::mark::Mark;
+    use millrace_log::sink::DurabilitySink;
+    use millrace_protocol::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+    use millrace_sim::Sim;
+
+    use super::*;
+    use crate::storage;
+
+    struct Silent;
+
+    impl DurabilitySink for Silent {
+        fn flushed(&self, _upto: i64, _cut_count: u32) {}
+        fn directory_failed(&self, _reason: &str) {}
+    }
+
+    async fn start(sim: &Sim) -> Arc<Registry> {
+        let config = BrokerConfig::from_pairs([("log.dirs", "/data")]).unwrap();
+        let storage = storage::open(&sim.node("n"), &Arc::new(config), Vec::new()).await;
+        storage.unwrap().partitions
+    }
+
+    fn id(at: u8) -> TopicId {
+        TopicId::from_bytes([at; 16])
+    }
+
+    fn dir(registry: &Registry) -> Arc<LogDir> {
+        Arc::clone(registry.directories.values().next().unwrap().dir())
+    }
+
+    /// Makes the ledger know a partition of the topic.
+    async fn write(registry: &Registry, topic: TopicId) {
+        let incarnation = Incarnation {
+            topic_id: topic.to_bytes(),
+            partition: 0,
+        };
+        let dir = dir(registry);
+        let handle = dir.flush_handle(incarnation, Default::default(), 0, Arc::new(Silent));
+        let mark = Mark::Segment {
+            id: Default::default(),
+            topic: "t".into(),
+            holes: false,
+        };
+        handle.mark_now(mark).await.unwrap();
+    }
+
+    #[test]
+    fn a_removal_that_a_crash_interrupted_ends_and_is_reported_for_good() {
+        let sim = Sim::new(1);
+        sim.block_on(async {
+            let node = start(&sim).await;
+            let directory = *node.directories.keys().next().unwrap();
+            let records = vec![
+                MetadataRecord::Topic(TopicRecord {
+                    name: "t".to_owned(),
+                    topic_id: id(5),
+                }),
+                MetadataRecord::Partition(PartitionRecord {
+                    partition_id: 0,
+                    topic_id: id(5),
+                    replicas: vec![1],
+                    isr: vec![1],
+                    removing_replicas: Vec::new(),
+                    adding_replicas: Vec::new(),
+                    leader: 1,
+                    leader_recovery_state: 0,
+                    leader_epoch: 0,
+                    partition_epoch: 0,
+                    directories: vec![directory],
+                }),
+            ];
+            node.cluster.propose(|_, _| ((), records)).await.unwrap();
+            write(&node, id(5)).await;
+            let remove = vec![MetadataRecord::RemoveTopic(id(5))];
+            node.cluster.propose(|_, _| ((), remove)).await.unwrap();
+            sim.crash("n");
+            let node = start(&sim).await;
+            assert!(node.cluster.image().is_removed(id(5)));
+            assert_eq!(dir(&node).written_of([5; 16]).len(), 1);
+            node.finish_removals().await;
+            assert_eq!(dir(&node).written_of([5; 16]), []);
+            assert!(!node.cluster.image().is_removed(id(5)));
+            sim.crash("n");
+            let node = start(&sim).await;
+            assert!(!node.cluster.image().is_removed(id(5)), "it was remembered");
+        });
+    }
+
+    #[test]
+    fn data_of_a_topic_that_nobody_knows_stay_and_are_told() {
+        let sim = Sim::new(2);
+        sim.block_on(async {
+            let node = start(&sim).await;
+            write(&node, id(9)).await;
+            node.finish_removals().await;
+            let image = node.cluster.image();
+            let unknown = node.unknown(&dir(&node), &image);
+            assert_eq!(unknown.len(), 1);
+            assert_eq!(unknown[0].topic_id, [9; 16]);
+            assert_eq!(dir(&node).written_of([9; 16]).len(), 1);
+        });
     }
 }
