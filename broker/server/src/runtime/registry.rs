@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_config::{BrokerConfig, TopicConfig};
+use millrace_config::{BrokerConfig, Durability, TopicConfig};
 use millrace_core::Now;
 use millrace_core::cluster::{Image, Topic};
 use millrace_core::partition::{
@@ -61,6 +61,8 @@ pub(crate) struct Registry {
     pub(super) cluster: Arc<Cluster>,
     pub(super) directories: BTreeMap<Directory, Partitions>,
     topic_configs: TopicConfigs,
+    /// Where the metadata ended when the node started.
+    started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Slot>>,
 }
 
@@ -75,6 +77,7 @@ impl Registry {
         Self {
             host,
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
+            started_at: cluster.image().offset(),
             config,
             cluster,
             directories,
@@ -170,6 +173,7 @@ impl Registry {
             topic_id: topic.id.to_bytes(),
             partition,
         };
+        let unknown = partitions.dir().entry(&incarnation).is_none();
         let opened = partitions
             .open(
                 incarnation,
@@ -180,7 +184,12 @@ impl Registry {
             )
             .await
             .map_err(NotServed::storage)?;
-        let recovered = self.recovered(&config, &opened);
+        let mut recovered = self.recovered(&config, &opened);
+        // With the page cache the first records can go together with every trace of them.
+        let is_older = topic.config_offset.is_some_and(|at| at <= self.started_at);
+        if unknown && is_older && config.durability == Durability::PageCache {
+            recovered.may_have_lost = true;
+        }
         let core = Partition::recovered(&recovered, producers.table);
         let open = Arc::new(OpenPartition::new(
             Arc::clone(&topic.name),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_protocol::api::Api;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::{MetadataRequest, MetadataResponse};
+use millrace_protocol::messages::{MetadataRequest, MetadataResponse, ProduceResponse};
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, When};
 
 use crate::node::{Node, Topic, batch, with};
@@ -91,5 +91,53 @@ fn a_failed_sync_takes_the_directory_offline_until_a_restart() {
         let values = node.values(&topic, 0).await;
         assert_eq!(values[0], "kept");
         assert_eq!(node.produce(&topic, batch(&["new"])).await.error_code, 0);
+    });
+}
+
+#[test]
+fn connections_wait_while_too_much_is_unflushed() {
+    let pairs = [("log.unflushed.bytes.max", "1048576")];
+    with(&pairs, async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["x"])).await.error_code, 0);
+        let hanging = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: String::new(),
+            when: When::Always,
+            effect: DiskEffect::Hang,
+        };
+        let fault = node.world.inject("broker", hanging);
+        let value = "v".repeat(400_000);
+        for expected in 1..=3 {
+            let records = Some(batch(&[&value]));
+            let row = node.produce_in(13, &topic, 1, records).await;
+            assert_eq!((row.error_code, row.base_offset), (0, expected));
+        }
+        let start = node.now();
+        let healing = async {
+            node.world.pause(Duration::from_secs(20)).await;
+            node.world.heal_disk("broker", Some(fault));
+        };
+        let mut other = node.connect().await;
+        let request = crate::node::produce_request(&topic, 0, 1, Some(batch(&["late"])));
+        let asking = other.ask::<_, ProduceResponse>(Api::Produce, 13, &request);
+        let (response, ()) = tokio::join!(asking, healing);
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+        assert!(node.since(start) >= Duration::from_secs(20), "it waited");
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(node.fetch(&topic, 5).await.high_watermark, 5);
+    });
+}
+
+#[test]
+fn what_is_never_flushed_does_not_count_as_unflushed() {
+    let pairs = [("log.unflushed.bytes.max", "1048576")];
+    with(&pairs, async |mut node| {
+        let topic = node.topic("t", &[("durability", "page-cache")]).await;
+        let value = "v".repeat(400_000);
+        for expected in 0..10 {
+            let row = node.produce(&topic, batch(&[&value])).await;
+            assert_eq!((row.error_code, row.base_offset), (0, expected));
+        }
     });
 }

@@ -151,6 +151,21 @@ fn an_epoch_that_is_over_is_fenced() {
 }
 
 #[test]
+fn an_epoch_is_over_even_if_the_whole_partition_was_lost() {
+    with(&[("log.flush.lag.ms", "60000")], async |mut node| {
+        let configs = [("durability", "page-cache")];
+        let topic = node.topic("t", &configs).await;
+        assert_eq!(node.produce(&topic, batch(&["a"])).await.error_code, 0);
+        node.crash().await;
+        assert_eq!(node.produce(&topic, batch(&["b"])).await.error_code, 0);
+        let mut request = fetch_request(&topic, &[(0, 0)]);
+        request.topics[0].partitions[0].current_leader_epoch = 0;
+        let rows = ask(&mut node.client, FETCH, &request).await;
+        assert_eq!(rows[0].error_code, 74);
+    });
+}
+
+#[test]
 fn a_fetch_waits_until_there_is_something() {
     with(&[], async |mut node| {
         let topic = filled(&mut node, 1).await;
@@ -272,6 +287,20 @@ fn records_are_shown_only_when_they_are_durable() {
         assert_eq!(beyond.error_code, 0, "between high watermark and log end");
         node.world.pause(Duration::from_secs(3)).await;
         assert_eq!(node.values(&topic, 0).await, ["x"]);
+    });
+}
+
+#[test]
+fn records_that_nobody_waits_for_are_shown_after_the_flush_lag() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        for (offset, len) in [(1, 10), (2, 10_000), (3, 100_000), (4, 900_000)] {
+            let records = Some(batch(&[&"v".repeat(len)]));
+            assert_eq!(node.produce_in(13, &topic, 1, records).await.error_code, 0);
+            node.world.pause(Duration::from_millis(200)).await;
+            let row = node.fetch(&topic, offset).await;
+            assert_eq!((row.error_code, row.high_watermark), (0, offset), "{len}");
+        }
     });
 }
 
