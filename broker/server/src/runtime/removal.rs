@@ -134,7 +134,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use millrace_config::BrokerConfig;
-    use millrace_log::mark::Mark;
+    use millrace_log::mark::{Mark, Position, SegmentId};
     use millrace_log::sink::DurabilitySink;
     use millrace_protocol::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
     use millrace_sim::Sim;
@@ -170,9 +170,9 @@ mod tests {
             partition: 0,
         };
         let dir = dir(registry);
-        let handle = dir.flush_handle(incarnation, Default::default(), 0, Arc::new(Silent));
+        let handle = dir.flush_handle(incarnation, Position::default(), 0, Arc::new(Silent));
         let mark = Mark::Segment {
-            id: Default::default(),
+            id: SegmentId::default(),
             topic: "t".into(),
             holes: false,
         };
