@@ -195,9 +195,9 @@ mod tests {
                     }
                 });
                 if sim.draw(2) == 0 {
-                    sim.crash("n")
+                    sim.crash("n");
                 } else {
-                    sim.kill("n")
+                    sim.kill("n");
                 }
             }
         }
