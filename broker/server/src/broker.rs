@@ -28,6 +28,11 @@ use crate::storage;
 /// How often read buffers that nobody needs are given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long a stop waits at most for its last tasks to let go of the log directories, and how
+/// often it looks.
+const RELEASE_WAIT_MAX: Duration = Duration::from_secs(1);
+const RELEASE_POLL: Duration = Duration::from_millis(1);
+
 /// The number of the protocol without encryption or authentication.
 const PLAINTEXT: i16 = 0;
 
@@ -185,7 +190,7 @@ impl Broker {
     }
 
     /// Ends the node: accepts and begins nothing more, lets the requests in progress end up to
-    /// `shutdown.timeout.ms`, closes.
+    /// `shutdown.timeout.ms`, closes. The log directories are free for another start then.
     pub async fn stop(mut self) {
         self.ready.store(false, Ordering::Release);
         self.node.stopping.cancel();
@@ -202,6 +207,13 @@ impl Broker {
         }
         self.cut.cancel();
         self.node.partitions.close(&self.node.cluster).await;
+        let (dirs, clock) = (self.node.partitions.dirs(), Arc::clone(clock));
+        drop(self);
+        // The tasks that were cut hold the directories' locks until each has ended.
+        let deadline = clock.now().mono + RELEASE_WAIT_MAX;
+        while dirs.iter().any(|dir| dir.strong_count() > 0) && clock.now().mono < deadline {
+            clock.sleep_until(clock.now().mono + RELEASE_POLL).await;
+        }
     }
 }
 

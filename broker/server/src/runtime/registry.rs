@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_config::{BrokerConfig, Durability, TopicConfig};
 use millrace_core::Now;
@@ -16,6 +16,7 @@ use millrace_core::partition::{
     Recovered, ReplayedBatch,
 };
 use millrace_host::Host;
+use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
 use millrace_protocol::error_code::ErrorCode;
@@ -309,6 +310,13 @@ impl Registry {
             .values()
             .map(|partitions| partitions.dir().last_wall_ms());
         stamps.max().filter(|stamp| *stamp > 0)
+    }
+
+    /// The log directories, to see when nobody holds them any more.
+    pub(crate) fn dirs(&self) -> Vec<Weak<LogDir>> {
+        let dirs = self.directories.values();
+        dirs.map(|partitions| Arc::downgrade(partitions.dir()))
+            .collect()
     }
 
     /// Every partition that is open now.
