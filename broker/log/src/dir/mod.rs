@@ -173,6 +173,11 @@ impl LogDir {
         self.shared.fail(reason);
     }
 
+    /// The same for a caller that holds a partition's lock: its sink is called later.
+    pub(crate) fn fail_under_lock(&self, reason: &str) {
+        self.shared.fail_under_lock(reason);
+    }
+
     /// Whether an append of `bytes` fits. `privileged` writes (metadata, deletes, offset commits)
     /// may use the reserve (F4).
     pub fn has_room(&self, bytes: u64, privileged: bool) -> bool {

@@ -206,6 +206,12 @@ impl Gather {
         } = opening;
         if let Some(&slot) = self.by_incarnation.get(&incarnation) {
             let part = self.part(slot);
+            let shared = part.handles > 0;
+            part.handles += 1;
+            if shared {
+                // What its first handle knows is newer, and whoever waits, waits there.
+                return slot;
+            }
             part.released = false;
             part.sink = sink;
             part.cut_count = part.cut_count.max(cut_count);
@@ -229,6 +235,10 @@ impl Gather {
             return;
         }
         let part = self.part(slot);
+        part.handles -= 1;
+        if part.handles > 0 {
+            return;
+        }
         part.released = true;
         if part.is_unsettled() && part.sync.is_none() {
             self.want_sync(slot);
@@ -292,7 +302,7 @@ impl Gather {
         part.unflushed += len as u64;
         part.end = end;
         // What it has in a round of the backlog can't grow any more.
-        let split = part.gathered.is_some() && part.place.is_none_or(|(round, _)| round != number);
+        let split = part.gathered.is_some() && part.gathered_round != number;
         let gathered = part.gathered.map_or(0, |(_, bytes)| bytes) + len as u64;
         if part.direct {
             part.direct_bytes += len as u64;
@@ -303,6 +313,7 @@ impl Gather {
         } else {
             part.dirty(staged.segment, staged.file, Some(number));
             part.gathered = Some((end, gathered));
+            part.gathered_round = number;
             self.add_data(slot, staged, end);
         }
         self.unsettled_files += self.part(slot).files.len() - files_before;
@@ -410,7 +421,9 @@ impl Gather {
             self.due = None;
         }
         for &slot in &sealed.slots {
-            if let Some(part) = &mut self.parts[slot as usize] {
+            if let Some(part) = &mut self.parts[slot as usize]
+                && part.gathered_round == sealed.number
+            {
                 part.in_flight = part.gathered.take().or(part.in_flight.take());
             }
         }
@@ -456,3 +469,7 @@ pub(super) fn notice(part: &Part) -> Notice {
         cut_count: part.cut_count,
     }
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

@@ -56,6 +56,8 @@ pub(super) struct Part {
     pub(super) place: Option<(u64, u32)>,
     /// End and bytes of its record bytes in the gathering round.
     pub(super) gathered: Option<(Position, u64)>,
+    /// The round that `gathered` is in. Marks may have joined a later one since: `place` doesn't say.
+    pub(super) gathered_round: u64,
     /// The same of the round being committed.
     pub(super) in_flight: Option<(Position, u64)>,
     /// Syncs its files instead of joining commits.
@@ -80,7 +82,9 @@ pub(super) struct Part {
     pub(super) beside: Vec<Arc<dyn File>>,
     /// Wait for the next sync to start and end.
     pub(super) waiters: Vec<oneshot::Sender<()>>,
-    /// The handle is gone: forgotten once nothing is outstanding.
+    /// How many handles it has. A removal may meet one that is still held.
+    pub(super) handles: usize,
+    /// The last handle is gone: forgotten once nothing is outstanding.
     pub(super) released: bool,
 }
 
@@ -100,6 +104,7 @@ impl Part {
             unflushed: 0,
             place: None,
             gathered: None,
+            gathered_round: 0,
             in_flight: None,
             direct: false,
             direct_bytes: 0,
@@ -113,6 +118,7 @@ impl Part {
             names: Vec::new(),
             beside: Vec::new(),
             waiters: Vec::new(),
+            handles: 1,
             released: false,
         }
     }

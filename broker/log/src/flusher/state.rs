@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use millrace_host::{Host, Mono};
+use millrace_host::{Host, Mono, Pool};
 use tokio::sync::{Notify, oneshot};
 
 use crate::dir::format::access;
@@ -18,6 +18,7 @@ use crate::flusher::gather::{Gather, State};
 use crate::handles::lock;
 use crate::ledger::Ledger;
 use crate::ledger::file::LedgerFiles;
+use crate::sink::DurabilitySink;
 
 /// The ledger's room is kept this far ahead, and grows in multiples of it.
 const LEDGER_MARGIN: u64 = 64 * 1024;
@@ -176,30 +177,43 @@ impl Shared {
         Box::pin(async move { told.await.map_err(|_| shared.offline()) })
     }
 
-    /// Takes the directory offline (F1, F2, F3). The first reason stays.
+    /// Takes the directory offline (F1, F2, F3). The first reason stays. Tells every partition, so
+    /// the caller holds no partition's lock.
     pub(crate) fn fail(&self, reason: &str) {
+        if let Some(sinks) = self.end(reason) {
+            tell_failed(&sinks, reason);
+        }
+    }
+
+    /// The same for a caller that holds a partition's lock: the partitions, that one among them,
+    /// are told by a task.
+    pub(crate) fn fail_under_lock(&self, reason: &str) {
+        if let Some(sinks) = self.end(reason) {
+            let reason = reason.to_owned();
+            let task = Box::pin(async move { tell_failed(&sinks, &reason) });
+            self.host.spawn.spawn(Pool::Data, "directory-failed", task);
+        }
+    }
+
+    /// Ends the directory, unless it has ended: whom to tell.
+    fn end(&self, reason: &str) -> Option<Vec<Arc<dyn DurabilitySink>>> {
         let mut gather = lock(&self.gather);
         if gather.is_ended() {
-            return;
+            return None;
         }
-        let reason = Arc::from(reason);
-        gather.state = State::Ended(Arc::clone(&reason));
-        tracing::error!(path = %self.path.display(), reason = &*reason,
+        gather.state = State::Ended(reason.into());
+        tracing::error!(path = %self.path.display(), reason,
             "log directory is offline; nothing more is written to it");
         gather.drop_waiters();
-        let mut sinks = Vec::new();
-        for part in gather.parts.iter().flatten() {
-            sinks.push(Arc::clone(&part.sink));
-        }
+        let parts = gather.parts.iter().flatten();
+        let sinks = parts.map(|part| Arc::clone(&part.sink)).collect();
         let waker = gather.waker.take();
         drop(gather);
-        for sink in sinks {
-            sink.directory_failed(&reason);
-        }
         self.below_limit.notify_waiters();
         if let Some(waker) = waker {
             waker.wake();
         }
+        Some(sinks)
     }
 
     /// Takes room for twice the ledger of now in both its files, so that writing the next can't
@@ -261,5 +275,11 @@ impl Shared {
             direct_syncs: get(&self.counts.direct_syncs),
             ledgers: get(&self.counts.ledgers),
         }
+    }
+}
+
+fn tell_failed(sinks: &[Arc<dyn DurabilitySink>], reason: &str) {
+    for sink in sinks {
+        sink.directory_failed(reason);
     }
 }

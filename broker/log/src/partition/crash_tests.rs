@@ -5,11 +5,12 @@
 //! order and at its offset; nothing is invented.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_host::{Host, Pool};
-use millrace_sim::{Sim, World};
+use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When, World};
 
 use super::log_tests::{read_all, try_append};
 use super::*;
@@ -226,4 +227,67 @@ fn seeds() -> std::ops::Range<u64> {
     range.map_or(0..60, |(from, to)| {
         from.parse().unwrap()..to.parse().unwrap()
     })
+}
+
+/// Asks for the lock that whoever appends holds, as a broker's partition does.
+struct Locked {
+    partition: Arc<Mutex<()>>,
+    told: Arc<AtomicUsize>,
+}
+
+impl DurabilitySink for Locked {
+    fn flushed(&self, _upto: i64, _cut_count: u32) {}
+
+    fn directory_failed(&self, _reason: &str) {
+        let _guard = self
+            .partition
+            .try_lock()
+            .expect("called under the partition's lock");
+        self.told.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_write_that_cant_be_undone_tells_the_partitions_outside_their_locks() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+            .await
+            .unwrap();
+        let partitions = Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
+        let partition = Arc::new(Mutex::new(()));
+        let told = Arc::new(AtomicUsize::new(0));
+        let sink = Arc::new(Locked {
+            partition: Arc::clone(&partition),
+            told: Arc::clone(&told),
+        });
+        let mut opened = partitions
+            .open(INCARNATION, "t", settings(), sink, &mut Seen::default())
+            .await
+            .unwrap();
+        let at = |base_offset| BatchSpec {
+            base_offset,
+            ..BatchSpec::default()
+        };
+        let first = try_append(&mut opened.log, at(0)).unwrap();
+        for op in [DiskOp::Write, DiskOp::SetLen] {
+            sim.inject(
+                "n",
+                DiskFault {
+                    op,
+                    path_contains: ".log".into(),
+                    when: When::Always,
+                    effect: DiskEffect::Error,
+                },
+            );
+        }
+        let guard = partition.lock().unwrap();
+        let failed = try_append(&mut opened.log, at(first.next_offset));
+        assert!(matches!(failed, Err(AppendError::Failed(_))));
+        assert!(dir.offline().is_some());
+        drop(guard);
+        sim.pause(Duration::from_millis(1)).await;
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    });
 }

@@ -283,7 +283,7 @@ impl PartitionLog {
             && let Err(cut) = file.set_len(at)
         {
             self.phase = Phase::Failed;
-            self.dir.fail(&format!(
+            self.dir.fail_under_lock(&format!(
                 "a short write to {} was not cut back: {cut}",
                 self.name()
             ));
