@@ -142,12 +142,6 @@ const RELATIONS: [Relation; 6] = [
         large: "log.unflushed.bytes.max",
         rule: "log.direct.sync.bytes must be at most log.unflushed.bytes.max",
     },
-    Relation {
-        small: "producer.ids.per.partition.max",
-        factor: 1,
-        large: "producer.ids.max",
-        rule: "producer.ids.per.partition.max must be at most producer.ids.max",
-    },
 ];
 
 /// Checks what must hold between two keys.

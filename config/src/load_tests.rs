@@ -280,13 +280,6 @@ fn limits_that_contradict_each_other_are_refused_with_both_keys() {
                 "log.unflushed.bytes.max=1048576",
             ],
         ),
-        (
-            &["producer.ids.max=5"],
-            [
-                "producer.ids.per.partition.max=100000",
-                "producer.ids.max=5",
-            ],
-        ),
     ] {
         let message = refused(options);
         for key in keys {

@@ -22,17 +22,10 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(1)),
     Key::own(
-        "producer.ids.max",
-        Kind::Int,
-        "1000000",
-        "Most idempotent producers that all partitions of this node remember together.",
-    )
-    .check(Check::AtLeast(1)),
-    Key::own(
         "batch.decompressed.bytes.max",
         Kind::Long,
         "134217728",
-        "Most bytes that one compressed batch may open to; a larger one is refused as corrupt.",
+        "Most bytes that one compressed batch may open to; a larger one is refused as too large.",
     )
     .check(Check::AtLeast(1 << 20)),
 ];
@@ -44,8 +37,6 @@ pub struct ProduceConfig {
     pub producer_expiration: Duration,
     /// `producer.ids.per.partition.max`.
     pub partition_producers_max: u32,
-    /// `producer.ids.max`.
-    pub producers_max: u32,
     /// `batch.decompressed.bytes.max`: the cap on what validation opens, per batch.
     pub decompressed_bytes_max: u64,
 }
@@ -55,7 +46,6 @@ impl ProduceConfig {
         Self {
             producer_expiration: values.millis("producer.id.expiration.ms"),
             partition_producers_max: values.count32("producer.ids.per.partition.max"),
-            producers_max: values.count32("producer.ids.max"),
             decompressed_bytes_max: values.count("batch.decompressed.bytes.max"),
         }
     }
