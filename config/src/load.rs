@@ -109,7 +109,7 @@ struct Relation {
     rule: &'static str,
 }
 
-const RELATIONS: [Relation; 6] = [
+const RELATIONS: [Relation; 5] = [
     Relation {
         small: "message.max.bytes",
         factor: 1,
