@@ -264,7 +264,9 @@ impl Segment {
 
     /// Writes entries at byte `at`; the number of entries written.
     fn append_index(&self, disk: &dyn Disk, kind: Kind, at: u64, bytes: &[u8]) -> io::Result<u64> {
-        if bytes.is_empty() {
+        // A first index without entries is made too: Kafka's dump tool opens the offset index of
+        // every time index.
+        if bytes.is_empty() && at > 0 {
             return Ok(0);
         }
         let file = disk.open(&self.path(kind.suffix()), OpenMode::Create)?;
