@@ -34,6 +34,10 @@ pub enum AppendError {
     /// No room; nothing was written. Goes away by itself once there is some.
     #[error("no space left for the batch; delete topics or add room")]
     DiskFull,
+    /// The directory of an earlier topic of that name is still there; nothing was written. Goes
+    /// away by itself once its removal is done.
+    #[error("the data of an earlier topic of that name are still being removed; try again")]
+    NameInUse,
     /// The log takes no appends: its directory or the partition is offline, or a cut is under way.
     #[error("{0}")]
     Failed(String),
@@ -244,6 +248,9 @@ impl PartitionLog {
         let disk = self.reader.handles().disk().clone();
         match disk.create_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.dir_begun => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
             result => result?,
         }
         self.dir_begun = true;
@@ -355,6 +362,9 @@ impl PartitionLog {
             || error.kind() == io::ErrorKind::QuotaExceeded
         {
             return AppendError::DiskFull;
+        }
+        if error.kind() == io::ErrorKind::ResourceBusy && !self.has_dir {
+            return AppendError::NameInUse;
         }
         AppendError::Failed(Error::io(doing, &self.path)(error).to_string())
     }

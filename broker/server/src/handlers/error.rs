@@ -31,7 +31,7 @@ pub(crate) fn not_served(error: &NotServed) -> (ErrorCode, &str) {
 pub(crate) fn append_error(error: &Refused) -> (ErrorCode, String) {
     let code = match error {
         Refused::Reject(reject) => reject.code(),
-        Refused::Log(AppendError::DiskFull | AppendError::Failed(_)) => {
+        Refused::Log(AppendError::DiskFull | AppendError::NameInUse | AppendError::Failed(_)) => {
             ErrorCode::KafkaStorageError
         }
     };

@@ -141,3 +141,34 @@ fn what_is_never_flushed_does_not_count_as_unflushed() {
         }
     });
 }
+
+#[test]
+fn a_topic_made_again_while_its_past_is_being_removed_takes_records_soon() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["old"])).await.error_code, 0);
+        // The old directory is renamed only after its file is synced.
+        let slow = DiskFault {
+            op: DiskOp::Sync,
+            path_contains: "t-0/".into(),
+            when: When::Nth(1),
+            effect: DiskEffect::Slow(Duration::from_secs(2)),
+        };
+        node.world.inject("broker", slow);
+        let deleted = crate::topics::delete(&mut node, 6, &["t"], &[]).await;
+        assert_eq!(deleted[0].error_code, 0);
+        let again = node.topic("t", &[]).await;
+        let row = node.produce(&again, batch(&["new"])).await;
+        if row.error_code != 0 {
+            assert_eq!(row.error_code, STORAGE, "{:?}", row.error_message);
+        }
+        node.world.pause(Duration::from_secs(5)).await;
+        let row = node.produce(&again, batch(&["new"])).await;
+        assert_eq!(
+            (row.error_code, row.base_offset),
+            (0, 0),
+            "{:?}",
+            row.error_message
+        );
+    });
+}
