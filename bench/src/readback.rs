@@ -82,3 +82,18 @@ fn take(left: &mut BTreeMap<u32, u64>, crc: u32) -> Option<()> {
     *times = times.checked_sub(1)?;
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_taken_as_often_as_it_was_sent_and_no_more() {
+        let mut left = BTreeMap::from([(7, 2), (9, 1)]);
+        assert_eq!(take(&mut left, 7), Some(()));
+        assert_eq!(take(&mut left, 7), Some(()));
+        assert_eq!(take(&mut left, 7), None);
+        assert_eq!(take(&mut left, 8), None);
+        assert_eq!(left.values().sum::<u64>(), 1);
+    }
+}

@@ -27,7 +27,7 @@ fn usage() -> String {
     "usage: sim seed N | sim seconds N".to_owned()
 }
 
-/// One seed again, with every event when it fails.
+/// One seed again, with its last events when it fails.
 fn replay(seed: u64) -> Result<(), String> {
     let outcome = run(seed, true)?;
     eprintln!(

@@ -29,6 +29,9 @@ const START_TIMEOUT: Duration = Duration::from_mins(5);
 /// How far the broker's wall clock may be off, either way.
 const WALL_OFF_MS_MAX: u64 = 3_000_000;
 
+/// Events that a failure shows.
+const EVENTS_SHOWN_MAX: usize = 5000;
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -50,7 +53,8 @@ enum End {
     Stop,
 }
 
-/// Runs one seed. On a broken promise the error says so; with `keep_lines` it holds every event.
+/// Runs one seed. On a broken promise the error says so; with `keep_lines` it holds the
+/// last events too.
 pub fn run(seed: u64, keep_lines: bool) -> Result<Outcome, String> {
     run_with(seed, keep_lines, &[])
 }
@@ -95,10 +99,11 @@ pub fn run_with(
     };
     outcome.map_err(|reason| {
         let lines = sim.trace_lines();
-        let lines = if lines.is_empty() {
+        let last = &lines[lines.len().saturating_sub(EVENTS_SHOWN_MAX)..];
+        let lines = if last.is_empty() {
             String::new()
         } else {
-            format!("\n{}", lines.join("\n"))
+            format!("\nthe last of {} events:\n{}", lines.len(), last.join("\n"))
         };
         format!("seed {seed}: {reason}{lines}")
     })

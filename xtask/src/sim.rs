@@ -15,7 +15,7 @@ pub(crate) struct SimArguments {
     /// For how long to try fresh seeds.
     #[arg(long, default_value_t = 600, conflicts_with = "seed")]
     seconds: u64,
-    /// This seed, once, with every event printed when it fails.
+    /// This seed, once, with its last events when it fails.
     #[arg(long)]
     seed: Option<u64>,
     /// A minute of fresh seeds.
