@@ -291,3 +291,66 @@ fn a_write_that_cant_be_undone_tells_the_partitions_outside_their_locks() {
         assert_eq!(told.load(Ordering::Relaxed), 1);
     });
 }
+
+#[test]
+fn a_removal_under_way_never_takes_what_was_made_since() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+            .await
+            .unwrap();
+        let partitions = Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
+        let quiet = || Arc::new(crate::fixture::Silent);
+        let mut old = partitions
+            .open(INCARNATION, "t", settings(), quiet(), &mut Seen::default())
+            .await
+            .unwrap();
+        try_append(&mut old.log, BatchSpec::default()).unwrap();
+        sim.pause(Duration::from_millis(200)).await;
+        // As after a start: the directory is one that stood there.
+        let partitions = Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
+        let other = Incarnation {
+            topic_id: [9; 16],
+            partition: 0,
+        };
+        partitions
+            .open(other, "other", settings(), quiet(), &mut Seen::default())
+            .await
+            .unwrap();
+        sim.inject(
+            "n",
+            DiskFault {
+                op: DiskOp::Sync,
+                path_contains: "t-0/".into(),
+                when: When::Always,
+                effect: DiskEffect::Slow(Duration::from_millis(200)),
+            },
+        );
+        let removal = old.log.remove();
+        let removing = async {
+            removal.await.unwrap();
+        };
+        let new = Incarnation {
+            topic_id: [8; 16],
+            partition: 0,
+        };
+        let making = async {
+            sim.pause(Duration::from_millis(50)).await;
+            let mut made = partitions
+                .open(new, "t", settings(), quiet(), &mut Seen::default())
+                .await
+                .unwrap();
+            let appended = try_append(&mut made.log, BatchSpec::default());
+            (made, appended)
+        };
+        let ((), (mut made, refused)) = tokio::join!(removing, making);
+        assert_eq!(refused, Err(AppendError::NameInUse));
+        try_append(&mut made.log, BatchSpec::default()).unwrap();
+        sim.pause(Duration::from_secs(5)).await;
+        assert_eq!(made.log.flushed(), 1);
+        let path = Path::new("/data/t-0");
+        let identity = read_identity(host.disk.as_ref(), path).await;
+        assert_eq!(identity, Some(new.topic_id));
+    });
+}

@@ -168,6 +168,14 @@ impl PartitionLog {
 
     /// Commits what is staged now, without waiting for lag.
     pub fn flush_now(&self) {
+        // Bytes of a page-cache topic are never staged: their file is synced.
+        if self.mode == Durability::PageCache
+            && let Some(end) = self.position()
+            && let Some(active) = self.reader.list().active()
+            && let Ok(file) = self.reader.open(active)
+        {
+            self.flush.sync_later(&file, end);
+        }
         self.flush.flush_now();
     }
 

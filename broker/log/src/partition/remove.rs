@@ -32,6 +32,7 @@ impl PartitionLog {
             host: self.host.clone(),
             dir: self.dir.path().clone(),
             path: self.path.to_path_buf(),
+            topic_id: self.topic_id(),
             flush: self.flush.clone(),
             delay: Duration::from_millis(self.settings.file_delete_delay_ms),
         };
@@ -68,6 +69,7 @@ impl Partitions {
             host,
             dir,
             path,
+            topic_id: incarnation.topic_id,
             flush,
             delay,
         }
@@ -93,6 +95,7 @@ struct Deletion {
     host: Host,
     dir: PathBuf,
     path: PathBuf,
+    topic_id: [u8; 16],
     flush: Arc<FlushHandle>,
     delay: Duration,
 }
@@ -103,6 +106,11 @@ impl Deletion {
         // What the flusher still owes to the files and names is done before they are called
         // otherwise: a sync of a name that is gone would take the whole directory offline.
         self.flush.settle().await?;
+        let identity = read_identity(self.host.disk.as_ref(), &self.path).await;
+        if identity.is_some_and(|id| id != self.topic_id) {
+            // Renamed before, and the name is used by another topic since.
+            return self.flush.mark_now(Mark::DeleteDone).await;
+        }
         let to = self.dir.join(super::aside_name(
             self.host.rng.as_ref(),
             &self.path,

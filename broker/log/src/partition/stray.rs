@@ -37,6 +37,18 @@ impl Partitions {
         };
         let identity = read_identity(self.host.disk.as_ref(), path).await;
         let first = SegmentId::default();
+        let known = |topic_id| {
+            let owner = Incarnation {
+                topic_id,
+                ..incarnation
+            };
+            owner != incarnation && self.dir.entry(&owner).is_some()
+        };
+        if identity.is_some_and(known) {
+            // Of a topic that is being removed: its removal renames it, and appends are refused
+            // until then. Two renames of one name could meet.
+            return Ok(None);
+        }
         if identity != Some(incarnation.topic_id) || !begins_with(&files, first) {
             self.set_stray_aside(path).await?;
             return Ok(None);

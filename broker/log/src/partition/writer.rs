@@ -322,6 +322,11 @@ impl PartitionLog {
     fn stage(&self, file: &Arc<dyn File>, segment: &Segment, append: &Append<'_>, position: u64) {
         if self.mode == Durability::PageCache {
             segment.pin(true);
+            if append.urgent {
+                // `flush.messages` is reached: the reply waits for a sync.
+                self.flush
+                    .sync_later(file, super::position(segment.id(), segment.end()));
+            }
             return;
         }
         let prefix = prefix(append);

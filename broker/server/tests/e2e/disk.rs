@@ -172,3 +172,21 @@ fn a_topic_made_again_while_its_past_is_being_removed_takes_records_soon() {
         );
     });
 }
+
+#[test]
+fn flush_messages_and_flush_ms_of_a_page_cache_topic_sync_its_file() {
+    for pair in [("flush.messages", "1"), ("flush.messages", "2")] {
+        with(&[], async |mut node| {
+            let topic = node.topic("t", &[("durability", "page-cache"), pair]).await;
+            for offset in 0..4 {
+                let row = node.produce(&topic, batch(&["one"])).await;
+                assert_eq!(
+                    (row.error_code, row.base_offset),
+                    (0, offset),
+                    "{:?}",
+                    row.error_message
+                );
+            }
+        });
+    }
+}
