@@ -554,12 +554,31 @@ impl Model {
             control: false,
             origin: Origin::Client,
         };
-        let before = self.partition.clone();
-        self.partition
-            .plan_append(&append)
-            .expect("an unknown producer may begin");
-        self.step(Event::WriteFailed);
-        assert_eq!(before, self.partition, "a write that failed leaves nothing");
+        let before = (self.partition.bounds(), self.partition.producers_snapshot());
+        let Ok(Plan::Write(write)) = self.partition.plan_append(&append) else {
+            panic!("an unknown producer may begin");
+        };
+        self.step(Event::WriteFailed(write));
+        let after = (self.partition.bounds(), self.partition.producers_snapshot());
+        assert_eq!(
+            before, after,
+            "a write that failed leaves nothing in the log"
+        );
+        let behind = Append {
+            producer: append.producer.map(|producer| BatchProducer {
+                base_sequence: 1,
+                ..producer
+            }),
+            ..append
+        };
+        assert!(
+            self.partition.plan_append(&behind).is_err(),
+            "what comes behind a refused batch overtook it"
+        );
+        assert!(
+            self.partition.plan_append(&append).is_ok(),
+            "the refused batch itself is welcome"
+        );
     }
 }
 

@@ -156,6 +156,9 @@ impl Partition {
         };
         let last_sequence = sequence_after(producer.base_sequence, append.last_offset_delta);
         let client = append.origin == Origin::Client;
+        if client && !self.producers.knows(producer.producer_id) {
+            self.refused.check(producer)?;
+        }
         match self
             .producers
             .judge(producer, last_sequence, client, &self.settings)?

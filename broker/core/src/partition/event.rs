@@ -18,8 +18,9 @@ pub enum Event {
     /// The log took the batch that was planned: it is in the page cache. Nothing is durable yet.
     Written(PlannedWrite),
     /// The log did not take it and ends where it did before. If it could not be cut back,
-    /// [`Event::DirectoryFailed`] follows.
-    WriteFailed,
+    /// [`Event::DirectoryFailed`] follows. The producer will send it again: until then nothing of
+    /// that producer that comes behind it is taken.
+    WriteFailed(PlannedWrite),
     /// Everything below `upto` is on stable storage here, in the segment or in the journal.
     Flushed {
         /// The end of the contiguous durable prefix.

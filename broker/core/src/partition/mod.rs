@@ -15,6 +15,7 @@ mod fetch_waiters;
 mod offsets;
 mod producers;
 mod read;
+mod refused;
 mod reject;
 mod replicas;
 mod settings;
@@ -42,6 +43,7 @@ pub use waiters::{Condition, Token};
 use epochs::Epochs;
 use fetch_waiters::FetchWaiters;
 use offsets::Offsets;
+use refused::RefusedFirsts;
 use replicas::Replicas;
 use waiters::AckWaiters;
 
@@ -114,6 +116,7 @@ pub struct Partition {
     ack_waiters: AckWaiters,
     fetch_waiters: FetchWaiters,
     flush: FlushState,
+    refused: RefusedFirsts,
 }
 
 impl Partition {
@@ -156,6 +159,7 @@ impl Partition {
                 messages_upto: 0,
                 unflushed_since_ns: None,
             },
+            refused: RefusedFirsts::default(),
         };
         partition.producers.plan_expiry(&partition.settings);
         partition

@@ -232,6 +232,11 @@ impl ProducerTable {
         self.producers.len()
     }
 
+    /// Whether anything of that producer is remembered.
+    pub(super) fn knows(&self, producer_id: i64) -> bool {
+        self.producers.contains_key(&producer_id)
+    }
+
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()

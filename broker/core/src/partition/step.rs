@@ -22,7 +22,7 @@ impl Partition {
         }
         match event {
             Event::Written(plan) => self.written(now, &plan, out),
-            Event::WriteFailed => {}
+            Event::WriteFailed(plan) => self.write_failed(&plan),
             Event::Flushed { upto, cut_count } => self.flushed(now, upto, cut_count, out),
             Event::BecomeLeader(leadership) => self.become_leader(now, &leadership, out),
             Event::BecomeFollower {
@@ -82,7 +82,7 @@ impl Partition {
             Event::AwaitFetch { token, .. } => out.push(Effect::WakeFetch { token }),
             Event::Deleted => self.role = Role::Deleted,
             Event::Written(_)
-            | Event::WriteFailed
+            | Event::WriteFailed(_)
             | Event::Flushed { .. }
             | Event::BecomeLeader(_)
             | Event::BecomeFollower { .. }
@@ -100,6 +100,15 @@ impl Partition {
         }
     }
 
+    fn write_failed(&mut self, plan: &PlannedWrite) {
+        if plan
+            .producer
+            .is_some_and(|update| !self.producers.knows(update.producer_id))
+        {
+            self.refused.note(plan);
+        }
+    }
+
     fn written(&mut self, now: Now, plan: &PlannedWrite, out: &mut Vec<Effect>) {
         assert_eq!(
             self.role,
@@ -114,6 +123,7 @@ impl Partition {
         );
         let log_end = plan.last_offset + 1;
         self.offsets.appended(log_end);
+        self.refused.taken(plan);
         if let Some(update) = &plan.producer {
             self.producers.apply(now, update, &self.settings);
         }

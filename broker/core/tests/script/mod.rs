@@ -221,7 +221,7 @@ impl World {
         };
         if let millrace_core::partition::Plan::Write(write) = plan {
             let event = if fails {
-                Event::WriteFailed
+                Event::WriteFailed(write)
             } else {
                 Event::Written(write)
             };

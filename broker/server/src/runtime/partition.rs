@@ -218,7 +218,7 @@ impl OpenPartition {
                         state.core.step(now, Event::Written(planned), effects);
                     }
                     Err(error) => {
-                        state.core.step(now, Event::WriteFailed, effects);
+                        state.core.step(now, Event::WriteFailed(planned), effects);
                         if matches!(error, AppendError::Failed(_)) {
                             state.core.step(now, Event::DirectoryFailed, effects);
                         }
