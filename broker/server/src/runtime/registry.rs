@@ -108,6 +108,10 @@ impl Registry {
         // The topic may have gone while it was opened: nobody else would take it out again.
         if cluster.image().topic(topic.id).is_none() {
             self.remove_topic(topic.id);
+            // Taken out before it was in: nobody told it either.
+            if let Ok(open) = &opened {
+                open.step(Event::Deleted).ok();
+            }
         }
         opened
     }
