@@ -38,11 +38,11 @@ async fn a_host_on_the_current_runtime_keeps_them_too() {
     conformance::run_all(&host, dir.path()).await;
 }
 
-/// Asks the kernel to drop the file's clean pages; says whether it did.
-fn evict(file: &Arc<dyn File>) -> bool {
+/// Asks the kernel to drop the file's clean pages. Only advice: where it isn't followed the warm
+/// way is tested once more, and the bytes must be right either way.
+fn evict(file: &Arc<dyn File>) {
     let descriptor = file.descriptor().unwrap();
     fadvise(descriptor, 0, None, Advice::DontNeed).unwrap();
-    matches!(file.read_resident_at(&mut [0], 0), Ok(None))
 }
 
 #[tokio::test]
@@ -59,8 +59,7 @@ async fn file_bytes_that_are_not_resident_are_sent_whole_by_the_cold_pool() {
         stored.len()
     );
     file.sync().await.unwrap();
-    // Dropping pages is only advice; where it isn't followed the warm way is tested once more.
-    let cold = evict(&file);
+    evict(&file);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut listener = host.net.listen(any, 1).await.unwrap();
     let mut client = host.net.connect(listener.local_addr()).await.unwrap();
@@ -80,10 +79,8 @@ async fn file_bytes_that_are_not_resident_are_sent_whole_by_the_cold_pool() {
     };
     let ((), got) = tokio::join!(sender, receiver);
     assert!(got[..] == stored[5..], "the bytes changed on the way");
-    if cold {
-        assert!(evict(&file));
-        assert_eq!(file.read_at(7, 100).await.unwrap()[..], stored[7..107]);
-    }
+    evict(&file);
+    assert_eq!(file.read_at(7, 100).await.unwrap()[..], stored[7..107]);
 }
 
 #[test]
