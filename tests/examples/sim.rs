@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["seed", seed] => seed.parse().map_err(|_| usage()).and_then(replay),
         ["seconds", seconds] => seconds.parse().map_err(|_| usage()).and_then(fresh),
+        ["range", first, count] => range(first, count),
         _ => Err(usage()),
     };
     match outcome {
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    "usage: sim seed N | sim seconds N".to_owned()
+    "usage: sim seed N | sim seconds N | sim range FIRST COUNT".to_owned()
 }
 
 /// One seed again, with its last events when it fails.
@@ -41,11 +42,23 @@ fn replay(seed: u64) -> Result<(), String> {
 fn fresh(seconds: u64) -> Result<(), String> {
     let machine = RealHost::start(&Options::default()).map_err(|error| error.to_string())?;
     let host = machine.host();
-    let start = host.clock.now().mono;
+    let deadline = host.clock.now().mono + Duration::from_secs(seconds);
+    // Short enough to be typed.
+    let seeds = std::iter::repeat_with(|| host.rng.next_u64() >> 24);
+    all(seeds.take_while(|_| host.clock.now().mono < deadline))
+}
+
+/// The same seeds each time: what a gate may depend on.
+fn range(first: &str, count: &str) -> Result<(), String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| usage());
+    let first = number(first)?;
+    all(first..first.saturating_add(number(count)?))
+}
+
+/// Runs seeds until one fails.
+fn all(seeds: impl Iterator<Item = u64>) -> Result<(), String> {
     let (mut runs, mut owed, mut ends) = (0_u64, 0, [0; 3]);
-    while host.clock.now().mono.since(start) < Duration::from_secs(seconds) {
-        // Short enough to be typed.
-        let seed = host.rng.next_u64() >> 24;
+    for seed in seeds {
         let outcome = run(seed, false).map_err(|reason| {
             format!("{reason}\nafter {runs} sound runs; again: cargo xtask sim --seed {seed}")
         })?;
