@@ -1,10 +1,14 @@
-//! Registering a broker: which life of it speaks, where it listens, what it holds.
+//! Registering a broker: which life of it speaks, where it listens, which directories it offers.
+//!
+//! What always holds: a broker leads no partition whose directory it doesn't offer.
 
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{
-    BrokerEndpoint, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
+    BrokerEndpoint, BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord,
+    RegisterBrokerRecord,
 };
 
+use super::image::NO_LEADER;
 use super::{Directory, Image};
 
 /// What a broker says of itself.
@@ -22,11 +26,12 @@ pub struct Registration {
     pub log_dirs: Vec<Directory>,
 }
 
-/// The records that register a broker which is also the only one: it is at once unfenced, and
-/// takes the lead of partitions that are without a leader and have it in sync. `offset` is where the
-/// first record will stand.
+/// The records that register a broker which is also the only one: it is at once unfenced, leads
+/// the partitions that have it in sync and whose directory it offers, and no others. `offset` is
+/// where the first record will stand.
 pub fn register(image: &Image, registration: Registration, offset: i64) -> Vec<MetadataRecord> {
     let id = registration.broker_id;
+    let log_dirs = registration.log_dirs.clone();
     let mut records = vec![MetadataRecord::RegisterBroker(RegisterBrokerRecord {
         broker_id: id,
         incarnation_id: registration.incarnation_id,
@@ -38,17 +43,64 @@ pub fn register(image: &Image, registration: Registration, offset: i64) -> Vec<M
         in_controlled_shutdown: false,
         log_dirs: registration.log_dirs,
     })];
-    for topic in image.topics_by_name() {
-        for (index, partition) in &topic.partitions {
-            if partition.leader == -1 && partition.isr.contains(&id) {
-                records.push(MetadataRecord::PartitionChange(PartitionChangeRecord {
+    records.extend(lead_where_offered(image, id, &log_dirs));
+    records
+}
+
+/// The records that say that directories of a broker are lost: it no longer offers them, and the
+/// partitions that it led there have no leader (KIP-858; with one broker nobody else can). None
+/// when it doesn't offer them anyway.
+pub fn directories_failed(
+    image: &Image,
+    broker_id: i32,
+    failed: &[Directory],
+) -> Vec<MetadataRecord> {
+    let Some(broker) = image.broker(broker_id) else {
+        return Vec::new();
+    };
+    let offered = broker.log_dirs.iter().copied();
+    let log_dirs: Vec<Directory> = offered.filter(|id| !failed.contains(id)).collect();
+    // An empty list would leave the registration as it is; a broker without any has ended.
+    if log_dirs.len() == broker.log_dirs.len() || log_dirs.is_empty() {
+        return Vec::new();
+    }
+    let change = BrokerRegistrationChangeRecord {
+        broker_id,
+        broker_epoch: broker.epoch,
+        log_dirs: log_dirs.clone(),
+        ..BrokerRegistrationChangeRecord::default()
+    };
+    let mut records = vec![MetadataRecord::BrokerRegistrationChange(change)];
+    records.extend(lead_where_offered(image, broker_id, &log_dirs));
+    records
+}
+
+/// Changes of leader after which the broker leads exactly what has it in sync and lies in
+/// `log_dirs`, as far as nobody else leads it.
+fn lead_where_offered<'a>(
+    image: &'a Image,
+    id: i32,
+    log_dirs: &'a [Directory],
+) -> impl Iterator<Item = MetadataRecord> + 'a {
+    image.topics_by_name().flat_map(move |topic| {
+        topic
+            .partitions
+            .iter()
+            .filter_map(move |(index, partition)| {
+                let offered = partition
+                    .directory_of(id)
+                    .is_none_or(|d| log_dirs.contains(&d));
+                let leader = match partition.leader {
+                    NO_LEADER if offered && partition.isr.contains(&id) => id,
+                    leader if leader == id && !offered => NO_LEADER,
+                    _ => return None,
+                };
+                Some(MetadataRecord::PartitionChange(PartitionChangeRecord {
                     partition_id: *index,
                     topic_id: topic.id,
-                    leader: Some(id),
+                    leader: Some(leader),
                     ..PartitionChangeRecord::default()
-                }));
-            }
-        }
-    }
-    records
+                }))
+            })
+    })
 }

@@ -20,6 +20,9 @@ pub type Directory = TopicId;
 /// The resource type of topics in configuration records.
 const RESOURCE_TOPIC: i8 = 2;
 
+/// In the place of a leader: nobody leads.
+pub(super) const NO_LEADER: i32 = -1;
+
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
@@ -35,6 +38,15 @@ pub struct Partition {
     pub partition_epoch: i32,
     /// Log directory of each replica, in the order of `replicas`.
     pub directories: Vec<Directory>,
+}
+
+impl Partition {
+    /// The log directory of a broker's replica; `None` when it has none, or none is named.
+    pub fn directory_of(&self, broker_id: i32) -> Option<Directory> {
+        let place = self.replicas.iter().position(|id| *id == broker_id)?;
+        let directory = self.directories.get(place).copied();
+        directory.filter(|id| !id.is_zero())
+    }
 }
 
 /// One topic.
@@ -160,6 +172,22 @@ impl Image {
     /// A broker by node id.
     pub fn broker(&self, id: i32) -> Option<&Arc<Broker>> {
         self.brokers.get(&id)
+    }
+
+    /// The replicas of a partition that nobody can reach: their broker isn't there or is fenced, or
+    /// no longer offers the directory they lie in (KIP-858).
+    pub fn offline_replicas<'a>(
+        &'a self,
+        partition: &'a Partition,
+    ) -> impl Iterator<Item = i32> + 'a {
+        let offline = |id: &i32| {
+            let broker = self.broker(*id).filter(|broker| !broker.fenced);
+            broker.is_none_or(|broker| {
+                let directory = partition.directory_of(*id);
+                directory.is_some_and(|directory| !broker.log_dirs.contains(&directory))
+            })
+        };
+        partition.replicas.iter().copied().filter(offline)
     }
 
     /// All registered brokers, in order of their ids.

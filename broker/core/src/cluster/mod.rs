@@ -11,7 +11,7 @@ mod names;
 mod producer_ids;
 mod topics;
 
-pub use broker::{Registration, register};
+pub use broker::{Registration, directories_failed, register};
 pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
 pub use names::{NameError, check_topic_name};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};

@@ -388,3 +388,76 @@ fn a_record_that_does_not_fit_is_an_error() {
     let stray = MetadataRecord::RemoveTopic(TopicId::from_bytes([9; 16]));
     assert!(Image::default().replay(0, &stray).is_err());
 }
+
+/// A broker that offers `directories`, on top of `image`.
+fn registered(image: &Image, directories: &[u128]) -> Image {
+    let registration = Registration {
+        broker_id: 1,
+        incarnation_id: TopicId::from_bytes([1; 16]),
+        end_points: Vec::new(),
+        rack: None,
+        log_dirs: directories.iter().map(|at| directory(*at)).collect(),
+    };
+    folded(image, &register(image, registration, image.offset() + 1))
+}
+
+/// Places partitions in directories 1, 2, and so on.
+struct InTurn(World, u128);
+
+impl Subject for InTurn {
+    fn draw_id(&mut self) -> TopicId {
+        self.0.draw_id()
+    }
+
+    fn place(&mut self, _broker: i32) -> Directory {
+        self.1 += 1;
+        directory(self.1)
+    }
+
+    fn check_configs(&mut self, configs: &BTreeMap<String, String>) -> Result<(), String> {
+        self.0.check_configs(configs)
+    }
+}
+
+/// A topic whose partitions 0 and 1 lie in directories 1 and 2.
+fn in_two_directories() -> Image {
+    let image = registered(&Image::default(), &[1, 2]);
+    let wish = CreateTopic {
+        partitions: 2,
+        ..named("t")
+    };
+    let mut world = InTurn(World::new(), 0);
+    let (_, records) = create_topics(&image, &[wish], DEFAULTS, &mut world);
+    folded(&image, &records)
+}
+
+/// Leader, its epoch and whether the replica is offline, of partitions 0 and 1.
+fn led(image: &Image) -> [(i32, i32, bool); 2] {
+    let topic = image.topic_named("t").expect("it was made");
+    [0, 1].map(|index| {
+        let partition = topic.partitions.get(&index).expect("it has two");
+        let offline = image.offline_replicas(partition).count() == 1;
+        (partition.leader, partition.leader_epoch, offline)
+    })
+}
+
+#[test]
+fn a_directory_that_fails_takes_the_lead_of_its_own_partitions_only() {
+    let image = in_two_directories();
+    assert_eq!(led(&image), [(1, 0, false), (1, 0, false)]);
+    let failed = folded(&image, &directories_failed(&image, 1, &[directory(2)]));
+    assert_eq!(led(&failed), [(1, 0, false), (-1, 1, true)]);
+    let broker = failed.broker(1).expect("it is registered");
+    assert_eq!(broker.log_dirs, [directory(1)]);
+    assert_eq!(directories_failed(&failed, 1, &[directory(2)]), []);
+    assert_eq!(directories_failed(&failed, 7, &[directory(1)]), []);
+}
+
+#[test]
+fn a_broker_leads_at_its_start_what_lies_in_the_directories_that_it_offers() {
+    let image = in_two_directories();
+    let without = registered(&image, &[1]);
+    assert_eq!(led(&without), [(1, 0, false), (-1, 1, true)]);
+    let again = registered(&without, &[1, 2]);
+    assert_eq!(led(&again), [(1, 0, false), (1, 2, false)]);
+}
