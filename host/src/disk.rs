@@ -56,6 +56,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// Whether a call failed only because the process, or the machine, has as many files open as it may
+/// (`EMFILE`, `ENFILE`): nothing was done, and it may succeed once others are closed.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let no_room = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    no_room
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Room on the file system that holds a path, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {

@@ -19,7 +19,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use clock::{Clock, Mono, Now};
-pub use disk::{DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space};
+pub use disk::{
+    DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space, is_out_of_descriptors,
+};
 pub use net::{Connection, FileSlice, Listener, Net, Piece, ReadHalf, Rope, WriteHalf};
 pub use rng::Rng;
 pub use spawn::{Pool, Spawn, TaskHandle};

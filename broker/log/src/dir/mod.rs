@@ -11,11 +11,12 @@ mod space;
 mod start;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_host::{Host, LockGuard, TaskHandle};
+use millrace_host::{Disk, Host, LockGuard, TaskHandle};
 
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle, FlusherCounts, Opening, Shared};
@@ -86,6 +87,16 @@ impl LogDir {
         options: DirOptions,
     ) -> Result<(Arc<Self>, StartReport), Error> {
         start::open(host, path, options).await
+    }
+
+    /// Whether the directory at `path` was formatted before, by whatever version. Changes nothing;
+    /// a directory that isn't there was not.
+    pub async fn is_formatted(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
+        match disk.list(path).await {
+            Ok(names) => Ok(names.iter().any(|entry| entry.name == format::NAME)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(format::access(path, "list", path, error)),
+        }
     }
 
     /// Where it is.
@@ -168,12 +179,22 @@ impl LogDir {
         self.shared.ended()
     }
 
+    /// Completes when the directory takes no writes any more, with what [`Self::offline`] says.
+    pub async fn until_offline(&self) -> Arc<str> {
+        self.shared.until_ended().await
+    }
+
     /// Takes the directory offline (F1, F2): nothing is written to it any more.
     pub fn fail(&self, reason: &str) {
         self.shared.fail(reason);
     }
 
-    /// The same for a caller that holds a partition's lock: its sink is called later.
+    /// The result of a sync: a failed one takes the directory offline (F1).
+    pub(crate) fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
+        self.shared.synced(path, result)
+    }
+
+    /// As [`Self::fail`], for a caller that holds a partition's lock: its sink is called later.
     pub(crate) fn fail_under_lock(&self, reason: &str) {
         self.shared.fail_under_lock(reason);
     }

@@ -12,8 +12,8 @@ pub(crate) mod settle;
 pub(crate) mod state;
 pub(crate) mod task;
 
-use std::io::IoSlice;
-use std::path::PathBuf;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{BoxFuture, File};
@@ -143,6 +143,12 @@ impl FlushHandle {
             }
         });
         self.shared.durable(told)
+    }
+
+    /// The result of a sync that a caller made by itself: a failed one is terminal for the
+    /// directory (F1). Not under the partition's lock.
+    pub(crate) fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
+        self.shared.synced(path, result)
     }
 
     /// The end of the contiguous durable prefix.

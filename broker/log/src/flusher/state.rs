@@ -1,7 +1,8 @@
 //! What handles, directory and flusher task share.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) ledger_files: LedgerFiles,
     pub(super) unflushed: AtomicU64,
     unflushed_max: u64,
+    /// Also told when the directory ends.
     below_limit: Notify,
     pub(super) counts: Counts,
 }
@@ -162,6 +164,18 @@ impl Shared {
         }
     }
 
+    /// Completes when nothing is written any more, with the reason.
+    pub(crate) async fn until_ended(&self) -> Arc<str> {
+        loop {
+            let mut told = std::pin::pin!(self.below_limit.notified());
+            told.as_mut().enable();
+            if let Some(reason) = self.ended() {
+                return reason;
+            }
+            told.await;
+        }
+    }
+
     /// What a caller gets whose change will not become durable.
     pub(crate) fn offline(&self) -> Error {
         let reason = self.ended().unwrap_or_else(|| "stopped".into());
@@ -193,6 +207,14 @@ impl Shared {
             let task = Box::pin(async move { tell_failed(&sinks, &reason) });
             self.host.spawn.spawn(Pool::Data, "directory-failed", task);
         }
+    }
+
+    /// The result of a sync: a failed one is terminal for the directory (F1).
+    pub(crate) fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
+        result.map_err(|error| {
+            self.fail(&format!("sync of {}: {error}", path.display()));
+            Error::io("sync", path)(error)
+        })
     }
 
     /// Ends the directory, unless it has ended: whom to tell.

@@ -174,7 +174,8 @@ impl CutWork {
         kept.push(fresh.clone());
         self.reader.publish(SegmentList::new(kept, list.log_start));
         handles.admit(&fresh);
-        shorten(handles.disk(), &self.path, self.to, &file).await?;
+        let disk = (handles.disk(), self.flush.as_ref());
+        shorten(disk, &self.path, self.to, &file).await?;
         rebuild::remove_indexes(handles.disk(), &fresh).await;
         rebuild::write_fresh(handles.disk().as_ref(), &fresh)?;
         self.flush
@@ -196,7 +197,7 @@ impl std::fmt::Debug for CutWork {
 
 /// Removes every later segment, the last first, syncs the names, shortens the file and syncs it.
 pub(super) async fn shorten(
-    disk: &Arc<dyn Disk>,
+    (disk, flush): (&Arc<dyn Disk>, &FlushHandle),
     dir: &Path,
     to: Position,
     file: &Arc<dyn File>,
@@ -220,10 +221,10 @@ pub(super) async fn shorten(
             .await
             .map_err(Error::io("remove", &path))?;
     }
-    disk.sync_dir(dir).await.map_err(Error::io("sync", dir))?;
+    flush.synced(dir, disk.sync_dir(dir).await)?;
     file.set_len(to.bytes)
         .map_err(Error::io("shorten", file.path()))?;
-    file.sync().await.map_err(Error::io("sync", file.path()))
+    flush.synced(file.path(), file.sync().await)
 }
 
 /// Whether a file belongs to what lies behind the cut: segments by their base, snapshots by the

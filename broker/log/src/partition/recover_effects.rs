@@ -4,7 +4,6 @@
 //! directory offline; *recovered* is stated only of a log that is whole.
 
 use std::io;
-use std::path::Path;
 
 use millrace_host::OpenMode;
 
@@ -57,9 +56,8 @@ impl Sweep<'_> {
             changed = true;
         }
         if changed {
-            disk.sync_dir(&path)
-                .await
-                .map_err(Error::io("sync", &path))?;
+            let dir = &self.partitions.dir;
+            dir.synced(&path, disk.sync_dir(&path).await)?;
         }
         Ok(())
     }
@@ -76,22 +74,13 @@ impl Sweep<'_> {
                 .handles
                 .log(segment)
                 .map_err(Error::io("open", &path))?;
-            self.synced(&path, file.sync().await)?;
+            self.partitions.dir.synced(&path, file.sync().await)?;
         }
         for dir in [self.known.path.as_ref(), self.partitions.dir.path()] {
-            self.synced(dir, self.partitions.host.disk.sync_dir(dir).await)?;
+            let synced = self.partitions.host.disk.sync_dir(dir).await;
+            self.partitions.dir.synced(dir, synced)?;
         }
         Ok(())
-    }
-
-    /// A failed sync is terminal for the directory (F1).
-    fn synced(&self, path: &Path, result: io::Result<()>) -> Result<(), Error> {
-        result.map_err(|error| {
-            self.partitions
-                .dir
-                .fail(&format!("sync of {}: {error}", path.display()));
-            Error::io("sync", path)(error)
-        })
     }
 
     /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
@@ -133,7 +122,8 @@ impl Sweep<'_> {
         // Longer than the cut only: a file is never extended by one.
         let len = file.len().map_err(Error::io("open", &log))?;
         let bytes = to.bytes.min(len);
-        cut::shorten(disk, &path, Position { bytes, ..to }, &file).await?;
+        let to = Position { bytes, ..to };
+        cut::shorten((disk, &self.flush), &path, to, &file).await?;
         self.files.retain(|base, _| *base <= to.segment.base_offset);
         self.files.insert(to.segment.base_offset, bytes);
         self.flush.mark_now(Mark::CutDone { cut_count }).await

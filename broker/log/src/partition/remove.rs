@@ -121,11 +121,8 @@ impl Deletion {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result.map_err(Error::io("rename", &self.path))?,
         }
-        self.host
-            .disk
-            .sync_dir(&self.dir)
-            .await
-            .map_err(Error::io("sync", &self.dir))?;
+        let synced = self.host.disk.sync_dir(&self.dir).await;
+        self.flush.synced(&self.dir, synced)?;
         self.flush.mark_now(Mark::DeleteDone).await?;
         let (host, delay) = (self.host.clone(), self.delay);
         let task = Box::pin(async move {

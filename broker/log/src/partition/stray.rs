@@ -110,11 +110,7 @@ impl Partitions {
             .await
             .map_err(Error::io("set aside", path))?;
         let dir = self.dir.path();
-        self.host
-            .disk
-            .sync_dir(dir)
-            .await
-            .map_err(Error::io("sync", dir))
+        self.dir.synced(dir, self.host.disk.sync_dir(dir).await)
     }
 }
 

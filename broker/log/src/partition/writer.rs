@@ -38,6 +38,9 @@ pub enum AppendError {
     /// away by itself once its removal is done.
     #[error("the data of an earlier topic of that name are still being removed; try again")]
     NameInUse,
+    /// The process has as many files open as it may; nothing was written. Goes away by itself.
+    #[error("too many files are open; raise the limit on open files (ulimit -n), or try again")]
+    TooManyOpenFiles,
     /// The log takes no appends: its directory or the partition is offline, or a cut is under way.
     #[error("{0}")]
     Failed(String),
@@ -74,8 +77,8 @@ pub struct Appended {
 impl PartitionLog {
     /// Appends one batch.
     ///
-    /// On an error nothing of it remains and the log is as it was, except that after
-    /// [`AppendError::Failed`] the directory is offline.
+    /// On an error nothing of it remains and the log is as it was, except that the directory is
+    /// offline after a failure of the machine that does not go away by itself (F1).
     pub fn append(&mut self, append: Append<'_>) -> Result<Appended, AppendError> {
         self.writable()?;
         let log_end = self.log_end();
@@ -357,21 +360,24 @@ impl PartitionLog {
     }
 
     fn active_file(&self, segment: &Arc<Segment>) -> Result<Arc<dyn File>, AppendError> {
-        self.reader
-            .open(segment)
-            .map_err(|error| AppendError::Failed(error.to_string()))
+        self.reader.open(segment).map_err(|error| match error {
+            Error::Io { source, .. } => self.append_error("open a segment of", source),
+            other => AppendError::Failed(other.to_string()),
+        })
     }
 
+    /// What a failed call means for the append, and for the directory (F1).
     fn append_error(&self, doing: &'static str, error: io::Error) -> AppendError {
-        if error.kind() == io::ErrorKind::StorageFull
-            || error.kind() == io::ErrorKind::QuotaExceeded
-        {
-            return AppendError::DiskFull;
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::DiskFull,
+            io::ErrorKind::ResourceBusy if !self.has_dir => AppendError::NameInUse,
+            _ if millrace_host::is_out_of_descriptors(&error) => AppendError::TooManyOpenFiles,
+            _ => {
+                let reason = Error::io(doing, &self.path)(error).to_string();
+                self.dir.fail_under_lock(&reason);
+                AppendError::Failed(reason)
+            }
         }
-        if error.kind() == io::ErrorKind::ResourceBusy && !self.has_dir {
-            return AppendError::NameInUse;
-        }
-        AppendError::Failed(Error::io(doing, &self.path)(error).to_string())
     }
 
     /// Where the written log ends now.

@@ -31,9 +31,12 @@ pub(crate) fn not_served(error: &NotServed) -> (ErrorCode, &str) {
 pub(crate) fn append_error(error: &Refused) -> (ErrorCode, String) {
     let code = match error {
         Refused::Reject(reject) => reject.code(),
-        Refused::Log(AppendError::DiskFull | AppendError::NameInUse | AppendError::Failed(_)) => {
-            ErrorCode::KafkaStorageError
-        }
+        Refused::Log(
+            AppendError::DiskFull
+            | AppendError::NameInUse
+            | AppendError::TooManyOpenFiles
+            | AppendError::Failed(_),
+        ) => ErrorCode::KafkaStorageError,
     };
     (code, error.to_string())
 }
