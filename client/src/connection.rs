@@ -357,7 +357,7 @@ fn request_head(
         api_key: call.api_key,
         api_version: call.api_version,
         correlation_id,
-        client_id: Bytes::copy_from_slice(client_id.as_bytes()),
+        client_id: Some(Bytes::copy_from_slice(client_id.as_bytes())),
     };
     let mut head = BytesMut::with_capacity(16 + client_id.len());
     head.put_i32(0);

@@ -18,14 +18,15 @@ pub struct RequestHeader {
     pub api_version: i16,
     /// Repeated in the answer.
     pub correlation_id: i32,
-    /// What the client calls itself; a slice of the request's bytes, UTF-8. Null is empty.
-    pub client_id: Bytes,
+    /// What the client calls itself, if it does; a slice of the request's bytes, UTF-8.
+    pub client_id: Option<Bytes>,
 }
 
 impl RequestHeader {
-    /// The client id as text.
+    /// The client id as text; empty for null.
     pub fn client_id(&self) -> &str {
-        std::str::from_utf8(&self.client_id).unwrap_or_default()
+        let client_id = self.client_id.as_deref().unwrap_or_default();
+        std::str::from_utf8(client_id).unwrap_or_default()
     }
 }
 
@@ -63,12 +64,13 @@ pub fn decode_request(frame: &mut Bytes, flexible: bool) -> Result<RequestHeader
     let correlation_id = frame.get_i32();
     let client_id_bytes = frame.get_i16();
     let client_id = match usize::try_from(client_id_bytes) {
-        Ok(len) if len <= frame.len() => frame.split_to(len),
+        Ok(len) if len <= frame.len() => Some(frame.split_to(len)),
         Ok(_) => return Err(HeaderError::Short),
-        Err(_) if client_id_bytes == -1 => Bytes::new(),
+        Err(_) if client_id_bytes == -1 => None,
         Err(_) => return Err(HeaderError::ClientId),
     };
-    if std::str::from_utf8(&client_id).is_err() {
+    let text = client_id.as_deref().unwrap_or_default();
+    if std::str::from_utf8(text).is_err() {
         return Err(HeaderError::ClientId);
     }
     if flexible {
@@ -84,12 +86,17 @@ pub fn decode_request(frame: &mut Bytes, flexible: bool) -> Result<RequestHeader
 
 /// Appends a request header.
 pub fn encode_request(header: &RequestHeader, flexible: bool, out: &mut BytesMut) {
-    let client_id = &header.client_id[..header.client_id.len().min(i16::MAX as usize)];
     out.put_i16(header.api_key);
     out.put_i16(header.api_version);
     out.put_i32(header.correlation_id);
-    out.put_i16(client_id.len() as i16);
-    out.put_slice(client_id);
+    match &header.client_id {
+        Some(client_id) => {
+            let client_id = &client_id[..client_id.len().min(i16::MAX as usize)];
+            out.put_i16(client_id.len() as i16);
+            out.put_slice(client_id);
+        }
+        None => out.put_i16(-1),
+    }
     if flexible {
         out.put_u8(0);
     }
@@ -157,7 +164,7 @@ mod tests {
             api_key: 3,
             api_version: 9,
             correlation_id: 77,
-            client_id: Bytes::from_static(client_id.as_bytes()),
+            client_id: Some(Bytes::from_static(client_id.as_bytes())),
         }
     }
 
@@ -175,9 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_null_client_id_is_empty_and_any_other_negative_length_is_refused() {
-        let mut null = Bytes::from_static(&[0, 3, 0, 9, 0, 0, 0, 77, 0xff, 0xff]);
-        assert_eq!(decode_request(&mut null, false), Ok(header("")));
+    fn a_null_client_id_stays_null_and_any_other_negative_length_is_refused() {
+        let null = Bytes::from_static(&[0, 3, 0, 9, 0, 0, 0, 77, 0xff, 0xff]);
+        let decoded = decode_request(&mut null.clone(), false).unwrap();
+        assert_eq!((decoded.client_id(), &decoded.client_id), ("", &None));
+        let mut out = BytesMut::new();
+        encode_request(&decoded, false, &mut out);
+        assert_eq!(out, null);
         let mut worse = Bytes::from_static(&[0, 3, 0, 9, 0, 0, 0, 77, 0xff, 0xfe]);
         assert_eq!(
             decode_request(&mut worse, false),

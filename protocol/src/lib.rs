@@ -13,3 +13,4 @@ pub mod messages;
 pub mod metadata;
 pub mod producer;
 pub mod records;
+pub mod requests;

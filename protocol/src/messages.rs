@@ -5,7 +5,10 @@
 //! no more than [`DecodeLimits`] allows, refuses bytes left over, and copies no record: a `records`
 //! field is a slice of the bytes given. Encoding refuses a field that its version doesn't have.
 //!
-//! Named here are the messages that are served, each with a module of the structures in it.
+//! Named here are the messages that are served, each with a module of the structures in it. The
+//! broker reads requests in place ([`crate::requests`]) and writes answers from here; whoever asks a
+//! broker writes requests and reads answers from here. A decoded value owns its structures: an answer
+//! that is all empty structures takes a few dozen times its own bytes.
 
 use bytes::{Bytes, BytesMut};
 pub use kafka_wire::{
@@ -108,11 +111,6 @@ pub fn decode<M: Message>(
     decoder.finish().map_err(|e| error(e.to_string()))?;
     Ok(message)
 }
-
-/// The most memory that decoding a served request takes at one moment for each byte of its body,
-/// beside 64 KiB: reached by arrays of empty strings, which no client sends. A body that is large
-/// and not mostly records is worth a reservation of this times its length.
-pub const DECODE_BYTES_PER_BYTE_MAX: usize = 108;
 
 /// Tagged fields of one structure together, in bytes.
 const TAG_BYTES_MAX: usize = 64 * 1024;

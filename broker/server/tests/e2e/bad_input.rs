@@ -37,7 +37,7 @@ async fn is_unparsable(node: &mut Node, api: Api, version: i16, body: &[u8]) {
         api_key: api.key(),
         api_version: version,
         correlation_id: 7,
-        client_id: Bytes::from_static(b"bad"),
+        client_id: Some(Bytes::from_static(b"bad")),
     };
     let mut frame = BytesMut::new();
     let flexible = api.row().request_header_version(version) == 2;
@@ -219,7 +219,7 @@ fn strange_client_ids_are_served_and_named_nowhere() {
                 api_key: 18,
                 api_version: 0,
                 correlation_id: 7,
-                client_id: Bytes::copy_from_slice(id.as_bytes()),
+                client_id: Some(Bytes::copy_from_slice(id.as_bytes())),
             };
             let mut frame = BytesMut::new();
             header::encode_request(&header, false, &mut frame);

@@ -53,7 +53,7 @@ impl Client {
             api_key: key,
             api_version: version,
             correlation_id: 7,
-            client_id: Bytes::from_static(b"test"),
+            client_id: Some(Bytes::from_static(b"test")),
         };
         let mut frame = BytesMut::new();
         header::encode_request(&header, flexible, &mut frame);

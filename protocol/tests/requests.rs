@@ -1,0 +1,381 @@
+//! The views of requests held against the codec generated from Kafka's schemas: on every recorded
+//! vector, on bodies changed at random and on random bytes both accept the same, and what they
+//! accept agrees field by field.
+
+use std::cell::Cell;
+
+use bytes::{Bytes, BytesMut};
+use millrace_protocol::api::{self, Api};
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::messages::{self, DecodeLimits, Message, StrBytes, Uuid};
+use millrace_protocol::requests::{self, Array, Fault, Read, ReadError, Request};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+const VECTORS: &str = include_str!("../vectors/messages.txt");
+
+/// A view that can be compared with what the generated codec reads.
+trait Agree<W> {
+    fn agree(self, with: &W);
+}
+
+macro_rules! values {
+    ($($value:ty)*) => {$(
+        impl Agree<$value> for $value {
+            fn agree(self, with: &$value) {
+                assert_eq!(self, *with);
+            }
+        }
+    )*};
+}
+
+values! { bool i8 i16 i32 i64 }
+
+impl Agree<StrBytes> for &str {
+    fn agree(self, with: &StrBytes) {
+        assert_eq!(self, with.as_str());
+    }
+}
+
+impl Agree<Bytes> for &[u8] {
+    fn agree(self, with: &Bytes) {
+        assert_eq!(self, &with[..]);
+    }
+}
+
+impl Agree<Uuid> for TopicId {
+    fn agree(self, with: &Uuid) {
+        assert_eq!(self, Self::from(*with));
+    }
+}
+
+impl Agree<Uuid> for [u8; 16] {
+    fn agree(self, with: &Uuid) {
+        assert_eq!(self, with.to_bytes());
+    }
+}
+
+impl<V: Agree<W>, W> Agree<Option<W>> for Option<V> {
+    fn agree(self, with: &Option<W>) {
+        assert_eq!(self.is_some(), with.is_some());
+        if let (Some(view), Some(with)) = (self, with) {
+            view.agree(with);
+        }
+    }
+}
+
+impl<'a, V: Agree<W> + Read<'a>, W> Agree<Vec<W>> for Array<'a, V> {
+    fn agree(self, with: &Vec<W>) {
+        assert_eq!(self.len(), with.len());
+        assert_eq!(self.into_iter().len(), with.len());
+        self.into_iter().zip(with).for_each(|(v, w)| v.agree(w));
+    }
+}
+
+/// Every field of every structure, by its name; one left out of the list doesn't compile.
+macro_rules! structures {
+    ($($module:ident in $messages:ident {$(
+        $name:ident $(<$a:lifetime>)? { $($field:ident)* }
+    )*})*) => {$($(
+        impl<'a> Agree<messages::$messages::$name> for requests::$module::$name $(<$a>)? {
+            fn agree(self, with: &messages::$messages::$name) {
+                let requests::$module::$name { $($field),* } = self;
+                $($field.agree(&with.$field);)*
+            }
+        }
+    )*)*};
+}
+
+structures! {
+    produce in produce_request {
+        ProduceRequest<'a> { transactional_id acks timeout_ms topic_data }
+        TopicProduceData<'a> { name topic_id partition_data }
+        PartitionProduceData<'a> { index records }
+    }
+    fetch in fetch_request {
+        FetchRequest<'a> {
+            replica_id max_wait_ms min_bytes max_bytes isolation_level session_id session_epoch
+            topics forgotten_topics_data rack_id cluster_id replica_state
+        }
+        ReplicaState { replica_id replica_epoch }
+        FetchTopic<'a> { topic topic_id partitions }
+        FetchPartition {
+            partition current_leader_epoch fetch_offset last_fetched_epoch log_start_offset
+            partition_max_bytes replica_directory_id high_watermark
+        }
+        ForgottenTopic<'a> { topic topic_id partitions }
+    }
+    list_offsets in list_offsets_request {
+        ListOffsetsRequest<'a> { replica_id isolation_level topics timeout_ms }
+        ListOffsetsTopic<'a> { name partitions }
+        ListOffsetsPartition { partition_index current_leader_epoch timestamp }
+    }
+    metadata in metadata_request {
+        MetadataRequest<'a> {
+            topics allow_auto_topic_creation include_cluster_authorized_operations
+            include_topic_authorized_operations
+        }
+        MetadataRequestTopic<'a> { topic_id name }
+    }
+    find_coordinator in find_coordinator_request {
+        FindCoordinatorRequest<'a> { key key_type coordinator_keys }
+    }
+    api_versions in api_versions_request {
+        ApiVersionsRequest<'a> { client_software_name client_software_version }
+    }
+    create_topics in create_topics_request {
+        CreateTopicsRequest<'a> { topics timeout_ms validate_only }
+        CreatableTopic<'a> { name num_partitions replication_factor assignments configs }
+        CreatableReplicaAssignment<'a> { partition_index broker_ids }
+        CreatableTopicConfig<'a> { name value }
+    }
+    delete_topics in delete_topics_request {
+        DeleteTopicsRequest<'a> { topics topic_names timeout_ms }
+        DeleteTopicState<'a> { name topic_id }
+    }
+    init_producer_id in init_producer_id_request {
+        InitProducerIdRequest<'a> {
+            transactional_id transaction_timeout_ms producer_id producer_epoch
+        }
+    }
+    offset_for_leader_epoch in offset_for_leader_epoch_request {
+        OffsetForLeaderEpochRequest<'a> { replica_id topics }
+        OffsetForLeaderTopic<'a> { topic partitions }
+        OffsetForLeaderPartition { partition current_leader_epoch leader_epoch }
+    }
+    describe_cluster in describe_cluster_request {
+        DescribeClusterRequest {
+            include_cluster_authorized_operations endpoint_type include_fenced_brokers
+        }
+    }
+}
+
+/// Reads a body both ways; gives what the view says, without the view.
+fn compare_as<'a, V, M>(version: i16, body: &'a Bytes) -> Result<(), ReadError>
+where
+    V: Request<'a> + Agree<M> + std::fmt::Debug,
+    M: Message + std::fmt::Debug,
+{
+    let view = requests::read::<V>(version, body);
+    let message = messages::decode::<M>(version, body.clone(), &DecodeLimits::default());
+    match (view, message) {
+        (Ok(view), Ok(message)) => {
+            view.agree(&message);
+            Ok(())
+        }
+        (Err(error), Err(_)) => Err(error),
+        // The only difference there is: Kafka's classes refuse such texts, the codec doesn't.
+        (Err(error), Ok(_)) if matches!(error.fault, Fault::TextLength(_)) => Err(error),
+        (view, message) => panic!("{version} {body:02x?}: {view:?}, but {message:?}"),
+    }
+}
+
+/// Reads a body of the API's requests both ways.
+fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
+    macro_rules! served {
+        ($($api:ident = $message:ident $(<$a:lifetime>)?;)*) => {
+            match api {
+                $(Api::$api => {
+                    compare_as::<requests::$message $(<$a>)?, messages::$message>(version, body)
+                })*
+            }
+        };
+    }
+    served! {
+        Produce = ProduceRequest<'_>;
+        Fetch = FetchRequest<'_>;
+        ListOffsets = ListOffsetsRequest<'_>;
+        Metadata = MetadataRequest<'_>;
+        FindCoordinator = FindCoordinatorRequest<'_>;
+        ApiVersions = ApiVersionsRequest<'_>;
+        CreateTopics = CreateTopicsRequest<'_>;
+        DeleteTopics = DeleteTopicsRequest<'_>;
+        InitProducerId = InitProducerIdRequest<'_>;
+        OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
+        DescribeCluster = DescribeClusterRequest;
+    }
+}
+
+/// API, version and body of each recorded request that is served.
+fn vectors() -> Vec<(Api, i16, Bytes)> {
+    let vector = |line: &'static str| {
+        let fields: Vec<_> = line.split(' ').collect();
+        let name = fields[0].strip_suffix("Request")?;
+        let row = api::TABLE.iter().find(|row| row.name == name)?;
+        let version = fields[1].parse().expect("a version");
+        let digits: Vec<_> = fields[3]
+            .bytes()
+            .filter_map(|c| char::from(c).to_digit(16))
+            .collect();
+        let body = digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8);
+        row.served
+            .contains(version)
+            .then(|| (row.api, version, body.collect()))
+    };
+    VECTORS.lines().filter_map(vector).collect()
+}
+
+#[test]
+fn every_recorded_request_reads_as_the_codec_reads_it() {
+    let mut checked = 0;
+    for (api, version, body) in vectors() {
+        assert_eq!(compare(api, version, &body), Ok(()), "{api:?} {version}");
+        for cut in 0..body.len() {
+            let cut = compare(api, version, &body.slice(..cut));
+            assert!(cut.is_err(), "{api:?} {version}: {cut:?}");
+        }
+        let longer = compare(api, version, &[&body, &b"\0"[..]].concat().into());
+        let fault = longer.map_err(|error| error.fault);
+        assert_eq!(fault, Err(Fault::LeftOver(1)), "{api:?} {version}");
+        checked += 1;
+    }
+    assert!(checked > 150, "only {checked} vectors");
+}
+
+#[test]
+fn only_served_versions_are_read() {
+    let api_versions = |version| requests::read::<requests::ApiVersionsRequest<'_>>(version, b"");
+    let produce = |version| requests::read::<requests::ProduceRequest<'_>>(version, b"");
+    for version in [i16::MIN, -1, 5, i16::MAX] {
+        let fault = api_versions(version).map_err(|error| error.fault);
+        assert_eq!(fault.err(), Some(Fault::Version(version)));
+    }
+    for version in [-1, 0, 2, 14] {
+        let fault = produce(version).map_err(|error| error.fault);
+        assert_eq!(fault.err(), Some(Fault::Version(version)));
+    }
+    assert!(api_versions(0).is_ok());
+}
+
+#[test]
+fn text_longer_than_kafkas_is_refused_in_compact_form_too() {
+    let mut body = BytesMut::from(&[0x80, 0x80, 0x02][..]);
+    body.resize(3 + 32_767, b'a');
+    body.extend_from_slice(&[1, 0]);
+    let longest = body.freeze();
+    assert_eq!(compare(Api::ApiVersions, 3, &longest), Ok(()));
+    let mut longer = BytesMut::from(&longest[..]);
+    longer[0] = 0x81;
+    longer[4] = b'a';
+    longer.extend_from_slice(&[0]);
+    longer[3 + 32_767] = b'a';
+    longer[3 + 32_768] = 1;
+    let refused = compare(Api::ApiVersions, 3, &longer.freeze());
+    assert_eq!(
+        refused.map_err(|error| error.fault),
+        Err(Fault::TextLength(32_768))
+    );
+}
+
+#[test]
+fn tags_are_skipped_in_rising_order_and_known_ones_fill_their_size() {
+    let read = |tags: &[u8]| {
+        let body = Bytes::from([&[1, 1], tags].concat());
+        compare(Api::ApiVersions, 3, &body).map_err(|error| error.fault)
+    };
+    assert_eq!(read(&[2, 5, 1, 0xaa, 9, 0]), Ok(()));
+    assert_eq!(read(&[2, 9, 0, 5, 1, 0xaa]), Err(Fault::TagOrder(5)));
+    assert_eq!(read(&[2, 5, 0, 5, 0]), Err(Fault::TagOrder(5)));
+    assert_eq!(read(&[1, 5, 2, 0xaa]), Err(Fault::Short));
+    // A fetch of nothing by a follower: 12 bytes of replica id and epoch, and a tag section.
+    let fetch = |size: u8, value: &[u8]| {
+        let fields = [[0; 4], [0; 4], [0; 4]].concat();
+        let session = [&[0][..], &[0; 4], &[0xff; 4], &[1, 1, 1]].concat();
+        let body = [&fields[..], &session, &[1, 1, size], value].concat();
+        compare(Api::Fetch, 15, &Bytes::from(body)).map_err(|error| error.fault)
+    };
+    let state = [&[0, 0, 0, 7][..], &[0; 8], &[0]].concat();
+    assert_eq!(fetch(13, &state), Ok(()));
+    let larger = [&state[..], &[0]].concat();
+    assert_eq!(fetch(14, &larger), Err(Fault::LeftOver(1)));
+    assert_eq!(fetch(12, &state[..12]), Err(Fault::Short));
+}
+
+/// A change of a body: of a byte, of its length, of the order of its parts.
+#[derive(Clone, Debug)]
+enum Change {
+    Set(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
+    Remove(prop::sample::Index),
+    Cut(prop::sample::Index),
+    Repeat(prop::sample::Index, prop::sample::Index),
+}
+
+impl Change {
+    fn apply(&self, body: &mut Vec<u8>) {
+        if body.is_empty() {
+            return;
+        }
+        match self {
+            Self::Set(at, byte) => *at.get_mut(body) = *byte,
+            Self::Insert(at, byte) => body.insert(at.index(body.len()), *byte),
+            Self::Remove(at) => drop(body.remove(at.index(body.len()))),
+            Self::Cut(at) => body.truncate(at.index(body.len())),
+            Self::Repeat(from, to) => {
+                let part = body[from.index(body.len())..].to_vec();
+                let to = to.index(body.len());
+                body.splice(to..to, part);
+            }
+        }
+    }
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    // Lengths, nulls and tags are small; -1 and the sign of a varint are large.
+    let byte = || prop_oneof![0..4_u8, any::<u8>(), Just(0xff), Just(0x80)];
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (at(), byte()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        2 => (at(), byte()).prop_map(|(at, byte)| Change::Insert(at, byte)),
+        2 => at().prop_map(Change::Remove),
+        1 => at().prop_map(Change::Cut),
+        1 => (at(), at()).prop_map(|(from, to)| Change::Repeat(from, to)),
+    ]
+}
+
+/// Compares bodies drawn at random; gives how many of `cases` were accepted.
+fn accepted<S: Strategy<Value = (Api, i16, Bytes)>>(cases: u32, bodies: &S) -> u32 {
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..Default::default()
+    };
+    let accepted = Cell::new(0);
+    let outcome = TestRunner::new(config).run(bodies, |(api, version, body)| {
+        if compare(api, version, &body).is_ok() {
+            accepted.set(accepted.get() + 1);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    accepted.get()
+}
+
+#[test]
+fn changed_requests_are_accepted_and_read_as_the_codec_does() {
+    let vector = prop::sample::select(vectors());
+    let changes = prop::collection::vec(any_change(), 1..4);
+    let bodies = (vector, changes).prop_map(|((api, version, body), changes)| {
+        let mut body = body.to_vec();
+        for change in &changes {
+            change.apply(&mut body);
+        }
+        (api, version, Bytes::from(body))
+    });
+    let accepted = accepted(20_000, &bodies);
+    assert!((1_000..19_000).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn random_bytes_are_accepted_and_read_as_the_codec_does() {
+    let row = prop::sample::select(api::TABLE);
+    let version = row.prop_flat_map(|row| {
+        let versions = row.served.min..=row.served.max;
+        (Just(row.api), versions)
+    });
+    let byte = prop_oneof![9 => 0..2_u8, 1 => any::<u8>()];
+    let body = prop::collection::vec(byte, 0..40);
+    let bodies = (version, body).prop_map(|((api, version), body)| (api, version, body.into()));
+    let accepted = accepted(20_000, &bodies);
+    assert!((100..19_000).contains(&accepted), "{accepted}");
+}
