@@ -101,7 +101,11 @@ async fn serve(config: BrokerConfig, machine: &RealHost) -> Result<(), Box<dyn s
         started = Broker::start(config, machine.host()) => started?,
     };
     announce(&broker, &data.join(", "))?;
-    let signal = signals.next().await;
+    let signal = tokio::select! {
+        biased;
+        signal = signals.next() => signal,
+        failure = broker.failed() => return Err(failure.into()),
+    };
     tracing::info!(?signal, "stopping");
     tokio::select! {
         biased;

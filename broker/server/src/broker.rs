@@ -12,14 +12,17 @@ use std::time::Duration;
 use millrace_config::BrokerConfig;
 use millrace_host::{Host, Pool};
 use millrace_protocol::metadata::BrokerEndpoint;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin_http::{AdminError, AdminHttp};
-use crate::cluster::{MetadataError, ProducerIds};
+use crate::cluster::ProducerIds;
 use crate::context::Node;
+use crate::directories::StorageError;
 use crate::dispatch::Dispatch;
 use crate::metrics::Metrics;
 use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
+use crate::runtime::lost_directory::{self, NodeFailure};
 use crate::runtime::scratch::Scratches;
 use crate::runtime::sessions::SessionCache;
 use crate::runtime::upkeep;
@@ -47,7 +50,7 @@ pub enum StartError {
     Admin(#[from] AdminError),
     /// A log directory or the metadata in it can't be used.
     #[error(transparent)]
-    Storage(#[from] MetadataError),
+    Storage(#[from] StorageError),
 }
 
 /// A listener that clients connect to.
@@ -67,7 +70,6 @@ pub struct Broker {
     node: Arc<Node>,
     listeners: Vec<BoundListener>,
     admin: Option<SocketAddr>,
-    ready: Arc<AtomicBool>,
     cut: CancellationToken,
     last_gone: LastGone,
 }
@@ -110,8 +112,12 @@ impl Broker {
             partitions: storage.partitions,
             scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
             sessions: Mutex::new(SessionCache::new(config.fetch.sessions_max as usize)),
+            metadata_directory: storage.metadata_directory,
+            ready: Arc::clone(&ready),
+            failure: watch::Sender::new(None),
             stopping: stopping.clone(),
         });
+        lost_directory::watch(&node);
         let upkeep = upkeep::run(Arc::clone(&node));
         drop(
             host.spawn
@@ -148,7 +154,6 @@ impl Broker {
             node,
             listeners,
             admin,
-            ready,
             cut,
             last_gone,
         })
@@ -189,10 +194,25 @@ impl Broker {
         self.node.metrics.text()
     }
 
+    /// Completes when the node can't go on, and says why; never while it can. The node serves
+    /// nothing from then on: drop it and end the process with an error.
+    pub async fn failed(&self) -> NodeFailure {
+        let mut failure = self.node.failure.subscribe();
+        loop {
+            if let Some(failure) = failure.borrow_and_update().clone() {
+                return failure;
+            }
+            if failure.changed().await.is_err() {
+                // The sender is in the node, which this handle holds.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Ends the node: accepts and begins nothing more, lets the requests in progress end up to
     /// `shutdown.timeout.ms`, closes. The log directories are free for another start then.
     pub async fn stop(mut self) {
-        self.ready.store(false, Ordering::Release);
+        self.node.ready.store(false, Ordering::Release);
         self.node.stopping.cancel();
         let clock = &self.node.host.clock;
         let deadline = clock.now().mono + self.node.config.node.shutdown_timeout;

@@ -5,17 +5,21 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_config::BrokerConfig;
+use millrace_core::cluster::Directory;
 use millrace_host::{Host, Mono};
 use millrace_protocol::api::ApiRow;
 use millrace_protocol::error_code::ErrorCode;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, ProducerIds};
 use crate::handlers::fetch::SharedSession;
 use crate::metrics::Metrics;
+use crate::runtime::lost_directory::NodeFailure;
 use crate::runtime::registry::Registry;
 use crate::runtime::scratch::Scratches;
 use crate::runtime::sessions::SessionCache;
@@ -41,6 +45,12 @@ pub(crate) struct Node {
     pub(crate) scratches: Scratches,
     /// Fetch sessions.
     pub(crate) sessions: Mutex<SessionCache<SharedSession>>,
+    /// The directory that holds the metadata log.
+    pub(crate) metadata_directory: Directory,
+    /// Whether the node serves: what `/health/ready` says.
+    pub(crate) ready: Arc<AtomicBool>,
+    /// Why the node can't go on, once it can't.
+    pub(crate) failure: watch::Sender<Option<NodeFailure>>,
     /// Cancelled when a stop begins: long waits (an empty fetch) end early then.
     pub(crate) stopping: CancellationToken,
 }
@@ -49,6 +59,13 @@ impl Node {
     /// The fetch sessions; held for a look-up, never across a wait.
     pub(crate) fn sessions(&self) -> MutexGuard<'_, SessionCache<SharedSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the service for good, and says why to whoever holds the node's handle.
+    pub(crate) fn fail(&self, failure: NodeFailure) {
+        self.ready.store(false, Ordering::Release);
+        self.failure.send_replace(Some(failure));
+        self.stopping.cancel();
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     pub(crate) budget_bytes: IntGauge,
     /// Frames that had to wait for room in that budget.
     pub(crate) budget_waits: IntCounter,
+    /// Log directories of the configuration that can't be used.
+    pub(crate) offline_directories: IntGauge,
     /// The produce path.
     pub(crate) produce: ProduceMetrics,
     /// The fetch path.
@@ -165,6 +167,10 @@ impl Metrics {
             budget_waits: make.counter(
                 "millrace_request_budget_waits_total",
                 "Requests that waited for room in the budget.",
+            ),
+            offline_directories: make.gauge(
+                "millrace_log_directories_offline",
+                "Log directories of the configuration that can't be used.",
             ),
             produce: produce(&make),
             fetch: fetch(&make),

@@ -63,6 +63,15 @@ pub struct StartReport {
     pub damaged: Vec<(Incarnation, String)>,
 }
 
+/// What a directory holds, by names alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// It was formatted before, by whatever version.
+    pub is_formatted: bool,
+    /// All names, in byte order.
+    pub names: Vec<String>,
+}
+
 /// One open log directory.
 #[derive(Debug)]
 pub struct LogDir {
@@ -89,14 +98,18 @@ impl LogDir {
         start::open(host, path, options).await
     }
 
-    /// Whether the directory at `path` was formatted before, by whatever version. Changes nothing;
-    /// a directory that isn't there was not.
-    pub async fn is_formatted(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
-        match disk.list(path).await {
-            Ok(names) => Ok(names.iter().any(|entry| entry.name == format::NAME)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(format::access(path, "list", path, error)),
-        }
+    /// What stands in the directory at `path`, by names alone. Changes nothing; a directory that
+    /// isn't there holds nothing.
+    pub async fn names(disk: &dyn Disk, path: &Path) -> Result<Names, Error> {
+        let listed = match disk.list(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            result => result.map_err(|error| format::access(path, "list", path, error))?,
+        };
+        let names: Vec<String> = listed.into_iter().map(|entry| entry.name).collect();
+        Ok(Names {
+            is_formatted: names.iter().any(|name| name == format::NAME),
+            names,
+        })
     }
 
     /// Where it is.

@@ -13,7 +13,7 @@ use millrace_protocol::ids::TopicId;
 use super::MetadataError;
 
 /// The file's name in the directory that holds the metadata log.
-const FILE: &str = "quorum-state";
+pub(super) const FILE: &str = "quorum-state";
 
 /// Version of the record.
 const VERSION: u16 = 1;

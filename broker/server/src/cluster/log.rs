@@ -22,7 +22,7 @@ use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::{BatchBuilder, BatchHeader, ControlType, Options, control_batch};
 use tokio::sync::watch;
 
-use super::hard_state::{HardState, HardStateFile, Vote};
+use super::hard_state::{self, HardState, HardStateFile, Vote};
 use super::load::{Loaded, Source};
 use super::{Entry, MetadataError, Quorum};
 
@@ -34,6 +34,15 @@ pub(super) const INCARNATION: Incarnation = Incarnation {
     topic_id: TopicId::METADATA.to_bytes(),
     partition: 0,
 };
+
+/// Whether a name in a log directory says that the metadata log is there: its partition's directory,
+/// or the file of what was promised in elections, which comes first.
+pub(crate) fn is_metadata_name(name: &str) -> bool {
+    let partition = name
+        .strip_prefix(TOPIC)
+        .and_then(|rest| rest.strip_prefix('-'));
+    partition == Some("0") || name == hard_state::FILE
+}
 
 /// Shortest and longest segment: what lies below a snapshot goes by whole segments.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);

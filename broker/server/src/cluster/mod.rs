@@ -27,6 +27,7 @@ use millrace_protocol::metadata::MetadataRecord;
 use millrace_protocol::records::RecordError;
 use tokio::sync::watch;
 
+pub(crate) use log::is_metadata_name;
 use log::{MetadataLog, Written};
 pub(crate) use producer_ids::ProducerIds;
 

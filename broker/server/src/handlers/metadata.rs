@@ -26,6 +26,8 @@ use crate::outcome::{Close, Outcome};
 
 /// First version in which an empty list of topics means none.
 const EMPTY_IS_NONE_FROM: i16 = 1;
+/// First version that tells which replicas are offline.
+const OFFLINE_REPLICAS_FROM: i16 = 5;
 /// First version in which a request may name topics by id.
 const TOPIC_IDS_FROM: i16 = 12;
 
@@ -80,7 +82,7 @@ async fn topics(
             let image = context.node.cluster.image();
             let visible = image.topics_by_name().filter(|topic| describe(&topic.name));
             return Ok(visible
-                .map(|topic| described(context, topic, with_operations))
+                .map(|topic| described(context, &image, topic, with_operations))
                 .collect());
         }
     };
@@ -128,7 +130,7 @@ fn by_id(
             .topic(*id)
             .filter(|t| context.authorize(Operation::Describe, Resource::Topic(&t.name)));
         match topic {
-            Some(topic) => described(context, topic, with_operations),
+            Some(topic) => described(context, &image, topic, with_operations),
             None => absent(None, *id, ErrorCode::UnknownTopicId),
         }
     };
@@ -157,7 +159,7 @@ async fn by_name(
     let image = context.node.cluster.image();
     let row = |name: &str| {
         if let Some(topic) = image.topic_named(name) {
-            return described(context, topic, with_operations);
+            return described(context, &image, topic, with_operations);
         }
         let known = refused.iter().find(|(refused, _)| *refused == name);
         let code = known.map_or_else(|| unknown(name), |(_, code)| *code);
@@ -235,6 +237,7 @@ fn absent(name: Option<&str>, id: TopicId, code: ErrorCode) -> MetadataResponseT
 
 fn described(
     context: &RequestContext,
+    image: &Image,
     topic: &Topic,
     with_operations: bool,
 ) -> MetadataResponseTopic {
@@ -255,6 +258,9 @@ fn described(
             row.leader_epoch = partition.leader_epoch;
             row.replica_nodes.clone_from(&partition.replicas);
             row.isr_nodes.clone_from(&partition.isr);
+            if context.api_version >= OFFLINE_REPLICAS_FROM {
+                row.offline_replicas = image.offline_replicas(partition).collect();
+            }
             if partition.leader < 0 {
                 row.error_code = ErrorCode::LeaderNotAvailable.code();
             }

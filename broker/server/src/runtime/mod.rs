@@ -1,6 +1,7 @@
 //! What runs core's decisions: open partitions with their logs, waiting fetches, fetch sessions.
 
 pub(crate) mod fetch_waiter;
+pub(crate) mod lost_directory;
 pub(crate) mod partition;
 pub(crate) mod recompress;
 pub(crate) mod registry;

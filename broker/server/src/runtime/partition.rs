@@ -169,6 +169,11 @@ impl OpenPartition {
         self.incarnation
     }
 
+    /// Whether it lies in that directory.
+    pub(crate) fn is_in(&self, dir: &Arc<LogDir>) -> bool {
+        Arc::ptr_eq(&self.dir, dir)
+    }
+
     /// Completes once the directory's unflushed bytes are under their limit
     /// (`log.unflushed.bytes.max`), or it has ended.
     pub(crate) async fn below_unflushed_limit(&self) {

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_config::{BrokerConfig, Durability, TopicConfig};
 use millrace_core::Now;
-use millrace_core::cluster::{Image, Topic};
+use millrace_core::cluster::{Directory, Image, Topic};
 use millrace_core::partition::{
     AssignedReplica, BatchProducer, EpochStart, Event, Leadership, Partition, ProducerTable,
     Recovered, ReplayedBatch,
 };
 use millrace_host::Host;
 use millrace_log::dir::LogDir;
+use millrace_log::error::Error;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
 use millrace_protocol::error_code::ErrorCode;
@@ -30,9 +31,6 @@ use super::partition::{OpenPartition, PartitionSink};
 use super::settings::{core_durability, core_settings, log_settings};
 use super::topic_configs::TopicConfigs;
 use crate::cluster::{Cluster, MetadataError};
-
-/// A log directory's id, as it stands in the metadata.
-type Directory = TopicId;
 
 /// Why a partition isn't served.
 #[derive(Clone, Debug)]
@@ -219,13 +217,19 @@ impl Registry {
             code: ErrorCode::UnknownTopicOrPartition,
             message: "the topic has no such partition".into(),
         })?;
-        let place = assigned.replicas.iter().position(|id| *id == own_id);
-        let directory = place.and_then(|place| assigned.directories.get(place));
-        directory
-            .and_then(|id| self.directories.get(id))
-            .ok_or_else(|| {
-                NotServed::storage(format!("its log directory {directory:?} isn't here"))
-            })
+        let directory = assigned.directory_of(own_id).unwrap_or_default();
+        let partitions = self.directories.get(&directory).ok_or_else(|| {
+            NotServed::storage(format!(
+                "its log directory {directory} is missing: it is not named in log.dirs, not \
+                 mounted, or could not be used when the node started"
+            ))
+        })?;
+        // Nothing is read there either: who could say what of it is on the disk?
+        if let Some(reason) = partitions.dir().offline() {
+            let path = partitions.dir().path().clone();
+            return Err(NotServed::storage(Error::Offline { path, reason }));
+        }
+        Ok(partitions)
     }
 
     /// What core is told of a log that was opened.
@@ -314,6 +318,14 @@ impl Registry {
             .values()
             .map(|partitions| partitions.dir().last_wall_ms());
         stamps.max().filter(|stamp| *stamp > 0)
+    }
+
+    /// The log directories that were opened.
+    pub(crate) fn opened_directories(&self) -> Vec<(Directory, Arc<LogDir>)> {
+        let opened = self.directories.iter();
+        opened
+            .map(|(id, partitions)| (*id, Arc::clone(partitions.dir())))
+            .collect()
     }
 
     /// The log directories, to see when nobody holds them any more.

@@ -1,4 +1,4 @@
-//! Disks that are full or fail: what is refused, what goes on, and what comes back by itself.
+//! Disks that are full or slow: what is refused, what goes on, and what comes back by itself.
 
 use std::time::Duration;
 
@@ -66,31 +66,6 @@ fn a_deletion_makes_room() {
         node.world.pause(Duration::from_secs(65)).await;
         let value = "v".repeat(500_000);
         assert_eq!(node.produce(&topic, batch(&[&value])).await.error_code, 0);
-    });
-}
-
-#[test]
-fn a_failed_sync_takes_the_directory_offline_until_a_restart() {
-    with(&[], async |mut node| {
-        let topic = node.topic("t", &[]).await;
-        assert_eq!(node.produce(&topic, batch(&["kept"])).await.error_code, 0);
-        let failing = DiskFault {
-            op: DiskOp::Sync,
-            path_contains: String::new(),
-            when: When::Always,
-            effect: DiskEffect::Error,
-        };
-        let fault = node.world.inject("broker", failing);
-        let row = node.produce(&topic, batch(&["lost"])).await;
-        assert_eq!(row.error_code, STORAGE);
-        node.world.heal_disk("broker", Some(fault));
-        let row = node.produce(&topic, batch(&["after"])).await;
-        assert_eq!(row.error_code, STORAGE, "nothing is believed any more");
-        assert!(node.client.is_served().await);
-        node.crash().await;
-        let values = node.values(&topic, 0).await;
-        assert_eq!(values[0], "kept");
-        assert_eq!(node.produce(&topic, batch(&["new"])).await.error_code, 0);
     });
 }
 

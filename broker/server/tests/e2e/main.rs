@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod bad_input;
+mod directories;
 mod disk;
 mod fetch;
 mod fetch_sessions;

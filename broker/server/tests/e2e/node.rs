@@ -94,7 +94,24 @@ impl Node {
         self.start_again().await;
     }
 
-    async fn start_again(&mut self) {
+    /// Changes the configuration of the next start.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.pairs.retain(|(known, _)| known != key);
+        self.pairs.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Stops the node cleanly, and says with which words it refuses to start again.
+    pub(crate) async fn refusal(&mut self) -> String {
+        if let Some(broker) = self.broker.take() {
+            broker.stop().await;
+        }
+        let host = self.world.node("broker");
+        let started = Broker::start(config(&self.pairs), host).await;
+        started.unwrap_err().to_string()
+    }
+
+    /// Starts a node that was stopped before.
+    pub(crate) async fn start_again(&mut self) {
         let host = self.world.node("broker");
         let broker = Broker::start(config(&self.pairs), host).await.unwrap();
         self.broker = Some(broker);
