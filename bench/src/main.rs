@@ -8,6 +8,7 @@ mod payload;
 mod readback;
 mod report;
 mod start;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ enum Measure {
     Load(load::LoadArguments),
     /// Starts a broker and times its first acknowledged produce.
     Start(start::StartArguments),
+    /// Touches free memory once, so that a virtual machine's first touch is in nobody's figure.
+    Warm(warm::WarmArguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn run(measure: &Measure) -> Result<(), String> {
     match measure {
         Measure::Floor(arguments) => floor::run(&*host.clock, arguments),
         Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
+        Measure::Warm(arguments) => warm::run(&*host.clock, arguments),
         Measure::Start(arguments) => machine.block_on(start::run(&host, arguments)),
     }
 }

@@ -21,6 +21,18 @@ pub(crate) fn millrace() -> Result<PathBuf, String> {
     Ok(target_directory()?.join("release/millrace"))
 }
 
+/// Builds the load generator and says where it is.
+pub(crate) fn millrace_bench() -> Result<PathBuf, String> {
+    succeed(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "millrace-bench",
+    ]))?;
+    Ok(target_directory()?.join("release/millrace-bench"))
+}
+
 /// Builds and runs a program of the tests' room (an example there, so that it does not ship).
 pub(crate) fn run_example(name: &str, arguments: &[String]) -> Result<(), String> {
     let package = [

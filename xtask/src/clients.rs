@@ -117,13 +117,11 @@ impl Served {
 }
 
 /// Makes sure that a program is there: by its Debian package when it isn't.
-fn need(program: &str, package: &str) -> Outcome {
+pub(crate) fn need(program: &str, package: &str) -> Outcome {
     if has(program) {
         return Ok(());
     }
-    println(&format!(
-        "clients: {program} is missing, installing {package}"
-    ));
+    println(&format!("{program} is missing, installing {package}"));
     let root = has("sudo").then_some("sudo");
     for arguments in [["update", "--quiet"], ["install", "--yes"]] {
         let mut words = Vec::from_iter(root);
@@ -145,7 +143,7 @@ fn has(program: &str) -> bool {
 }
 
 /// What a command prints, errors last; an error with its own words unless it succeeds.
-fn output(command: &mut Command) -> Result<String, String> {
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let output = command
         .stdin(Stdio::null())
         .output()

@@ -1,6 +1,7 @@
 //! `cargo xtask SUITE`: what a developer runs that `cargo test` does not. One file per suite; a
 //! suite is a row in [`Suite`] and a `run` that says what failed.
 
+mod beside;
 mod binaries;
 mod clients;
 mod kills;
@@ -23,6 +24,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
+    /// Millrace and Apache Kafka under the same load in turn: medians and their ratios.
+    Beside(beside::BesideArguments),
     /// Clients that others wrote against the release binary: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
@@ -40,6 +43,7 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
+        Suite::Beside(arguments) => beside::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Readme => readme::run(),

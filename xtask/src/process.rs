@@ -86,6 +86,20 @@ impl Watched {
         }
     }
 
+    /// The program's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGKILL and waits until the program is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        self.signal("KILL")?;
+        self.child
+            .wait()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> Result<(), String> {
         self.signal("TERM")

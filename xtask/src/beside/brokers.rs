@@ -1,0 +1,200 @@
+//! A broker of either kind on a directory of its own: started, asked for its address and process,
+//! killed, ended. What always holds: nothing outlives the value that started it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::clients::output;
+use crate::process::{Watched, succeed};
+use crate::root;
+
+/// A broker listens within this, a JVM included.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// A broker that was asked to end is gone within this.
+const STOP_LIMIT: Duration = Duration::from_mins(1);
+/// Kafka's controller listens this far above its broker's port.
+const CONTROLLER_PORT_ABOVE: u16 = 100;
+
+/// Whose broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Millrace,
+    Kafka,
+}
+
+/// A broker's directory and port, whether it runs or not.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) kind: Kind,
+    directory: tempfile::TempDir,
+    port: u16,
+    millrace: PathBuf,
+}
+
+/// A broker that runs.
+#[derive(Debug)]
+pub(super) struct Running<'a> {
+    site: &'a Site,
+    /// Its process id.
+    pub(super) pid: u32,
+    millrace: Option<Watched>,
+    ended: bool,
+}
+
+impl Site {
+    /// A place for a broker, prepared as far as its kind needs that before it can start.
+    pub(super) fn new(kind: Kind, millrace: &Path) -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        Ok(Self {
+            kind,
+            directory,
+            port: free_port()?,
+            millrace: millrace.to_owned(),
+        })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The command that is the broker, on what the directory holds.
+    pub(super) fn command(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Millrace => vec![
+                self.millrace.display().to_string(),
+                "serve".into(),
+                "--set".into(),
+                format!("listeners=PLAINTEXT://{}", self.address()),
+                "--set".into(),
+                "admin.listener=".into(),
+                "--set".into(),
+                format!("log.dirs={}", self.directory.path().join("data").display()),
+            ],
+            Kind::Kafka => vec![
+                peer().display().to_string(),
+                "serve".into(),
+                self.kafka_directory(),
+                "1".into(),
+            ],
+        }
+    }
+
+    fn kafka_directory(&self) -> String {
+        self.directory.path().join("kafka").display().to_string()
+    }
+
+    /// Bytes of all files of the broker.
+    pub(super) fn bytes(&self) -> Result<u64, String> {
+        let mut sum = 0;
+        let mut open = vec![self.directory.path().to_owned()];
+        while let Some(directory) = open.pop() {
+            let entries = std::fs::read_dir(&directory).map_err(|error| error.to_string())?;
+            for entry in entries {
+                // A file may go while we look: what is not there has no bytes.
+                let Ok(entry) = entry else { continue };
+                match entry.metadata() {
+                    Ok(about) if about.is_dir() => open.push(entry.path()),
+                    Ok(about) => sum += about.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Starts the broker on its empty directory and waits until it listens.
+    pub(super) fn start(&self) -> Result<Running<'_>, String> {
+        match self.kind {
+            Kind::Millrace => {
+                let mut broker = Watched::start(&self.command().join(" "), self.directory.path())?;
+                broker.wait_for_line("say that it listens", START_LIMIT, |line| {
+                    line.starts_with("listening on ")
+                })?;
+                Ok(Running {
+                    site: self,
+                    pid: broker.id(),
+                    millrace: Some(broker),
+                    ended: false,
+                })
+            }
+            Kind::Kafka => {
+                let directory = self.kafka_directory();
+                succeed(
+                    Command::new(peer())
+                        .args(["start", &directory])
+                        .env("KAFKA_PORT", self.port.to_string())
+                        .stdout(std::process::Stdio::null()),
+                )?;
+                let pid = output(Command::new(peer()).args(["pid", &directory, "1"]))?;
+                let pid = pid.trim().parse().map_err(|_| format!("no pid: {pid}"))?;
+                Ok(Running {
+                    site: self,
+                    pid,
+                    millrace: None,
+                    ended: false,
+                })
+            }
+        }
+    }
+}
+
+impl Running<'_> {
+    /// kill -9.
+    pub(super) fn kill(mut self) -> Result<(), String> {
+        self.ended = true;
+        match &mut self.millrace {
+            Some(broker) => broker.kill(),
+            None => succeed(Command::new(peer()).args(["kill", &self.site.kafka_directory(), "1"])),
+        }
+    }
+
+    /// Ends it as an operator would.
+    pub(super) fn stop(mut self) -> Result<(), String> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        match &mut self.millrace {
+            Some(broker) => {
+                broker.terminate()?;
+                broker.wait(STOP_LIMIT).map(drop)
+            }
+            None => succeed(Command::new(peer()).args(["stop", &self.site.kafka_directory()])),
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Err(reason) = self.end() {
+            eprintln!("xtask: {reason}");
+        }
+    }
+}
+
+/// The script that installs and runs Apache Kafka.
+fn peer() -> PathBuf {
+    root().join("xtask/kafka-peer")
+}
+
+/// A port that is free now, and its controller's with it.
+fn free_port() -> Result<u16, String> {
+    for _ in 0..64 {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+        let port = listener
+            .local_addr()
+            .map_err(|error| error.to_string())?
+            .port();
+        let above = port.checked_add(CONTROLLER_PORT_ABOVE);
+        if above.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    Err("no two free ports 100 apart in 64 tries".into())
+}
