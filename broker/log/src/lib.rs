@@ -12,6 +12,8 @@ pub mod error;
 mod fixture;
 pub mod flusher;
 pub mod handles;
+#[cfg(test)]
+mod images;
 mod journal;
 pub mod ledger;
 pub mod mark;

@@ -117,6 +117,14 @@ pub enum Mark {
         /// Whether offsets may be missing between its batches (R4).
         holes: bool,
     },
+    /// A partition's first segment file was found that the ledger doesn't know: written by nobody
+    /// knows whom, so that its bytes count as of another boot until they are verified (R3).
+    TakenIn {
+        /// Which.
+        id: SegmentId,
+        /// The topic's name.
+        topic: Arc<str>,
+    },
     /// A segment gets no more appends.
     Sealed {
         /// Its end: segment, length, next offset.

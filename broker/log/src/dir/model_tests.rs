@@ -217,7 +217,7 @@ impl Part {
         self.handle.make_room().unwrap();
         let disk = &self.host.disk;
         if let Err(error) = disk.create_dir(&self.home) {
-            assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         }
         let metadata = self.home.join(partition_metadata::FILE_NAME);
         let text = partition_metadata::encode(self.id.topic_id);

@@ -349,7 +349,10 @@ impl Gather {
         let index = self.join(slot);
         let number = self.round.number;
         let part = self.part(slot);
-        if matches!(mark, Mark::Segment { .. } | Mark::CutDone { .. }) {
+        if matches!(
+            mark,
+            Mark::Segment { .. } | Mark::TakenIn { .. } | Mark::CutDone { .. }
+        ) {
             part.needs_round = number;
         }
         let incarnation = part.incarnation;

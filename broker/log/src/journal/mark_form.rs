@@ -1,5 +1,7 @@
 //! The bytes of a mark inside a journal entry: a kind, then its fields.
 
+use std::sync::Arc;
+
 use crate::codec::{Put, Take};
 use crate::mark::{Durability, Mark, SnapshotName};
 
@@ -72,6 +74,11 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
         Mark::DeleteDone => out.put_u8(16),
         Mark::Close(position) => put_at(out, 17, *position),
         Mark::Damaged => out.put_u8(18),
+        Mark::TakenIn { id, topic } => {
+            out.put_u8(19);
+            out.put_segment(*id);
+            out.put_block(topic.as_bytes());
+        }
     }
 }
 
@@ -87,12 +94,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Mark> {
         1 => {
             let id = take.segment()?;
             let holes = take.flag()?;
-            let topic = take.text().filter(|name| name.len() <= TOPIC_LEN_MAX)?;
-            Mark::Segment {
-                id,
-                topic: topic.into(),
-                holes,
-            }
+            let topic = take_topic(&mut take)?;
+            Mark::Segment { id, topic, holes }
         }
         2 => Mark::Sealed {
             end: take.position()?,
@@ -125,9 +128,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Mark> {
         16 => Mark::DeleteDone,
         17 => Mark::Close(take.position()?),
         18 => Mark::Damaged,
+        19 => Mark::TakenIn {
+            id: take.segment()?,
+            topic: take_topic(&mut take)?,
+        },
         _ => return None,
     };
     take.is_done().then_some(mark)
+}
+
+fn take_topic(take: &mut Take<'_>) -> Option<Arc<str>> {
+    let name = take.text().filter(|name| name.len() <= TOPIC_LEN_MAX)?;
+    Some(name.into())
 }
 
 /// A topic's durability as a byte.
@@ -220,6 +232,10 @@ mod tests {
             Mark::DeleteDone,
             Mark::Close(at),
             Mark::Damaged,
+            Mark::TakenIn {
+                id,
+                topic: "orders".into(),
+            },
         ]
     }
 

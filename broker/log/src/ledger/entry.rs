@@ -68,7 +68,7 @@ pub struct LedgerEntry {
     /// this length (R3).
     pub close: Option<Position>,
     /// The journal generation that wrote the oldest byte which is not verified since (R3), or, of
-    /// a closed partition, the generation that closed it.
+    /// a closed partition, the generation that closed it. 0: nobody knows, so another boot.
     pub since_generation: u64,
     /// Damage was found that no recovery may decide.
     pub damaged: bool,

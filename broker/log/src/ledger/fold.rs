@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
-use crate::mark::{Incarnation, Mark, Position, SegmentId};
+use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
 
 /// Producer snapshots remembered per partition.
 const SNAPSHOTS_MAX: usize = 3;
+
+/// Bytes that nobody knows the writer of are older than every generation: of another boot (R3).
+pub(crate) const UNKNOWN_GENERATION: u64 = 0;
 
 /// A commit's place in the order of all commits of a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +83,7 @@ impl Ledger {
             return;
         }
         if !self.entries.contains_key(&incarnation) {
-            let Mark::Segment { topic, .. } = mark else {
+            let (Mark::Segment { topic, .. } | Mark::TakenIn { topic, .. }) = mark else {
                 // Behind a finished deletion, or of a partition whose first mark was damaged.
                 tracing::debug!(%incarnation, ?mark, "mark of a partition that isn't known");
                 return;
@@ -124,6 +127,11 @@ impl LedgerEntry {
                 self.soil(generation);
                 self.add_segment(*id, *holes);
             }
+            Mark::TakenIn { id, .. } => {
+                self.close = None;
+                self.since_generation = UNKNOWN_GENERATION;
+                self.add_segment(*id, false);
+            }
             Mark::Sealed {
                 end,
                 max_timestamp_ms,
@@ -159,13 +167,7 @@ impl LedgerEntry {
                 start_offset,
             } => self.add_epoch(*epoch, *start_offset),
             Mark::Mode(mode) => self.mode = *mode,
-            Mark::Snapshot(name) => {
-                self.snapshots.retain(|one| one.offset != name.offset);
-                self.snapshots.push(*name);
-                self.snapshots.sort_by_key(|one| one.offset);
-                let excess = self.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
-                self.snapshots.drain(..excess);
-            }
+            Mark::Snapshot(name) => self.add_snapshot(*name),
             Mark::CutIntent { to, cut_count } => self.cut(generation, *to, *cut_count),
             Mark::CutDone { cut_count } => {
                 if self
@@ -237,6 +239,14 @@ impl LedgerEntry {
         self.epochs
             .retain(|(known, at)| *known < epoch && *at < start_offset);
         self.epochs.push((epoch, start_offset));
+    }
+
+    fn add_snapshot(&mut self, name: SnapshotName) {
+        self.snapshots.retain(|one| one.offset != name.offset);
+        self.snapshots.push(name);
+        self.snapshots.sort_by_key(|one| one.offset);
+        let excess = self.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
+        self.snapshots.drain(..excess);
     }
 
     fn cut(&mut self, generation: u64, to: Position, cut_count: u32) {

@@ -62,7 +62,7 @@ fn filled() -> Ledger {
             epoch: 2,
             start_offset: 60,
         },
-        Mark::Snapshot(crate::mark::SnapshotName {
+        Mark::Snapshot(SnapshotName {
             offset: 70,
             crc_ours: 1,
             crc_kafka: 2,

@@ -38,7 +38,7 @@ fn append_at(log: &mut PartitionLog, spec: BatchSpec) -> Vec<u8> {
     batch(&spec)
 }
 
-pub(super) fn try_append(log: &mut PartitionLog, spec: BatchSpec) -> Result<Appended, AppendError> {
+pub(crate) fn try_append(log: &mut PartitionLog, spec: BatchSpec) -> Result<Appended, AppendError> {
     let received = Bytes::from(batch(&BatchSpec {
         base_offset: 0,
         epoch: -1,
@@ -70,7 +70,7 @@ pub(super) async fn bytes_of(read: &Read) -> Vec<u8> {
 }
 
 /// Reads the whole log the way a consumer does: batch after batch, whatever cuts regions short.
-pub(super) async fn read_all(reader: &LogReader, max_bytes: usize) -> Vec<u8> {
+pub(crate) async fn read_all(reader: &LogReader, max_bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = reader.log_start();
     loop {

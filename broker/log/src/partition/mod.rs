@@ -374,6 +374,6 @@ async fn read_identity(disk: &dyn millrace_host::Disk, path: &Path) -> Option<[u
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-mod log_tests;
+pub(crate) mod log_tests;
 #[cfg(test)]
 mod recover_tests;

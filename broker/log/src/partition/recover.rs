@@ -17,7 +17,7 @@ use super::verify::{Check, Stop, Verified, verify};
 use super::{NoSink, Partitions, position};
 use crate::error::Error;
 use crate::flusher::FlushHandle;
-use crate::ledger::SegmentEntry;
+use crate::ledger::{SegmentEntry, UNKNOWN_GENERATION};
 use crate::mark::{Durability, Mark, Position, SegmentId};
 use crate::partition_metadata;
 use crate::segment::tail::{End, Tail};
@@ -331,9 +331,11 @@ impl Sweep<'_> {
 
     /// Takes segments that the process made and whose marks were still on their way when it was
     /// killed: they hold records acknowledged as written. Only where no older file can stand in
-    /// that place: on the same boot, or behind a clean close, which synced every name.
+    /// that place: on the same boot, behind a clean close, which synced every name, or in a
+    /// directory that the ledger did not know, where nothing was ever removed.
     async fn adopt(&mut self) -> Result<Option<(Position, String)>, Error> {
-        let safe = self.same_boot || self.known.entry.close.is_some();
+        let taken_in = self.known.entry.since_generation == UNKNOWN_GENERATION;
+        let safe = self.same_boot || taken_in || self.known.entry.close.is_some();
         let last = self.entries().last().map(|entry| entry.id.base_offset);
         while let Some(base) = self.expected.filter(|base| {
             safe && self.files.contains_key(base) && last.is_none_or(|last| last < *base)

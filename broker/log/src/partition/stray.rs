@@ -59,10 +59,9 @@ impl Partitions {
         let flush = self
             .dir
             .flush_handle(incarnation, start, 0, Arc::new(NoSink));
-        let mark = Mark::Segment {
+        let mark = Mark::TakenIn {
             id: first,
             topic: topic.clone(),
-            holes: false,
         };
         flush.mark_now(mark).await?;
         drop(flush);

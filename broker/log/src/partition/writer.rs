@@ -360,24 +360,32 @@ impl PartitionLog {
     }
 
     fn active_file(&self, segment: &Arc<Segment>) -> Result<Arc<dyn File>, AppendError> {
-        self.reader.open(segment).map_err(|error| match error {
-            Error::Io { source, .. } => self.append_error("open a segment of", source),
-            other => AppendError::Failed(other.to_string()),
+        self.reader.open(segment).map_err(|error| {
+            if let Error::Io { source, .. } = error {
+                return self.append_error("open a segment of", source);
+            }
+            AppendError::Failed(error.to_string())
         })
     }
 
     /// What a failed call means for the append, and for the directory (F1).
     fn append_error(&self, doing: &'static str, error: io::Error) -> AppendError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::DiskFull,
-            io::ErrorKind::ResourceBusy if !self.has_dir => AppendError::NameInUse,
-            _ if millrace_host::is_out_of_descriptors(&error) => AppendError::TooManyOpenFiles,
-            _ => {
-                let reason = Error::io(doing, &self.path)(error).to_string();
-                self.dir.fail_under_lock(&reason);
-                AppendError::Failed(reason)
-            }
+        let kind = error.kind();
+        if matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            return AppendError::DiskFull;
         }
+        if kind == io::ErrorKind::ResourceBusy && !self.has_dir {
+            return AppendError::NameInUse;
+        }
+        if millrace_host::is_out_of_descriptors(&error) {
+            return AppendError::TooManyOpenFiles;
+        }
+        let reason = Error::io(doing, &self.path)(error).to_string();
+        self.dir.fail_under_lock(&reason);
+        AppendError::Failed(reason)
     }
 
     /// Where the written log ends now.

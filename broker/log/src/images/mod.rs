@@ -1,0 +1,14 @@
+//! Crash images, exhaustively: short histories are recorded operation by operation, and after each
+//! one every state that a kill or a power cut may leave is opened again and judged.
+//!
+//! What is judged: every promise is kept; a second start finds what the first one found, though
+//! nothing un-synced of the first is left; the log takes records, and a third start finds them.
+
+mod cut_off;
+mod disk;
+mod history;
+mod judge;
+mod planted_tests;
+pub(crate) mod promise;
+mod rule_tests;
+mod volume;

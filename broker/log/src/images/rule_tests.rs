@@ -1,0 +1,182 @@
+//! One history per thing that a directory does, each cut off everywhere.
+
+use std::time::Duration;
+
+use super::history::{Recorded, Stage, record};
+use super::judge::every_image;
+
+const LAG: Duration = Duration::from_millis(10);
+
+/// Judges every image of a history, and says how many there were.
+fn judged(name: &str, history: &Recorded, at_least: usize) {
+    match every_image(history, history.from) {
+        Ok(images) => {
+            println!(
+                "{name}: {images} images of {} operations",
+                history.ops.len()
+            );
+            assert!(images >= at_least, "only {images} images");
+        }
+        Err(wrong) => panic!("{name}: {wrong}"),
+    }
+}
+
+pub(super) async fn first_appends(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    let mut two = stage.open(1).await;
+    one.append(10);
+    two.append(10);
+    stage.acked(&one).await;
+    stage.acked(&two).await;
+    stage.append(&mut one, 600).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a_fresh_directory_and_its_first_commits() {
+    judged("first appends", &record(None, first_appends), 500);
+}
+
+pub(super) async fn direct_sync(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    stage.begin();
+    stage.append(&mut one, 2_200).await;
+    stage.append(&mut one, 10).await;
+    one.append(10);
+    stage.append(&mut one, 2_200).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a_direct_sync_beside_the_journal() {
+    judged("direct sync", &record(None, direct_sync), 500);
+}
+
+pub(super) async fn rolls(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 900).await;
+    stage.append(&mut one, 900).await;
+    stage.begin();
+    one.new_epoch();
+    stage.append(&mut one, 900).await;
+    stage.append(&mut one, 900).await;
+    stage.pause(LAG).await;
+    stage.append(&mut one, 900).await;
+}
+
+#[test]
+fn a_roll_with_a_producer_snapshot() {
+    judged("roll", &record(None, rolls), 500);
+}
+
+pub(super) async fn cut_back(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    for _ in 0..4 {
+        stage.append(&mut one, 900).await;
+    }
+    stage.begin();
+    one.append(900);
+    one.cut(2).await;
+    one.new_epoch();
+    stage.append(&mut one, 20).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a_cut_across_segments_and_what_is_appended_behind_it() {
+    judged("cut back", &record(None, cut_back), 500);
+}
+
+pub(super) async fn log_start(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    for _ in 0..5 {
+        stage.append(&mut one, 900).await;
+    }
+    stage.begin();
+    one.move_start(5).await;
+    stage.append(&mut one, 20).await;
+    one.move_start(8).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a_log_start_that_moves_and_the_segments_below_it() {
+    judged("log start", &record(None, log_start), 300);
+}
+
+pub(super) async fn removal(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    let mut two = stage.open(1).await;
+    stage.append(&mut one, 30).await;
+    stage.append(&mut two, 30).await;
+    stage.begin();
+    stage.remove(one).await;
+    let mut again = stage.open(9).await;
+    stage.append(&mut again, 40).await;
+    stage.append(&mut two, 30).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a_removal_and_a_new_topic_of_the_same_name() {
+    judged("removal", &record(None, removal), 500);
+}
+
+pub(super) async fn journal_round(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    for _ in 0..22 {
+        stage.append(&mut one, 20).await;
+    }
+    stage.begin();
+    let before = stage.ledgers();
+    for _ in 0..8 {
+        stage.append(&mut one, 20).await;
+    }
+    stage.pause(LAG).await;
+    assert!(stage.ledgers() > before, "a journal file was given back");
+}
+
+#[test]
+fn a_journal_file_given_back_behind_a_ledger() {
+    judged("journal round", &record(None, journal_round), 500);
+}
+
+pub(super) async fn clean_stop(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    let mut two = stage.open(1).await;
+    stage.append(&mut one, 30).await;
+    stage.append(&mut two, 900).await;
+    stage.begin();
+    one.append(30);
+    stage.stop(vec![one, two]).await;
+    stage.start().await;
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 30).await;
+}
+
+#[test]
+fn a_clean_stop_and_the_start_behind_it() {
+    judged("clean stop", &record(None, clean_stop), 500);
+}
+
+pub(super) async fn kill_and_power_cut(stage: &mut Stage<'_>) {
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 30).await;
+    stage.append(&mut one, 900).await;
+    drop(one);
+    stage.begin();
+    stage.kill();
+    stage.start().await;
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 40).await;
+    drop(one);
+    stage.cut_power();
+    stage.start().await;
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 50).await;
+}
+
+#[test]
+fn a_start_after_a_kill_and_one_after_a_power_cut() {
+    judged("starts", &record(None, kill_and_power_cut), 500);
+}
