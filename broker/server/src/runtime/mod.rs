@@ -9,5 +9,6 @@ mod removal;
 pub(crate) mod scratch;
 pub(crate) mod sessions;
 pub(crate) mod settings;
+mod slot;
 mod topic_configs;
 pub(crate) mod upkeep;

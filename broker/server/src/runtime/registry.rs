@@ -1,11 +1,10 @@
 //! The partitions that are open on this node, and the log directories that hold them.
 //!
 //! What always holds: a partition is opened at its first use, by one task, and looked for only in
-//! the directory that the metadata name; one that can't be opened says so until the next start; a
-//! removed topic's partitions serve nothing from the moment they are taken out.
+//! the directory that the metadata name; a removed topic's partitions serve nothing from the moment
+//! they are taken out.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_config::{BrokerConfig, Durability, TopicConfig};
@@ -15,7 +14,7 @@ use millrace_core::partition::{
     AssignedReplica, BatchProducer, EpochStart, Event, Leadership, Partition, ProducerTable,
     Recovered, ReplayedBatch,
 };
-use millrace_host::Host;
+use millrace_host::{Host, Pool};
 use millrace_log::dir::LogDir;
 use millrace_log::error::Error;
 use millrace_log::mark::Incarnation;
@@ -25,32 +24,14 @@ use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
 use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
-use tokio::sync::OnceCell;
+use tokio::sync::oneshot;
 
 use super::partition::{OpenPartition, PartitionSink};
 use super::settings::{core_durability, core_settings, log_settings};
+pub(crate) use super::slot::NotServed;
+use super::slot::Slot;
 use super::topic_configs::TopicConfigs;
 use crate::cluster::{Cluster, MetadataError};
-
-/// Why a partition isn't served.
-#[derive(Clone, Debug)]
-pub(crate) struct NotServed {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: Arc<str>,
-}
-
-impl NotServed {
-    /// The storage of the partition fails it.
-    fn storage(reason: impl fmt::Display) -> Self {
-        Self {
-            code: ErrorCode::KafkaStorageError,
-            message: reason.to_string().into(),
-        }
-    }
-}
-
-/// A partition that is being opened, is open, or can't be.
-type Slot = Arc<OnceCell<Result<Arc<OpenPartition>, NotServed>>>;
 
 /// All of them.
 #[derive(Debug)]
@@ -62,7 +43,7 @@ pub(crate) struct Registry {
     topic_configs: TopicConfigs,
     /// Where the metadata ended when the node started.
     started_at: i64,
-    slots: Mutex<BTreeMap<Incarnation, Slot>>,
+    slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
 }
 
 impl Registry {
@@ -87,7 +68,7 @@ impl Registry {
     /// The partition, opened if need be.
     pub(crate) async fn get(
         self: &Arc<Self>,
-        cluster: &Cluster,
+        _cluster: &Cluster,
         topic: &Topic,
         partition: i32,
     ) -> Result<Arc<OpenPartition>, NotServed> {
@@ -96,15 +77,36 @@ impl Registry {
             partition,
         };
         let slot = Arc::clone(self.lock().entry(incarnation).or_default());
-        if let Some(opened) = slot.get() {
-            return opened.clone();
+        if let Some(open) = slot.get() {
+            return Ok(Arc::clone(open));
         }
-        let opened = slot
-            .get_or_init(|| self.open(cluster, topic, partition))
-            .await
-            .clone();
+        if let Some(why) = slot.refusal(self.host.clock.now().mono) {
+            return Err(why);
+        }
+        // In a task of its own: an opening is not left half done when who asked for it goes.
+        let (tell, told) = oneshot::channel();
+        let (registry, topic) = (Arc::clone(self), topic.clone());
+        let opening = async move {
+            let opened = registry.open_in(&slot, &topic, partition).await;
+            // Whoever no longer waits needs no answer.
+            tell.send(opened).ok();
+        };
+        let name = "partition open";
+        drop(self.host.spawn.spawn(Pool::Data, name, Box::pin(opening)));
+        let ended = |_| Err(NotServed::for_good("the node ends"));
+        told.await.unwrap_or_else(ended)
+    }
+
+    async fn open_in(
+        self: &Arc<Self>,
+        slot: &Slot<OpenPartition>,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<Arc<OpenPartition>, NotServed> {
+        let open = async || self.open(topic, partition).await;
+        let opened = slot.get_or_open(self.host.clock.as_ref(), open).await;
         // The topic may have gone while it was opened: nobody else would take it out again.
-        if cluster.image().topic(topic.id).is_none() {
+        if self.cluster.image().topic(topic.id).is_none() {
             self.remove_topic(topic.id);
             // Taken out before it was in: nobody told it either.
             if let Ok(open) = &opened {
@@ -132,40 +134,44 @@ impl Registry {
             .map(|(key, _)| *key)
             .collect();
         let taken = keys.iter().filter_map(|key| slots.remove(key));
-        taken
-            .filter_map(|slot| slot.get().and_then(|opened| opened.as_ref().ok()).cloned())
-            .collect()
+        taken.filter_map(|slot| slot.get().cloned()).collect()
     }
 
-    async fn open(
-        &self,
-        cluster: &Cluster,
-        topic: &Topic,
-        partition: i32,
-    ) -> Result<Arc<OpenPartition>, NotServed> {
-        let opened = self.try_open(cluster, topic, partition).await;
-        if let Err(not_served) = &opened {
-            tracing::error!(
-                topic = &*topic.name,
-                partition,
-                reason = &*not_served.message,
-                "a partition can't be opened"
-            );
+    async fn open(&self, topic: &Topic, partition: i32) -> Result<Arc<OpenPartition>, NotServed> {
+        let opened = self.try_open(topic, partition).await;
+        if let Err(why) = &opened {
+            let (topic, reason) = (&*topic.name, &*why.message);
+            if why.may_pass {
+                tracing::warn!(
+                    topic,
+                    partition,
+                    reason,
+                    "a partition can't be opened for now"
+                );
+            } else {
+                tracing::error!(
+                    topic,
+                    partition,
+                    reason,
+                    "a partition can't be opened; it stays offline until the next start"
+                );
+            }
         }
         opened
     }
 
     async fn try_open(
         &self,
-        cluster: &Cluster,
         topic: &Topic,
         partition: i32,
     ) -> Result<Arc<OpenPartition>, NotServed> {
-        let image = cluster.image();
+        let image = self.cluster.image();
         let partitions = self.directory(topic, partition)?;
-        let config = self.topic_config(&image, topic).ok_or_else(|| NotServed {
-            code: ErrorCode::UnknownServerError,
-            message: "its configuration can't be read".into(),
+        let config = self.topic_config(&image, topic).ok_or_else(|| {
+            NotServed::for_now(
+                ErrorCode::UnknownServerError,
+                "its configuration can't be read",
+            )
         })?;
         let sink = Arc::new(PartitionSink::default());
         let mut producers = Rebuild {
@@ -185,8 +191,7 @@ impl Registry {
                 sink.clone(),
                 &mut producers,
             )
-            .await
-            .map_err(NotServed::storage)?;
+            .await?;
         let mut recovered = self.recovered(&config, &opened);
         // With the page cache the first records can go together with every trace of them.
         let is_older = topic.config_offset.is_some_and(|at| at <= self.started_at);
@@ -202,24 +207,22 @@ impl Registry {
         ));
         sink.attach(&open);
         if recovered.may_have_lost {
-            new_epoch(cluster, topic.id, partition, self.config.node.id)
-                .await
-                .map_err(NotServed::storage)?;
+            new_epoch(&self.cluster, topic.id, partition, self.config.node.id).await?;
         }
-        self.lead(&cluster.image(), topic.id, partition, &open);
+        self.lead(&self.cluster.image(), topic.id, partition, &open);
         Ok(open)
     }
 
     /// The directory in which the metadata place this node's replica.
     fn directory(&self, topic: &Topic, partition: i32) -> Result<&Partitions, NotServed> {
         let own_id = self.config.node.id;
-        let assigned = topic.partitions.get(&partition).ok_or_else(|| NotServed {
-            code: ErrorCode::UnknownTopicOrPartition,
-            message: "the topic has no such partition".into(),
+        let assigned = topic.partitions.get(&partition).ok_or_else(|| {
+            let code = ErrorCode::UnknownTopicOrPartition;
+            NotServed::for_now(code, "the topic has no such partition")
         })?;
         let directory = assigned.directory_of(own_id).unwrap_or_default();
         let partitions = self.directories.get(&directory).ok_or_else(|| {
-            NotServed::storage(format!(
+            NotServed::for_good(format!(
                 "its log directory {directory} is missing: it is not named in log.dirs, not \
                  mounted, or could not be used when the node started"
             ))
@@ -227,7 +230,7 @@ impl Registry {
         // Nothing is read there either: who could say what of it is on the disk?
         if let Some(reason) = partitions.dir().offline() {
             let path = partitions.dir().path().clone();
-            return Err(NotServed::storage(Error::Offline { path, reason }));
+            return Err(Error::Offline { path, reason }.into());
         }
         Ok(partitions)
     }
@@ -338,10 +341,9 @@ impl Registry {
     /// Every partition that is open now.
     pub(crate) fn open_partitions(&self) -> Vec<Arc<OpenPartition>> {
         let slots = self.lock();
-        let opened = slots.values().filter_map(|slot| slot.get());
-        opened
-            .filter_map(|opened| opened.as_ref().ok())
-            .cloned()
+        slots
+            .values()
+            .filter_map(|slot| slot.get().cloned())
             .collect()
     }
 
@@ -375,7 +377,7 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -165,3 +165,36 @@ fn flush_messages_and_flush_ms_of_a_page_cache_topic_sync_its_file() {
         });
     }
 }
+
+#[test]
+fn a_partition_that_could_not_be_opened_for_a_while_is_tried_again() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        assert_eq!(node.produce(&topic, batch(&["kept"])).await.error_code, 0);
+        node.crash().await;
+        let faults = [DiskOp::Open, DiskOp::Read].map(|op| {
+            let failing = DiskFault {
+                op,
+                path_contains: "t-0/".into(),
+                when: When::Always,
+                effect: DiskEffect::Error,
+            };
+            node.world.inject("broker", failing)
+        });
+        for _ in 0..2 {
+            let row = node.fetch(&topic, 0).await;
+            assert_eq!(row.error_code, STORAGE);
+        }
+        for fault in faults {
+            node.world.heal_disk("broker", Some(fault));
+        }
+        assert_eq!(
+            node.fetch(&topic, 0).await.error_code,
+            STORAGE,
+            "not at once"
+        );
+        node.world.pause(Duration::from_millis(200)).await;
+        assert_eq!(node.values(&topic, 0).await, ["kept"]);
+        assert_eq!(node.produce(&topic, batch(&["new"])).await.error_code, 0);
+    });
+}
