@@ -9,10 +9,11 @@
 use bytes::Bytes;
 use millrace_protocol::api::{Api, ApiRow, TABLE};
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::ApiVersionsResponse;
 use millrace_protocol::messages::api_versions_response::ApiVersion;
-use millrace_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use millrace_protocol::requests::ApiVersionsRequest;
 
-use super::{decode, reply, reply_in};
+use super::{read, reply, reply_in};
 use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome};
 
@@ -26,12 +27,9 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         context.count_errors([ErrorCode::UnsupportedVersion.code()]);
         return reply_in(0, &response(ErrorCode::UnsupportedVersion, [own]));
     }
-    let request: ApiVersionsRequest = decode(context, body)?;
-    let names = [
-        &request.client_software_name,
-        &request.client_software_version,
-    ];
-    if context.api_version >= SOFTWARE_NAMED_FROM && !names.iter().all(|name| is_name(name)) {
+    let request: ApiVersionsRequest<'_> = read(context, &body)?;
+    let named = is_name(request.client_software_name) && is_name(request.client_software_version);
+    if context.api_version >= SOFTWARE_NAMED_FROM && !named {
         context.count_errors([ErrorCode::InvalidRequest.code()]);
         return reply(context, &response(ErrorCode::InvalidRequest, []));
     }

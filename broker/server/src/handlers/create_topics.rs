@@ -9,31 +9,32 @@ use bytes::Bytes;
 use millrace_config::{TopicOverrides, TopicsConfig};
 use millrace_core::cluster::{CreateTopic, Created, TopicOutcome};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::create_topics_request::CreatableTopic;
 use millrace_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
-use millrace_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, StrBytes};
+use millrace_protocol::messages::{CreateTopicsResponse, StrBytes};
+use millrace_protocol::requests::CreateTopicsRequest;
+use millrace_protocol::requests::create_topics::CreatableTopic;
 
 use super::error::metadata_error;
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: CreateTopicsRequest = decode(context, body)?;
+    let request: CreateTopicsRequest<'_> = read(context, &body)?;
     let mut response = CreateTopicsResponse::default();
-    let allowed = |topic: &CreatableTopic| {
+    let allowed = |topic: &CreatableTopic<'_>| {
         context.authorize(Operation::Create, Resource::Cluster)
-            || context.authorize(Operation::Create, Resource::Topic(&topic.name))
+            || context.authorize(Operation::Create, Resource::Topic(topic.name))
     };
-    let (wanted, denied): (Vec<_>, Vec<_>) = request.topics.iter().partition(|t| allowed(t));
+    let (wanted, denied): (Vec<_>, Vec<_>) = request.topics.into_iter().partition(allowed);
     for topic in denied {
         response
             .topics
-            .push(refused(topic, ErrorCode::TopicAuthorizationFailed, None));
+            .push(refused(&topic, ErrorCode::TopicAuthorizationFailed, None));
     }
-    let topics: Vec<CreateTopic> = wanted.iter().map(|topic| wish(topic)).collect();
+    let topics: Vec<CreateTopic> = wanted.iter().map(wish).collect();
     let node = &context.node;
     if let Err(message) = within_one_request(&node.config.topics, &topics) {
         let results = wanted
@@ -91,31 +92,35 @@ pub(super) fn within_one_request(
     ))
 }
 
-fn wish(topic: &CreatableTopic) -> CreateTopic {
-    let configs = topic.configs.iter();
+fn wish(topic: &CreatableTopic<'_>) -> CreateTopic {
+    let configs = topic.configs.into_iter();
     CreateTopic {
-        name: topic.name.to_string(),
+        name: topic.name.to_owned(),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic
             .assignments
-            .iter()
-            .map(|assignment| (assignment.partition_index, assignment.broker_ids.clone()))
-            .collect(),
-        configs: configs
-            .map(|config| {
+            .into_iter()
+            .map(|assignment| {
                 (
-                    config.name.to_string(),
-                    config.value.as_ref().map(ToString::to_string),
+                    assignment.partition_index,
+                    assignment.broker_ids.into_iter().collect(),
                 )
             })
+            .collect(),
+        configs: configs
+            .map(|config| (config.name.to_owned(), config.value.map(str::to_owned)))
             .collect(),
     }
 }
 
-fn refused(topic: &CreatableTopic, code: ErrorCode, message: Option<&str>) -> CreatableTopicResult {
+fn refused(
+    topic: &CreatableTopic<'_>,
+    code: ErrorCode,
+    message: Option<&str>,
+) -> CreatableTopicResult {
     let mut result = CreatableTopicResult::default();
-    result.name = topic.name.clone();
+    result.name = StrBytes::from(topic.name);
     result.error_code = code.code();
     result.error_message = message.map(StrBytes::from);
     result.num_partitions = -1;
@@ -125,18 +130,18 @@ fn refused(topic: &CreatableTopic, code: ErrorCode, message: Option<&str>) -> Cr
 
 fn result(
     context: &RequestContext,
-    topic: &CreatableTopic,
+    topic: &CreatableTopic<'_>,
     outcome: TopicOutcome,
 ) -> CreatableTopicResult {
     match outcome {
         Err(refusal) => refused(topic, refusal.code, Some(&refusal.message)),
         Ok(created) => {
             let mut result = CreatableTopicResult::default();
-            result.name = topic.name.clone();
+            result.name = StrBytes::from(topic.name);
             result.topic_id = created.id.into();
             result.num_partitions = created.partitions;
             result.replication_factor = created.replication_factor;
-            if context.authorize(Operation::DescribeConfigs, Resource::Topic(&topic.name)) {
+            if context.authorize(Operation::DescribeConfigs, Resource::Topic(topic.name)) {
                 result.configs = Some(described(context, created));
             } else {
                 result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();

@@ -8,18 +8,19 @@ use bytes::Bytes;
 use millrace_core::cluster::{Refusal, Removal};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
-use millrace_protocol::messages::delete_topics_request::DeleteTopicState;
 use millrace_protocol::messages::delete_topics_response::DeletableTopicResult;
-use millrace_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, StrBytes};
+use millrace_protocol::messages::{DeleteTopicsResponse, StrBytes};
+use millrace_protocol::requests::DeleteTopicsRequest;
+use millrace_protocol::requests::delete_topics::DeleteTopicState;
 
 use super::error::metadata_error;
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: DeleteTopicsRequest = decode(context, body)?;
-    let topics = asked(request);
+    let request: DeleteTopicsRequest<'_> = read(context, &body)?;
+    let topics = asked(&request);
     let mut results: Vec<DeletableTopicResult> = topics.iter().map(named).collect();
     let mut removals = Vec::new();
     let mut places = Vec::new();
@@ -65,23 +66,23 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
 }
 
 /// What is asked for, whichever way the version says it.
-fn asked(request: DeleteTopicsRequest) -> Vec<DeleteTopicState> {
-    let by_name = request.topic_names.into_iter().map(|name| {
-        let mut topic = DeleteTopicState::default();
-        topic.name = Some(name);
-        topic
+fn asked<'a>(request: &DeleteTopicsRequest<'a>) -> Vec<DeleteTopicState<'a>> {
+    let names = request.topic_names.into_iter();
+    let by_name = names.map(|name| DeleteTopicState {
+        name: Some(name),
+        topic_id: TopicId::ZERO,
     });
     request.topics.into_iter().chain(by_name).collect()
 }
 
-fn named(topic: &DeleteTopicState) -> DeletableTopicResult {
+fn named(topic: &DeleteTopicState<'_>) -> DeletableTopicResult {
     let mut result = DeletableTopicResult::default();
-    result.name.clone_from(&topic.name);
-    result.topic_id = topic.topic_id;
+    result.name = topic.name.map(StrBytes::from);
+    result.topic_id = topic.topic_id.into();
     result
 }
 
-fn removal(context: &RequestContext, topic: &DeleteTopicState) -> Result<Removal, Refusal> {
+fn removal(context: &RequestContext, topic: &DeleteTopicState<'_>) -> Result<Removal, Refusal> {
     let refusal = |code, message: &str| Refusal {
         code,
         message: message.to_owned(),
@@ -94,17 +95,17 @@ fn removal(context: &RequestContext, topic: &DeleteTopicState) -> Result<Removal
         };
         return Err(refusal(code, "Topic deletion is disabled."));
     }
-    let id = TopicId::from(topic.topic_id);
+    let id = topic.topic_id;
     let invalid = |message| refusal(ErrorCode::InvalidRequest, message);
     let image = context.node.cluster.image();
-    let (name, removal) = match &topic.name {
+    let (name, removal) = match topic.name {
         Some(_) if !id.is_zero() => {
             return Err(invalid("You may not specify both topic name and topic id."));
         }
         None if id.is_zero() => {
             return Err(invalid("Neither topic name nor id were specified."));
         }
-        Some(name) => (name.to_string(), Removal::Name(name.to_string())),
+        Some(name) => (name.to_owned(), Removal::Name(name.to_owned())),
         None => {
             let name = image
                 .topic(id)

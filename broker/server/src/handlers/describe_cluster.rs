@@ -9,9 +9,10 @@
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use millrace_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse, StrBytes};
+use millrace_protocol::messages::{DescribeClusterResponse, StrBytes};
+use millrace_protocol::requests::DescribeClusterRequest;
 
-use super::{cluster_operations, decode, reply};
+use super::{cluster_operations, read, reply};
 use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome};
 
@@ -21,7 +22,7 @@ const CONTROLLERS: i8 = 2;
 
 #[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: DescribeClusterRequest = decode(context, body)?;
+    let request: DescribeClusterRequest = read(context, &body)?;
     let mut response = DescribeClusterResponse::default();
     match request.endpoint_type {
         BROKERS => {}

@@ -11,9 +11,10 @@
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::find_coordinator_response::Coordinator;
-use millrace_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, StrBytes};
+use millrace_protocol::messages::{FindCoordinatorResponse, StrBytes};
+use millrace_protocol::requests::FindCoordinatorRequest;
 
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -34,7 +35,7 @@ const NO_NODE: i32 = -1;
 
 #[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: FindCoordinatorRequest = decode(context, body)?;
+    let request: FindCoordinatorRequest<'_> = read(context, &body)?;
     let mut response = FindCoordinatorResponse::default();
     if context.api_version >= SEVERAL_KEYS_FROM {
         response.coordinators = request
@@ -43,7 +44,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             .map(|key| coordinator(context, request.key_type, key))
             .collect();
     } else {
-        let (error, message) = answer(context, request.key_type, &request.key);
+        let (error, message) = answer(context, request.key_type, request.key);
         response.error_code = error.code();
         if context.api_version >= MESSAGE_FROM {
             response.error_message = Some(StrBytes::from(message));
@@ -56,10 +57,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     reply(context, &response)
 }
 
-fn coordinator(context: &RequestContext, key_type: i8, key: StrBytes) -> Coordinator {
-    let (error, message) = answer(context, key_type, &key);
+fn coordinator(context: &RequestContext, key_type: i8, key: &str) -> Coordinator {
+    let (error, message) = answer(context, key_type, key);
     let mut coordinator = Coordinator::default();
-    coordinator.key = key;
+    coordinator.key = StrBytes::from(key);
     coordinator.node_id = NO_NODE;
     coordinator.port = NO_NODE;
     coordinator.error_code = error.code();

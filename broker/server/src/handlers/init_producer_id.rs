@@ -7,15 +7,16 @@
 
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
+use millrace_protocol::messages::InitProducerIdResponse;
+use millrace_protocol::requests::InitProducerIdRequest;
 
 use super::error::metadata_error;
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: InitProducerIdRequest = decode(context, body)?;
+    let request: InitProducerIdRequest<'_> = read(context, &body)?;
     let mut response = InitProducerIdResponse::default();
     response.producer_id = -1;
     response.producer_epoch = -1;
@@ -32,10 +33,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
 
 async fn producer_id(
     context: &RequestContext,
-    request: &InitProducerIdRequest,
+    request: &InitProducerIdRequest<'_>,
 ) -> Result<i64, ErrorCode> {
-    match &request.transactional_id {
-        Some(id) if id.is_empty() => return Err(ErrorCode::InvalidRequest),
+    match request.transactional_id {
+        Some("") => return Err(ErrorCode::InvalidRequest),
         Some(_) => return Err(ErrorCode::TransactionalIdAuthorizationFailed),
         None => {}
     }

@@ -13,14 +13,15 @@ use bytes::Bytes;
 use millrace_core::partition::{ListBounds, ReadReject, Reader, Unserved};
 use millrace_log::partition::{LogReader, TimestampOffset};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use millrace_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use millrace_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use millrace_protocol::messages::{ListOffsetsResponse, StrBytes};
+use millrace_protocol::requests::ListOffsetsRequest;
+use millrace_protocol::requests::list_offsets::ListOffsetsPartition;
 
 use super::error::not_served;
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -40,13 +41,12 @@ type Answer = (i64, i64, i32);
 const NOTHING: Answer = (-1, -1, -1);
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: ListOffsetsRequest = decode(context, body)?;
+    let request: ListOffsetsRequest<'_> = read(context, &body)?;
     let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            *times
-                .entry((topic.name.as_str(), partition.partition_index))
-                .or_default() += 1;
+    for topic in request.topics {
+        for partition in topic.partitions {
+            let place = (topic.name, partition.partition_index);
+            *times.entry(place).or_default() += 1;
         }
     }
     let reader = match (request.replica_id, request.isolation_level) {
@@ -54,15 +54,15 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         _ => Reader::Uncommitted,
     };
     let mut response = ListOffsetsResponse::default();
-    for topic in &request.topics {
+    for topic in request.topics {
         let mut rows = ListOffsetsTopicResponse::default();
-        rows.name = topic.name.clone();
-        for partition in &topic.partitions {
+        rows.name = StrBytes::from(topic.name);
+        for partition in topic.partitions {
             let index = partition.partition_index;
-            let found = if times[&(topic.name.as_str(), index)] > 1 {
+            let found = if times[&(topic.name, index)] > 1 {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                find(context, &topic.name, partition, reader).await
+                find(context, topic.name, &partition, reader).await
             };
             rows.partitions.push(row(context.api_version, index, found));
         }

@@ -16,11 +16,12 @@ use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use millrace_protocol::messages::{MetadataRequest, MetadataResponse, StrBytes};
+use millrace_protocol::messages::{MetadataResponse, StrBytes};
+use millrace_protocol::requests::MetadataRequest;
 
 use super::create_topics::within_one_request;
 use super::error::metadata_error;
-use super::{cluster_operations, decode, reply, topic_operations};
+use super::{cluster_operations, read, reply, topic_operations};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -32,7 +33,7 @@ const OFFLINE_REPLICAS_FROM: i16 = 5;
 const TOPIC_IDS_FROM: i16 = 12;
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: MetadataRequest = decode(context, body)?;
+    let request: MetadataRequest<'_> = read(context, &body)?;
     let mut response = MetadataResponse::default();
     response.topics = topics(context, &request).await?;
     context.count_errors(response.topics.iter().map(|topic| topic.error_code));
@@ -72,11 +73,11 @@ fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataResponseBroke
 
 async fn topics(
     context: &RequestContext,
-    request: &MetadataRequest,
+    request: &MetadataRequest<'_>,
 ) -> Result<Vec<MetadataResponseTopic>, Close> {
     let with_operations = request.include_topic_authorized_operations;
     let describe = |name: &str| context.authorize(Operation::Describe, Resource::Topic(name));
-    let asked = match &request.topics {
+    let asked = match request.topics {
         Some(asked) if !asked.is_empty() || context.api_version >= EMPTY_IS_NONE_FROM => asked,
         _ => {
             let image = context.node.cluster.image();
@@ -87,9 +88,9 @@ async fn topics(
         }
     };
     let ids: BTreeSet<TopicId> = asked
-        .iter()
-        .map(|topic| topic.topic_id.into())
-        .filter(|id: &TopicId| !id.is_zero())
+        .into_iter()
+        .map(|topic| topic.topic_id)
+        .filter(|id| !id.is_zero())
         .collect();
     if !ids.is_empty() {
         return by_id(context, &ids, with_operations);
@@ -99,10 +100,9 @@ async fn topics(
     for topic in asked {
         let name = topic
             .name
-            .as_ref()
             .ok_or_else(|| Close::unparsable("a topic has neither a name nor an id"))?;
-        if seen.insert(name.as_str()) {
-            names.push(name.as_str());
+        if seen.insert(name) {
+            names.push(name);
         }
     }
     let (allowed, denied): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|n| describe(n));
@@ -139,7 +139,7 @@ fn by_id(
 
 async fn by_name(
     context: &RequestContext,
-    request: &MetadataRequest,
+    request: &MetadataRequest<'_>,
     names: &[&str],
     with_operations: bool,
 ) -> Vec<MetadataResponseTopic> {

@@ -1,4 +1,4 @@
-//! One file per API: decode, authorise, run what core decides, encode. No handler decides itself.
+//! One file per API: read in place, authorise, run what core decides, encode. No handler decides itself.
 
 pub(crate) mod api_versions;
 pub(crate) mod create_topics;
@@ -13,20 +13,25 @@ pub(crate) mod metadata;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 
-use bytes::Bytes;
-use millrace_protocol::messages::{self, DecodeLimits, Message};
+use millrace_protocol::messages::{self, Message};
+use millrace_protocol::requests::{self, Request};
 
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, CloseReason, Outcome};
 
-/// Reads the body of a request in the version it speaks. What cannot be read ends the connection,
-/// as in Kafka.
-pub(crate) fn decode<M: Message>(context: &RequestContext, body: Bytes) -> Result<M, Close> {
-    let limits = DecodeLimits {
-        message_bytes_max: context.node.config.network.request_bytes_max as usize,
-        ..DecodeLimits::default()
-    };
-    messages::decode(context.api_version, body, &limits).map_err(Close::unparsable)
+/// Reads the body of a request in the version it speaks, where it lies. What cannot be read ends the
+/// connection, as in Kafka.
+pub(crate) fn read<'a, R: Request<'a>>(
+    context: &RequestContext,
+    body: &'a [u8],
+) -> Result<R, Close> {
+    let version = context.api_version;
+    requests::read(version, body).map_err(|error| {
+        let name = context.api.name;
+        Close::unparsable(format_args!(
+            "{name} version {version} can't be read: {error}"
+        ))
+    })
 }
 
 /// Writes a reply in the version that was asked.

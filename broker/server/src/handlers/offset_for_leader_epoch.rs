@@ -7,25 +7,26 @@
 use bytes::Bytes;
 use millrace_core::partition::{EpochEnd as Known, ReadReject, Unserved};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use millrace_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
-use millrace_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+use millrace_protocol::messages::{OffsetForLeaderEpochResponse, StrBytes};
+use millrace_protocol::requests::OffsetForLeaderEpochRequest;
+use millrace_protocol::requests::offset_for_leader_epoch::OffsetForLeaderPartition;
 
 use super::error::not_served;
-use super::{decode, reply};
+use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: OffsetForLeaderEpochRequest = decode(context, body)?;
+    let request: OffsetForLeaderEpochRequest<'_> = read(context, &body)?;
     let mut response = OffsetForLeaderEpochResponse::default();
-    for topic in &request.topics {
+    for topic in request.topics {
         let mut rows = OffsetForLeaderTopicResult::default();
-        rows.topic = topic.topic.clone();
-        for partition in &topic.partitions {
-            let found = find(context, &topic.topic, partition).await;
+        rows.topic = StrBytes::from(topic.topic);
+        for partition in topic.partitions {
+            let found = find(context, topic.topic, &partition).await;
             let mut row = EpochEndOffset::default();
             row.partition = partition.partition;
             let known = found.unwrap_or(Known::UNKNOWN);

@@ -7,27 +7,29 @@
 //! - A transactional id or batch is refused with 53 at once: there are no transactions yet, and no
 //!   client tries again on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use millrace_config::TopicConfig;
 use millrace_core::cluster::{Image, Topic};
 use millrace_core::partition::Acks;
 use millrace_host::Mono;
 use millrace_log::partition::AppendError;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::ids::TopicId;
-use millrace_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use millrace_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
-use millrace_protocol::messages::{self, ProduceRequest, ProduceResponse, StrBytes};
+use millrace_protocol::messages::{self, ProduceResponse, StrBytes};
 use millrace_protocol::records::{
     self, BatchHeader, Codec, ProduceRules, Produced, Refusal, check_produced,
 };
+use millrace_protocol::requests::ProduceRequest;
+use millrace_protocol::requests::produce::{PartitionProduceData, TopicProduceData};
 
-use super::decode;
 use super::error::{append_error, not_served};
 use super::metadata::is_internal;
+use super::read;
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::partition::{AckResult, AckWait, Refused};
@@ -41,14 +43,29 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// An append that takes longer is counted: the machine holds the partition up.
 const STALL: Duration = Duration::from_millis(50);
 
-/// A partition's row of the answer, and what it still waits for.
-struct Row {
-    response: PartitionProduceResponse,
-    wait: Option<AckWait>,
+/// The answer as far as it is known, and what it still waits for.
+#[derive(Default)]
+struct Answer {
+    response: ProduceResponse,
+    waits: Vec<Waiting>,
+}
+
+/// One partition's part of the answer, and its condition if it isn't met yet.
+type Row = (PartitionProduceResponse, Option<AckWait>);
+
+/// A row of the answer whose condition isn't met yet.
+struct Waiting {
+    /// Its place among the topics.
+    topic: usize,
+    /// Its place among the topic's partitions.
+    row: usize,
+    wait: AckWait,
 }
 
 /// What holds for all batches of a topic in one request.
-struct Terms {
+struct Terms<'a> {
+    /// The request, of which batches are slices.
+    body: &'a Bytes,
     acks: Acks,
     rules: ProduceRules,
     /// The codec that the topic wants; `None` leaves it to the producer.
@@ -57,54 +74,95 @@ struct Terms {
 }
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: ProduceRequest = decode(context, body)?;
-    let whole = refuse_whole(context, &request);
-    let acks = match request.acks {
-        0 => Acks::None,
-        1 => Acks::Leader,
-        _ => Acks::All,
-    };
-    let image = context.node.cluster.image();
-    let mut topics = Vec::with_capacity(request.topic_data.len());
-    for data in &request.topic_data {
-        let rows = match whole {
-            Some(code) => refuse_topic(data, code, None),
-            None => append_topic(context, &image, data, acks).await,
+    let request: ProduceRequest<'_> = read(context, &body)?;
+    let mut answer = Answer::default();
+    answer.response.responses.reserve(request.topic_data.len());
+    if let Some(code) = refuse_whole(context, &request) {
+        for data in request.topic_data {
+            answer.begin(context, &data);
+            answer.refuse(&data, code);
+        }
+    } else {
+        let acks = match request.acks {
+            0 => Acks::None,
+            1 => Acks::Leader,
+            _ => Acks::All,
         };
-        topics.push(((data.name.clone(), data.topic_id), rows));
+        let image = context.node.cluster.image();
+        for data in request.topic_data {
+            answer.begin(context, &data);
+            match writable(context, &image, &data) {
+                Ok((topic, config)) => {
+                    let terms = Terms::new(context, &config, &body, acks);
+                    for partition in data.partition_data {
+                        answer.push(append(context, topic, &partition, &terms).await);
+                    }
+                }
+                Err(code) => answer.refuse(&data, code),
+            }
+        }
     }
     if request.acks == 0 {
-        let rows = topics.into_iter().flat_map(|(_, rows)| rows);
-        return without_reply(context, &rows.collect::<Vec<_>>());
+        return without_reply(context, &answer.response);
     }
-    if topics
-        .iter()
-        .all(|(_, rows)| rows.iter().all(|row| row.wait.is_none()))
-    {
-        return Ok(Outcome::Ready(encoded(context, topics)));
+    if answer.waits.is_empty() {
+        return Ok(Outcome::Ready(encoded(context, &answer.response)));
     }
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = (context.received + timeout).min(context.deadline);
     let context = context.clone();
     Ok(Outcome::Wait(Box::pin(async move {
         let clock = &context.node.host.clock;
-        for row in topics.iter_mut().flat_map(|(_, rows)| rows) {
-            if let Some(wait) = row.wait.take() {
-                finish(row, wait, clock.as_ref(), deadline).await;
-            }
+        for Waiting { topic, row, wait } in answer.waits {
+            let row = &mut answer.response.responses[topic].partition_responses[row];
+            finish(row, wait, clock.as_ref(), deadline).await;
         }
-        encoded(&context, topics)
+        encoded(&context, &answer.response)
     })))
 }
 
+impl Answer {
+    /// Begins the rows of a topic. Its name is copied: a slice would keep the request's buffer.
+    fn begin(&mut self, context: &RequestContext, data: &TopicProduceData<'_>) {
+        let mut topic = TopicProduceResponse::default();
+        if context.api_version >= TOPIC_IDS_FROM {
+            topic.topic_id = data.topic_id.into();
+        } else {
+            topic.name = StrBytes::from(data.name);
+        }
+        topic.partition_responses.reserve(data.partition_data.len());
+        self.response.responses.push(topic);
+    }
+
+    /// Adds a row to the topic that was begun last.
+    fn push(&mut self, (row, wait): Row) {
+        let last = self.response.responses.len() - 1;
+        let rows = &mut self.response.responses[last].partition_responses;
+        self.waits.extend(wait.map(|wait| Waiting {
+            topic: last,
+            row: rows.len(),
+            wait,
+        }));
+        rows.push(row);
+    }
+
+    /// Adds rows that refuse each partition of the topic that was begun last.
+    fn refuse(&mut self, data: &TopicProduceData<'_>, code: ErrorCode) {
+        for partition in data.partition_data {
+            self.push((refused(partition.index, code, None), None));
+        }
+    }
+}
+
 /// Why no partition of the request may be written.
-fn refuse_whole(context: &RequestContext, request: &ProduceRequest) -> Option<ErrorCode> {
-    if let Some(id) = &request.transactional_id {
+fn refuse_whole(context: &RequestContext, request: &ProduceRequest<'_>) -> Option<ErrorCode> {
+    if let Some(id) = request.transactional_id {
         context.authorize(Operation::Write, Resource::TransactionalId(id));
         return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }
-    let mut partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
-    if partitions.any(|partition| is_transactional(partition.records.as_deref())) {
+    let topics = request.topic_data.into_iter();
+    let mut partitions = topics.flat_map(|topic| topic.partition_data);
+    if partitions.any(|partition| is_transactional(partition.records)) {
         return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     (!matches!(request.acks, -1..=1)).then_some(ErrorCode::InvalidRequiredAcks)
@@ -116,80 +174,67 @@ fn is_transactional(records: Option<&[u8]>) -> bool {
     header.is_some_and(|header| header.is_transactional())
 }
 
-fn refuse_topic(data: &TopicProduceData, code: ErrorCode, message: Option<&str>) -> Vec<Row> {
-    data.partition_data
-        .iter()
-        .map(|partition| refused(partition.index, code, message))
-        .collect()
+/// The row of a partition that isn't written.
+fn refused(index: i32, code: ErrorCode, message: Option<&str>) -> PartitionProduceResponse {
+    let mut row = PartitionProduceResponse::default();
+    row.index = index;
+    row.error_code = code.code();
+    row.error_message = message.map(StrBytes::from);
+    row.base_offset = -1;
+    row.log_append_time_ms = -1;
+    row.log_start_offset = -1;
+    row
 }
 
-fn refused(index: i32, code: ErrorCode, message: Option<&str>) -> Row {
-    let mut response = PartitionProduceResponse::default();
-    response.index = index;
-    response.error_code = code.code();
-    response.error_message = message.map(StrBytes::from);
-    response.base_offset = -1;
-    response.log_append_time_ms = -1;
-    response.log_start_offset = -1;
-    Row {
-        response,
-        wait: None,
-    }
-}
-
-async fn append_topic(
+/// The topic and its configuration, if the client may write to it.
+fn writable<'i>(
     context: &RequestContext,
-    image: &Image,
-    data: &TopicProduceData,
-    acks: Acks,
-) -> Vec<Row> {
+    image: &'i Image,
+    data: &TopicProduceData<'_>,
+) -> Result<(&'i Topic, Arc<TopicConfig>), ErrorCode> {
     let topic = if context.api_version >= TOPIC_IDS_FROM {
         image
-            .topic(TopicId::from(data.topic_id))
-            .ok_or(ErrorCode::UnknownTopicId)
-    } else if context.authorize(Operation::Write, Resource::Topic(&data.name)) {
+            .topic(data.topic_id)
+            .ok_or(ErrorCode::UnknownTopicId)?
+    } else if context.authorize(Operation::Write, Resource::Topic(data.name)) {
         image
-            .topic_named(&data.name)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)
+            .topic_named(data.name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?
     } else {
-        Err(ErrorCode::TopicAuthorizationFailed)
-    };
-    let topic = match topic {
-        Ok(topic) => topic,
-        Err(code) => return refuse_topic(data, code, None),
+        return Err(ErrorCode::TopicAuthorizationFailed);
     };
     if !context.authorize(Operation::Write, Resource::Topic(&topic.name)) {
-        return refuse_topic(data, ErrorCode::TopicAuthorizationFailed, None);
+        return Err(ErrorCode::TopicAuthorizationFailed);
     }
     if is_internal(&topic.name) && &*context.client_id != ADMIN_CLIENT {
-        return refuse_topic(data, ErrorCode::InvalidTopicException, None);
+        return Err(ErrorCode::InvalidTopicException);
     }
-    let Some(config) = context.node.partitions.topic_config(image, topic) else {
-        return refuse_topic(data, ErrorCode::UnknownServerError, None);
-    };
-    let now_ms = context.node.host.clock.now().wall_ms;
-    let terms = Terms {
-        acks,
-        rules: produce_rules(&context.node.config, &config, context.api_version, now_ms),
-        codec: codec(config.compression),
-        segment_bytes: config.segment_bytes as usize,
-    };
-    let mut rows = Vec::with_capacity(data.partition_data.len());
-    for partition in &data.partition_data {
-        rows.push(append(context, topic, partition, &terms).await);
+    let config = context.node.partitions.topic_config(image, topic);
+    Ok((topic, config.ok_or(ErrorCode::UnknownServerError)?))
+}
+
+impl<'a> Terms<'a> {
+    fn new(context: &RequestContext, config: &TopicConfig, body: &'a Bytes, acks: Acks) -> Self {
+        let now_ms = context.node.host.clock.now().wall_ms;
+        Self {
+            body,
+            acks,
+            rules: produce_rules(&context.node.config, config, context.api_version, now_ms),
+            codec: codec(config.compression),
+            segment_bytes: config.segment_bytes as usize,
+        }
     }
-    rows
 }
 
 async fn append(
     context: &RequestContext,
     topic: &Topic,
-    data: &PartitionProduceData,
-    terms: &Terms,
+    data: &PartitionProduceData<'_>,
+    terms: &Terms<'_>,
 ) -> Row {
     match try_append(context, topic, data, terms).await {
         Ok(row) => row,
-        Err(row) => *row,
+        Err(row) => (*row, None),
     }
 }
 
@@ -197,9 +242,9 @@ async fn append(
 async fn try_append(
     context: &RequestContext,
     topic: &Topic,
-    data: &PartitionProduceData,
-    terms: &Terms,
-) -> Result<Row, Box<Row>> {
+    data: &PartitionProduceData<'_>,
+    terms: &Terms<'_>,
+) -> Result<Row, Box<PartitionProduceResponse>> {
     let node = &context.node;
     let refuse = |code, message: Option<&str>| Box::new(refused(data.index, code, message));
     if !topic.partitions.contains_key(&data.index) {
@@ -230,33 +275,31 @@ async fn try_append(
     let duplicate_of_ms = appended.duplicate_of_ms;
     count(context, &produced, bytes.len(), duplicate_of_ms.is_some());
     let log_append_time = terms.rules.timestamp_type == records::TimestampType::LogAppendTime;
-    let mut response = PartitionProduceResponse::default();
-    response.index = data.index;
-    response.base_offset = appended.base_offset;
-    response.log_start_offset = appended.log_start;
-    response.log_append_time_ms = if log_append_time {
+    let mut row = PartitionProduceResponse::default();
+    row.index = data.index;
+    row.base_offset = appended.base_offset;
+    row.log_start_offset = appended.log_start;
+    row.log_append_time_ms = if log_append_time {
         duplicate_of_ms.unwrap_or(terms.rules.now_ms)
     } else {
         -1
     };
-    Ok(Row {
-        response,
-        wait: appended.wait,
-    })
+    Ok((row, appended.wait))
 }
 
 /// The batch as it is to be stored, if it may be.
 fn checked(
     context: &RequestContext,
-    data: &PartitionProduceData,
-    terms: &Terms,
-) -> Result<(Bytes, Produced), Box<Row>> {
+    data: &PartitionProduceData<'_>,
+    terms: &Terms<'_>,
+) -> Result<(Bytes, Produced), Box<PartitionProduceResponse>> {
     let node = &context.node;
-    let rejected = |row: Row| {
+    let rejected = |row: PartitionProduceResponse| {
         node.metrics.produce.rejected.inc();
         Box::new(row)
     };
-    let bytes = data.records.clone().unwrap_or_default();
+    let bytes = data.records.map(|records| terms.body.slice_ref(records));
+    let bytes = bytes.unwrap_or_default();
     let stored = node.scratches.with(|scratch| {
         let produced = check_produced(&bytes, &terms.rules, scratch)
             .map_err(|refusal| rejected(bad_batch(data.index, &refusal)))?;
@@ -298,9 +341,9 @@ fn count(context: &RequestContext, produced: &Produced, bytes: usize, duplicate:
 }
 
 /// The row for a batch that breaks a rule, naming the records that do.
-fn bad_batch(index: i32, refusal: &Refusal) -> Row {
+fn bad_batch(index: i32, refusal: &Refusal) -> PartitionProduceResponse {
     let mut row = refused(index, refusal.error_code(), Some(&refusal.to_string()));
-    row.response.record_errors = refusal
+    row.record_errors = refusal
         .record_faults()
         .iter()
         .map(|fault| {
@@ -315,7 +358,7 @@ fn bad_batch(index: i32, refusal: &Refusal) -> Row {
 
 /// Waits for one partition's condition, at most until the deadline of all.
 async fn finish(
-    row: &mut Row,
+    row: &mut PartitionProduceResponse,
     mut wait: AckWait,
     clock: &dyn millrace_host::Clock,
     deadline: Mono,
@@ -327,7 +370,7 @@ async fn finish(
     };
     let rejected = match result {
         Some(Ok(outcome)) => {
-            row.response.log_start_offset = outcome.log_start;
+            row.log_start_offset = outcome.log_start;
             return;
         }
         Some(Err(reject)) => (reject.code(), reject.to_string()),
@@ -336,39 +379,29 @@ async fn finish(
             "written, but not acknowledged within the request's timeout".to_owned(),
         ),
     };
-    *row = refused(row.response.index, rejected.0, Some(&rejected.1));
+    *row = refused(row.index, rejected.0, Some(&rejected.1));
 }
 
-fn without_reply(context: &RequestContext, rows: &[Row]) -> Result<Outcome, Close> {
-    context.count_errors(rows.iter().map(|row| row.response.error_code));
-    match rows.iter().find(|row| row.response.error_code != 0) {
+/// All rows of an answer.
+fn rows(response: &ProduceResponse) -> impl Iterator<Item = &PartitionProduceResponse> {
+    let topics = response.responses.iter();
+    topics.flat_map(|topic| &topic.partition_responses)
+}
+
+fn without_reply(context: &RequestContext, response: &ProduceResponse) -> Result<Outcome, Close> {
+    context.count_errors(rows(response).map(|row| row.error_code));
+    match rows(response).find(|row| row.error_code != 0) {
         None => Ok(Outcome::NoReply),
         Some(row) => Err(Close::failed_without_reply(format!(
             "acks=0 to partition {}: error {}",
-            row.response.index, row.response.error_code
+            row.index, row.error_code
         ))),
     }
 }
 
-fn encoded(context: &RequestContext, topics: Vec<((StrBytes, messages::Uuid), Vec<Row>)>) -> Reply {
-    let version = context.api_version;
-    let rows = topics.iter().flat_map(|(_, rows)| rows);
-    context.count_errors(rows.map(|row| row.response.error_code));
-    let mut response = ProduceResponse::default();
-    response.responses = topics
-        .into_iter()
-        .map(|((name, id), rows)| {
-            let mut topic = TopicProduceResponse::default();
-            if version >= TOPIC_IDS_FROM {
-                topic.topic_id = id;
-            } else {
-                topic.name = name;
-            }
-            topic.partition_responses = rows.into_iter().map(|row| row.response).collect();
-            topic
-        })
-        .collect();
-    let body = messages::encode(&response, version)
+fn encoded(context: &RequestContext, response: &ProduceResponse) -> Reply {
+    context.count_errors(rows(response).map(|row| row.error_code));
+    let body = messages::encode(response, context.api_version)
         .expect("every field that isn't in a version is at its default there");
     Reply::bytes(body)
 }

@@ -26,7 +26,7 @@ const NEW_SESSION: i32 = 0;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TopicKey {
     /// Versions up to 12.
-    Name(String),
+    Name(Arc<str>),
     /// Versions from 13.
     Id(TopicId),
 }
@@ -68,7 +68,7 @@ pub(crate) struct Partitions {
 impl Partitions {
     /// Adds a partition at the end, or replaces what is asked of one already there. Returns its
     /// slot.
-    pub(crate) fn put(&mut self, topic: TopicKey, partition: i32, ask: Ask) -> u64 {
+    pub(crate) fn put(&mut self, topic: &TopicKey, partition: i32, ask: Ask) -> u64 {
         if let Some(slot) = self.slots.get(&(topic.clone(), partition)) {
             if let Some(known) = self.by_slot.get_mut(slot) {
                 known.ask = ask;
@@ -81,7 +81,7 @@ impl Partitions {
         self.by_slot.insert(
             slot,
             SessionPartition {
-                topic,
+                topic: topic.clone(),
                 partition,
                 ask,
                 told: None,
@@ -435,17 +435,13 @@ mod tests {
     #[test]
     fn a_partition_with_data_is_served_last_next_time() {
         let mut partitions = Partitions::default();
-        let topic = TopicKey::Name("t".to_owned());
-        let first = partitions.put(topic.clone(), 0, ASK);
-        partitions.put(topic.clone(), 1, ASK);
+        let topic = TopicKey::Name(Arc::from("t"));
+        let first = partitions.put(&topic, 0, ASK);
+        partitions.put(&topic, 1, ASK);
         let moved = partitions.move_to_end(first);
         let order: Vec<i32> = partitions.by_slot.values().map(|p| p.partition).collect();
         assert_eq!(order, [1, 0]);
-        assert_eq!(
-            partitions.put(topic.clone(), 0, ASK),
-            moved,
-            "it kept one place"
-        );
+        assert_eq!(partitions.put(&topic, 0, ASK), moved, "it kept one place");
         assert_eq!(partitions.remove(&topic, 0), Some(moved));
         assert_eq!(partitions.len(), 1);
     }

@@ -8,7 +8,7 @@ use millrace_protocol::fetch_body::{
     Chunk, FetchBody, FetchPartitionPart, FetchParts, FetchTopicPart,
 };
 use millrace_protocol::ids::TopicId;
-use millrace_protocol::messages::FetchRequest;
+use millrace_protocol::requests::FetchRequest;
 
 use super::look::{Found, Looks};
 use super::{Session, SharedSession, TOPIC_IDS_FROM};
@@ -132,7 +132,7 @@ fn rope(version: i16, session_id: i32, rows: &[(TopicKey, Found)]) -> Reply {
 
 fn topic_part(topic: &TopicKey) -> FetchTopicPart<'_> {
     let (name, id) = match topic {
-        TopicKey::Name(name) => (name.as_str(), TopicId::ZERO),
+        TopicKey::Name(name) => (&**name, TopicId::ZERO),
         TopicKey::Id(id) => ("", *id),
     };
     FetchTopicPart {
@@ -157,10 +157,11 @@ pub(super) fn top_level(context: &RequestContext, code: ErrorCode) -> Result<Out
 /// An answer that refuses every partition of the request.
 pub(super) fn refusal(
     context: &RequestContext,
-    request: &FetchRequest,
+    request: &FetchRequest<'_>,
     code: ErrorCode,
 ) -> Result<Outcome, Close> {
-    let refused = request.topics.iter().map(|topic| topic.partitions.len());
+    let topics = request.topics.into_iter();
+    let refused = topics.map(|topic| topic.partitions.len());
     context.count_errors(std::iter::repeat_n(code.code(), refused.sum()));
     let row = |index: i32| FetchPartitionPart {
         partition_index: index,
@@ -170,11 +171,15 @@ pub(super) fn refusal(
     };
     let topics = request
         .topics
-        .iter()
+        .into_iter()
         .map(|topic| FetchTopicPart {
-            name: &topic.topic,
-            id: topic.topic_id.into(),
-            partitions: topic.partitions.iter().map(|p| row(p.partition)).collect(),
+            name: topic.topic,
+            id: topic.topic_id,
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(|p| row(p.partition))
+                .collect(),
         })
         .collect();
     encode(

@@ -20,10 +20,10 @@ use bytes::Bytes;
 use millrace_core::partition::Reader;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::FetchRequest;
+use millrace_protocol::requests::FetchRequest;
 use tokio::sync::Mutex;
 
-use super::decode;
+use super::read;
 use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::fetch_waiter::FetchWaiter;
@@ -63,7 +63,7 @@ struct Terms {
 }
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: FetchRequest = decode(context, body)?;
+    let request: FetchRequest<'_> = read(context, &body)?;
     let replica = if context.api_version >= REPLICA_STATE_FROM {
         request.replica_state.replica_id
     } else {
@@ -110,7 +110,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     })))
 }
 
-fn terms(context: &RequestContext, request: &FetchRequest) -> Terms {
+fn terms(context: &RequestContext, request: &FetchRequest<'_>) -> Terms {
     let fetch = &context.node.config.fetch;
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     Terms {
@@ -129,31 +129,31 @@ fn terms(context: &RequestContext, request: &FetchRequest) -> Terms {
 
 impl Session {
     /// Applies what a request adds, changes and forgets. What it names is looked at.
-    fn change(&mut self, request: &FetchRequest, uses_topic_ids: bool) {
+    fn change(&mut self, request: &FetchRequest<'_>, uses_topic_ids: bool) {
         let key = |name: &str, id| {
             if uses_topic_ids {
                 TopicKey::Id(id)
             } else {
-                TopicKey::Name(name.to_owned())
+                TopicKey::Name(Arc::from(name))
             }
         };
-        for topic in &request.topics {
-            for partition in &topic.partitions {
+        for topic in request.topics {
+            let key = key(topic.topic, topic.topic_id);
+            for partition in topic.partitions {
                 let ask = Ask {
                     fetch_offset: partition.fetch_offset,
                     current_leader_epoch: partition.current_leader_epoch,
                     last_fetched_epoch: partition.last_fetched_epoch,
                     partition_max_bytes: partition.partition_max_bytes,
                 };
-                let topic = key(&topic.topic, topic.topic_id.into());
-                self.ready
-                    .insert(self.partitions.put(topic, partition.partition, ask));
+                let slot = self.partitions.put(&key, partition.partition, ask);
+                self.ready.insert(slot);
             }
         }
-        for topic in &request.forgotten_topics_data {
-            for partition in &topic.partitions {
-                let topic = key(&topic.topic, topic.topic_id.into());
-                if let Some(slot) = self.partitions.remove(&topic, *partition) {
+        for topic in request.forgotten_topics_data {
+            let key = key(topic.topic, topic.topic_id);
+            for partition in topic.partitions {
+                if let Some(slot) = self.partitions.remove(&key, partition) {
                     self.ready.remove(&slot);
                     self.places.remove(&slot);
                 }
