@@ -15,16 +15,21 @@ const PAGE_BYTES: usize = 4096;
 /// How much to touch.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WarmArguments {
-    /// Mebibytes to touch; more than what is free asks the machine for swap.
-    #[arg(long, default_value_t = 4096)]
-    mib: usize,
+    /// Mebibytes to touch; without it three quarters of what the machine has available, since
+    /// nobody can say which pages the next file gets.
+    #[arg(long)]
+    mib: Option<usize>,
 }
 
 /// Touches the memory, gives it back, prints how long it took.
 pub(crate) fn run(clock: &dyn Clock, arguments: &WarmArguments) -> Result<(), String> {
     let start = clock.now().mono;
     let mut pieces: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..(arguments.mib << 20).div_ceil(PIECE_BYTES) {
+    let bytes = match arguments.mib {
+        Some(mib) => mib << 20,
+        None => available_bytes()? / 4 * 3,
+    };
+    for _ in 0..bytes.div_ceil(PIECE_BYTES) {
         let mut piece = Vec::new();
         piece
             .try_reserve_exact(PIECE_BYTES)
@@ -40,4 +45,16 @@ pub(crate) fn run(clock: &dyn Clock, arguments: &WarmArguments) -> Result<(), St
     figure("memory touched", touched >> 20, "MiB");
     figure("elapsed", format!("{:.3}", elapsed.as_secs_f64()), "s");
     Ok(())
+}
+
+/// What the kernel could give away without swapping.
+fn available_bytes() -> Result<usize, String> {
+    let about = std::fs::read_to_string("/proc/meminfo").map_err(crate::text)?;
+    let kib = about
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<usize>().ok());
+    kib.map(|kib| kib << 10)
+        .ok_or_else(|| "/proc/meminfo does not say what is available".into())
 }

@@ -105,8 +105,12 @@ impl Beside {
     }
 
     fn warm(&self) -> Outcome {
-        let mib = (8192 / self.scale).to_string();
-        self.bench(&["warm", "--mib", &mib]).map(drop)
+        let little: &[&str] = if self.scale > 1 {
+            &["--mib", "64"]
+        } else {
+            &[]
+        };
+        self.bench(&[&["warm"], little].concat()).map(drop)
     }
 
     /// One load against a broker; `arguments` beside where and who it is.
