@@ -8,6 +8,7 @@
 //! taken into use while one that holds partitions is missing: it may be that one, not mounted.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,9 +28,29 @@ const NAMED_MAX: usize = 5;
 /// Why a start can't use the log directories.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// A log directory.
+    /// A log directory, and what to do about it.
     #[error(transparent)]
-    Directory(#[from] Error),
+    Directory(Error),
+    /// The machine fails a log directory.
+    #[error(
+        "log directory {} can't be used: {source}; repair it, or choose another with log.dirs",
+        path.display()
+    )]
+    Unusable {
+        /// The log directory.
+        path: PathBuf,
+        /// What the machine said.
+        source: Error,
+    },
+    /// There is not even room to start.
+    #[error(
+        "no space left in log directory {}: a start needs some for its journal; free some on that \
+         disk, or choose another directory with log.dirs", path.display()
+    )]
+    Full {
+        /// The log directory.
+        path: PathBuf,
+    },
     /// The metadata log.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -45,8 +66,8 @@ pub enum StorageError {
     },
     /// Two directories say that they hold it: one of them is an old copy.
     #[error(
-        "{} and {} both hold the cluster's metadata (__cluster_metadata-0): one of them is a copy, \
-         take it out of log.dirs", first.display(), second.display()
+        "{} and {} both hold a cluster's metadata (__cluster_metadata-0): one of them is a copy or \
+         belongs to another cluster; take it out of log.dirs", first.display(), second.display()
     )]
     MetadataTwice {
         /// One of them.
@@ -57,6 +78,24 @@ pub enum StorageError {
     /// The configuration names none.
     #[error("log.dirs names no directory")]
     NoDirectory,
+}
+
+impl StorageError {
+    /// What a failure of the directory at `path` is to a start.
+    fn of(path: &Path, error: Error) -> Self {
+        let path = path.to_owned();
+        let full = io::ErrorKind::StorageFull;
+        if matches!(&error, Error::Io { source, .. } if source.kind() == full)
+            || matches!(error, Error::DiskFull { .. })
+        {
+            return Self::Full { path };
+        }
+        if matches!(error, Error::Io { .. }) {
+            let source = error;
+            return Self::Unusable { path, source };
+        }
+        Self::Directory(error)
+    }
 }
 
 /// What a look at a directory says.
@@ -134,12 +173,13 @@ impl Directories {
         let (path, seen) = self.seen.remove(at);
         let holds_metadata = known(&seen);
         if let Seen::Failed(error) = seen {
-            return Err(error.into());
+            return Err(StorageError::of(&path, error));
         }
         if !holds_metadata && let Some((path, _)) = self.seen.iter().find(|(_, s)| formatted(s)) {
             return Err(StorageError::MetadataMissing { path: path.clone() });
         }
-        let (dir, is_new) = self.open(&path, None).await?;
+        let opened = self.open(&path, None).await;
+        let (dir, is_new) = opened.map_err(|error| StorageError::of(&path, error))?;
         if !holds_metadata && !dir.written().is_empty() {
             return Err(StorageError::MetadataMissing { path });
         }
@@ -190,9 +230,9 @@ impl Directories {
     fn leave_out(&self, path: &Path, error: Error) -> Result<(), StorageError> {
         match error {
             Error::InUse { .. } | Error::Foreign { .. } | Error::NewerFormat { .. } => {
-                return Err(error.into());
+                return Err(StorageError::of(path, error));
             }
-            _ if self.fresh => return Err(error.into()),
+            _ if self.fresh => return Err(StorageError::of(path, error)),
             Error::Io { .. }
             | Error::BadFile { .. }
             | Error::Offline { .. }

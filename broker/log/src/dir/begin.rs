@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, Pool};
+use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, OpenMode, Pool};
 use tokio::sync::oneshot;
 
 use crate::dir::format::{self, Format};
@@ -25,6 +25,9 @@ use crate::journal::file::Journal;
 use crate::ledger::file::LedgerFiles;
 use crate::ledger::{Ledger, Run};
 use crate::mark::Mark;
+
+/// Room that a start needs beside its journal: the ledger's, the first marks and names.
+const START_MARGIN: u64 = 1 << 20;
 
 /// What loading gives to the new generation.
 pub(super) struct Loaded {
@@ -69,11 +72,30 @@ impl Start {
             generation,
             number: 0,
         };
+        self.make_way(len * 2 + START_MARGIN);
         let journal = Journal::create(self.disk(), &self.path, place, len)?;
         made.files.extend(journal.files());
         made.dirs.push(self.path.clone());
         made.dirs.push(parent(&self.path));
         Ok(journal)
+    }
+
+    /// Gives up the reserve when less than `need` bytes are free: a node whose disk is full can be
+    /// started, and be told what to delete (F4).
+    fn make_way(&self, need: u64) {
+        let space = self.disk().space(&self.path);
+        if space.is_ok_and(|space| space.available >= need) {
+            return;
+        }
+        let reserve = self.path.join(format::RESERVE);
+        let Ok(reserve) = self.disk().open(&reserve, OpenMode::Write) else {
+            // None was taken yet.
+            return;
+        };
+        tracing::warn!(path = %self.path.display(), "disk full: the start uses the reserve");
+        if let Err(error) = reserve.set_len(0) {
+            tracing::warn!(path = %self.path.display(), %error, "the reserve can't be used");
+        }
     }
 
     /// Begins a new generation and starts the flusher.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millrace_host::OpenMode;
 use millrace_protocol::api::Api;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::{MetadataRequest, MetadataResponse, ProduceResponse};
@@ -49,6 +50,33 @@ fn a_full_disk_refuses_produces_and_nothing_else_and_resumes() {
         node.crash().await;
         let row = node.fetch(&topic, 0).await;
         assert_eq!(row.high_watermark, acknowledged as i64 + 1);
+    });
+}
+
+#[test]
+fn a_node_starts_on_a_full_disk_and_can_be_told_what_to_delete() {
+    with(&[("log.dir.reserve.bytes", "4194304")], async |mut node| {
+        let topic = node.topic("t", &[("file.delete.delay.ms", "0")]).await;
+        assert_eq!(node.produce(&topic, batch(&["first"])).await.error_code, 0);
+        node.world.set_capacity("broker", 32 << 20);
+        fill(&mut node, &topic).await;
+        // Somebody else takes the rest, but for what the broker has.
+        let host = node.world.node("broker");
+        let other = host.disk.open("/other".as_ref(), OpenMode::Create).unwrap();
+        let free = host.disk.space("/".as_ref()).unwrap().available;
+        other.allocate(0, free).unwrap();
+        other.sync().await.unwrap();
+        host.disk.sync_dir("/".as_ref()).await.unwrap();
+        node.world.kill("broker");
+        drop(node.broker.take());
+        node.start_again().await;
+        assert_eq!(node.values(&topic, 0).await[0], "first");
+        let row = node.produce(&topic, batch(&["more"])).await;
+        assert_eq!(row.error_code, STORAGE);
+        crate::topics::delete(&mut node, 6, &["t"], &[]).await;
+        node.world.pause(Duration::from_secs(5)).await;
+        let again = node.topic("again", &[]).await;
+        assert_eq!(node.produce(&again, batch(&["new"])).await.error_code, 0);
     });
 }
 
