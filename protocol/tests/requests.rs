@@ -291,6 +291,52 @@ fn tags_are_skipped_in_rising_order_and_known_ones_fill_their_size() {
     assert_eq!(fetch(12, &state[..12]), Err(Fault::Short));
 }
 
+/// What becomes of a body, without the place of the fault.
+fn fault(api: Api, version: i16, body: Vec<u8>) -> Result<(), Fault> {
+    compare(api, version, &Bytes::from(body)).map_err(|error| error.fault)
+}
+
+#[test]
+fn null_is_refused_in_the_versions_that_have_none() {
+    assert_eq!(fault(Api::Metadata, 0, vec![0xff; 4]), Err(Fault::Null));
+    assert_eq!(fault(Api::Metadata, 1, vec![0xff; 4]), Ok(()));
+    // One topic without a name, then flags and tags.
+    let asked = |id: &[u8], flags: &[u8]| [&[2], id, &[0, 0], flags, &[0]].concat();
+    let nine = asked(&[], &[1, 0, 0]);
+    assert_eq!(fault(Api::Metadata, 9, nine), Err(Fault::Null));
+    assert_eq!(
+        fault(Api::Metadata, 10, asked(&[7; 16], &[1, 0, 0])),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_tag_of_a_later_version_is_unknown_before() {
+    // A fetch of one partition with tag 1, which is an int64 from version 18, of one byte.
+    let partition = [&[0; 4 + 4 + 8 + 4 + 8 + 4][..], &[1, 1, 1, 0xaa]].concat();
+    let topics = [&[2][..], &[0; 16], &[2], &partition, &[0], &[1, 1, 0]].concat();
+    let body = [&[0; 3 * 4 + 1 + 2 * 4][..], &topics].concat();
+    assert_eq!(fault(Api::Fetch, 17, body.clone()), Ok(()));
+    assert_eq!(fault(Api::Fetch, 18, body), Err(Fault::Short));
+}
+
+#[test]
+fn an_array_has_at_most_so_many_elements_and_only_those_that_fit() {
+    // Empty keys, by a compact count of three bytes.
+    let keys = |count: usize, present: usize| {
+        let length = count + 1;
+        let mut body = vec![0, length as u8 | 0x80, (length >> 7) as u8 | 0x80];
+        body.push((length >> 14) as u8);
+        body.resize(body.len() + present, 1);
+        body.push(0);
+        fault(Api::FindCoordinator, 4, body)
+    };
+    let most = requests::ARRAY_ELEMENTS_MAX;
+    assert_eq!(keys(most, most), Ok(()));
+    assert_eq!(keys(most + 1, most + 1), Err(Fault::Elements(most + 1)));
+    assert_eq!(keys(20_000, 10_000), Err(Fault::Elements(20_000)));
+}
+
 /// A change of a body: of a byte, of its length, of the order of its parts.
 #[derive(Clone, Debug)]
 enum Change {
