@@ -1,6 +1,7 @@
 //! The `millrace` binary: reads its command line and runs one command. What a library user might
 //! want lives in the library crates, not here.
 
+mod check;
 mod demo;
 mod serve;
 
@@ -25,6 +26,8 @@ enum Command {
     Serve(ServeOptions),
     /// Shows the main job: produces 100,000 records, kills its broker, checks all of them.
     Demo,
+    /// Verifies a log directory whose broker isn't running; --rebuild-ledger mends a lost ledger.
+    Check(check::CheckOptions),
 }
 
 /// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     match line.command {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Demo) => demo::run(),
+        Some(Command::Check(options)) => check::run(&options),
         None => serve::run(line.serve),
     }
 }

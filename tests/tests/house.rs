@@ -36,6 +36,7 @@ const EDGES: [(&str, &[&str]); 12] = [
             "millrace-client",
             "millrace-config",
             "millrace-host",
+            "millrace-log",
             "millrace-protocol",
             "millrace-server",
         ],

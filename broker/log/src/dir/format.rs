@@ -27,6 +27,8 @@ pub(crate) const META: &str = "meta.properties";
 pub(crate) const LOCK: &str = ".lock";
 /// Room kept for a full disk (F4).
 pub(crate) const RESERVE: &str = ".reserve";
+/// A name that a file system makes by itself.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 /// The newest format this version reads and the one it writes.
 pub(crate) const FORMAT: u32 = 1;
 

@@ -4,11 +4,14 @@
 //! is written to it (F1, F2).
 
 mod begin;
+pub mod check;
 pub(crate) mod format;
 mod history;
+mod rebuild;
 mod replay;
 mod space;
 mod start;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -15,16 +15,15 @@ use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
+use crate::dir::survey;
 use crate::dir::{DirOptions, LogDir, StartReport};
 use crate::error::Error;
 use crate::flusher::reclaim::Retired;
 use crate::journal::file;
 use crate::journal::reader;
-use crate::ledger::file::{Found, LedgerFiles, NAMES as LEDGERS, read as read_ledger};
+use crate::ledger::file::{Found, LedgerFiles, NAMES as LEDGERS, read as read_ledger, unreadable};
 use crate::ledger::{Ledger, Run};
 
-/// Names that a file system makes by itself.
-const LOST_AND_FOUND: &str = "lost+found";
 /// Room the ledger files get when they are made.
 const LEDGER_FIRST_LEN: u64 = 64 * 1024;
 
@@ -115,15 +114,7 @@ impl Start {
     }
 
     fn lock(&self) -> Result<Box<dyn LockGuard>, Error> {
-        let path = self.path.join(format::LOCK);
-        self.disk().lock(&path).map_err(|error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return Error::InUse {
-                    path: self.path.clone(),
-                };
-            }
-            format::access(&self.path, "lock", &path, error)
-        })
+        survey::lock(self.disk(), &self.path)
     }
 
     /// Ours, empty, or somebody else's.
@@ -256,14 +247,7 @@ impl Start {
         let Found::Ledger(ledger, sequence) =
             read_ledger(self.disk(), &self.path, format.dir_id).await?
         else {
-            return Err(Error::Corrupt {
-                what: format!(
-                    "neither {} nor {} in {} can be read",
-                    LEDGERS[0],
-                    LEDGERS[1],
-                    self.path.display()
-                ),
-            });
+            return Err(unreadable(&self.path));
         };
         let journals: Vec<String> = names
             .into_iter()
@@ -352,7 +336,7 @@ fn is_format_name(name: &str) -> bool {
         format::META,
         format::LOCK,
         format::RESERVE,
-        LOST_AND_FOUND,
+        format::LOST_AND_FOUND,
     ]
     .contains(&name)
         || LEDGERS.contains(&name)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_host::Host;
+use millrace_host::{Host, OpenMode};
 use millrace_sim::Sim;
 
 use super::disk::{Machine, RecordedDisk};
@@ -13,6 +13,7 @@ use super::promise::{Found, Promises, Removal, found};
 use super::volume::{Op, Tree, Volume};
 use super::{cut_off, history};
 use crate::dir::LogDir;
+use crate::dir::check::rebuild_ledger;
 use crate::fixture::{Seen, Silent};
 use crate::mark::Incarnation;
 use crate::partition::{PartitionLog, PartitionOptions, Partitions};
@@ -60,6 +61,45 @@ pub(super) fn every_image(history: &history::Recorded, from: usize) -> Result<us
         }
     }
     Ok(images)
+}
+
+/// Takes the ledger away at every moment of a history, makes another one and judges what is left
+/// after a kill, and after a power cut that kept nothing.
+pub(super) fn without_ledger(history: &history::Recorded) -> Result<usize, String> {
+    let sim = Sim::new(1);
+    let mut volume = Volume::default();
+    let mut images = 0;
+    for (index, op) in history.ops.iter().enumerate() {
+        volume.apply(op);
+        if index < history.from || matches!(op, Op::SyncBegun(..)) {
+            continue;
+        }
+        // What was promised by the operation's own time: later promises need later operations.
+        let promises = &history.told[index];
+        for (how, tree) in [("killed", &volume.cache), ("power cut", &volume.durable)] {
+            let rebuilt = sim.block_on(rebuilt(&sim, tree.clone()));
+            let judged = rebuilt
+                .and_then(|tree| sim.block_on(judge(&sim, tree, 9, promises)))
+                .map_err(|error| format!("after operation {index}: {op:?}: {how}: {error}"));
+            judged?;
+            images += 1;
+        }
+    }
+    Ok(images)
+}
+
+async fn rebuilt(sim: &Sim, tree: Tree) -> Result<Tree, String> {
+    let machine = Machine::new(tree, false);
+    let host = host(sim, &machine, 8);
+    for name in ["ledger.0", "ledger.1"] {
+        let path = Path::new(history::DIR).join(name);
+        let file = host.disk.open(&path, OpenMode::Create).unwrap();
+        file.set_len(0).unwrap();
+    }
+    let report = rebuild_ledger(&host, Path::new(history::DIR)).await;
+    report.map_err(|error| error.to_string())?;
+    let durable = machine.lock().unwrap().volume.durable.clone();
+    Ok(durable)
 }
 
 async fn judge(sim: &Sim, tree: Tree, boot: u32, promises: &Promises) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::history::{Recorded, Stage, record};
-use super::judge::every_image;
+use super::judge::{every_image, without_ledger};
 
 const LAG: Duration = Duration::from_millis(10);
 
@@ -179,4 +179,23 @@ pub(super) async fn kill_and_power_cut(stage: &mut Stage<'_>) {
 #[test]
 fn a_start_after_a_kill_and_one_after_a_power_cut() {
     judged("starts", &record(None, kill_and_power_cut), 500);
+}
+
+#[test]
+fn l3_a_ledger_made_from_files_and_journals_loses_nothing() {
+    let histories = [
+        ("direct sync", record(None, direct_sync)),
+        ("roll", record(None, rolls)),
+        ("cut back", record(None, cut_back)),
+        ("removal", record(None, removal)),
+        ("journal round", record(None, journal_round)),
+        ("clean stop", record(None, clean_stop)),
+        ("starts", record(None, kill_and_power_cut)),
+    ];
+    for (name, history) in histories {
+        match without_ledger(&history) {
+            Ok(images) => println!("{name}: {images} images without a ledger"),
+            Err(wrong) => panic!("{name}: {wrong}"),
+        }
+    }
 }

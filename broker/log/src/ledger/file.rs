@@ -107,37 +107,74 @@ pub(crate) enum Found {
     Unreadable,
 }
 
+/// Says that neither file can be read, and the way out (L3).
+pub(crate) fn unreadable(dir: &Path) -> Error {
+    let dir = dir.display();
+    Error::Corrupt {
+        what: format!(
+            "neither {} nor {} in {dir} can be read (to make a new ledger from the partitions' \
+             files, run: millrace check --rebuild-ledger {dir})",
+            NAMES[0], NAMES[1]
+        ),
+    }
+}
+
+/// Which of the two isn't whole.
+pub(crate) async fn torn(
+    disk: &dyn Disk,
+    dir: &Path,
+    dir_id: [u8; 16],
+) -> Result<Vec<&'static str>, Error> {
+    let mut torn = Vec::new();
+    for name in NAMES {
+        if read_one(disk, &dir.join(name), dir_id).await?.is_none() {
+            torn.push(name);
+        }
+    }
+    Ok(torn)
+}
+
 /// Reads both files and gives the newer of those that are whole.
 pub(crate) async fn read(disk: &dyn Disk, dir: &Path, dir_id: [u8; 16]) -> Result<Found, Error> {
     let mut best: Option<(Ledger, u64)> = None;
     for name in NAMES {
-        let path = dir.join(name);
-        let file = match disk.open(&path, OpenMode::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("open the ledger", &path)(error)),
-        };
-        let len = file.len().map_err(Error::io("measure", &path))?;
-        if len > LEN_MAX {
-            continue;
-        }
-        let bytes = match file.read_at(0, len as usize).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "ledger file can't be read");
-                continue;
-            }
-        };
-        match Ledger::decode(dir_id, &bytes) {
+        match read_one(disk, &dir.join(name), dir_id).await? {
             Some(read) if best.as_ref().is_none_or(|(_, newest)| read.1 > *newest) => {
                 best = Some(read);
             }
-            Some(_) => {}
-            None => tracing::warn!(path = %path.display(), "ledger file is damaged or torn"),
+            _ => {}
         }
     }
     Ok(match best {
         Some((ledger, sequence)) => Found::Ledger(Box::new(ledger), sequence),
         None => Found::Unreadable,
     })
+}
+
+/// One file, if it is there and whole.
+async fn read_one(
+    disk: &dyn Disk,
+    path: &Path,
+    dir_id: [u8; 16],
+) -> Result<Option<(Ledger, u64)>, Error> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open the ledger", path)(error)),
+    };
+    let len = file.len().map_err(Error::io("measure", path))?;
+    let Some(len) = usize::try_from(len).ok().filter(|_| len <= LEN_MAX) else {
+        return Ok(None);
+    };
+    let read = match file.read_at(0, len).await {
+        Ok(bytes) => Ledger::decode(dir_id, &bytes),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "ledger file can't be read");
+            return Ok(None);
+        }
+    };
+    if read.is_none() {
+        tracing::warn!(path = %path.display(), "ledger file is damaged or torn");
+    }
+    Ok(read)
 }

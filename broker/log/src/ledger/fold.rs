@@ -96,6 +96,11 @@ impl Ledger {
         self.change(incarnation, |entry| entry.apply(generation, mark));
     }
 
+    /// Puts a partition in that was found without a ledger.
+    pub(crate) fn put(&mut self, incarnation: Incarnation, entry: LedgerEntry) {
+        self.change(incarnation, |place| *place = entry);
+    }
+
     fn change(&mut self, incarnation: Incarnation, change: impl FnOnce(&mut LedgerEntry)) {
         let mut added = 0;
         let entry = self.entries.entry(incarnation).or_insert_with(|| {

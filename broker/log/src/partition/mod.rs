@@ -15,7 +15,7 @@ mod settings;
 mod snapshots;
 mod stray;
 mod timestamps;
-mod verify;
+pub(crate) mod verify;
 mod writer;
 
 use std::collections::BTreeSet;

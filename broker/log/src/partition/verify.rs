@@ -19,24 +19,24 @@ const CHUNK: u64 = 1 << 20;
 
 /// What to verify.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Check {
+pub(crate) struct Check {
     /// The segment's name: the base offset of its first batch.
-    pub(super) base: i64,
+    pub(crate) base: i64,
     /// Whether offsets may be missing between batches.
-    pub(super) holes: bool,
+    pub(crate) holes: bool,
     /// Where to begin: whole batches are proven up to here.
-    pub(super) from: End,
+    pub(crate) from: End,
     /// The leader epoch of the batch before; -1 when unknown.
-    pub(super) epoch: i32,
+    pub(crate) epoch: i32,
     /// A batch must end exactly here; `None` when no mark lies in this segment.
-    pub(super) mark: Option<u64>,
+    pub(crate) mark: Option<u64>,
     /// Whether the proven bytes are written again in place.
-    pub(super) write_again: bool,
+    pub(crate) write_again: bool,
 }
 
 /// Why verification ended where it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// Everything in the file is good.
     End,
     /// The file ends inside a batch whose beginning looks right.
@@ -49,17 +49,17 @@ pub(super) enum Stop {
 
 /// What verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verified {
+pub(crate) struct Verified {
     /// Whole good batches up to here.
-    pub(super) end: End,
+    pub(crate) end: End,
     /// The leader epoch of the last good batch.
-    pub(super) epoch: i32,
+    pub(crate) epoch: i32,
     /// Why it ended there.
-    pub(super) stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 /// Verifies `file` from `check.from` to its end. `seen` is told every good batch, in order.
-pub(super) async fn verify(
+pub(crate) async fn verify(
     file: &Arc<dyn File>,
     check: &Check,
     seen: &mut (dyn FnMut(&BatchHeader) + Send),
