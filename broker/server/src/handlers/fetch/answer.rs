@@ -73,7 +73,7 @@ pub(super) fn answer(
         metrics.empty.inc();
     }
     context.count_errors(rows.iter().map(|(_, found)| found.part.error_code));
-    rope(context.api_version, session_id, &rows)
+    rope(context.api_version, session_id, &mut rows)
 }
 
 fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -> i32 {
@@ -98,8 +98,8 @@ fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -
     id.unwrap_or(0)
 }
 
-/// Header chunks and file regions in the order of the wire.
-fn rope(version: i16, session_id: i32, rows: &[(TopicKey, Found)]) -> Reply {
+/// Header chunks and file regions in the order of the wire; takes them out of the rows.
+fn rope(version: i16, session_id: i32, rows: &mut [(TopicKey, Found)]) -> Reply {
     let mut parts = FetchParts {
         session_id,
         ..FetchParts::default()
@@ -107,13 +107,13 @@ fn rope(version: i16, session_id: i32, rows: &[(TopicKey, Found)]) -> Reply {
     let mut regions = Vec::with_capacity(rows.len());
     let mut last: Option<&TopicKey> = None;
     for (topic, found) in rows {
-        if last != Some(topic) {
+        if last != Some(&*topic) {
             parts.topics.push(topic_part(topic));
             last = Some(topic);
         }
         let current = parts.topics.last_mut().expect("a topic was just put there");
-        current.partitions.push(found.part.clone());
-        regions.push(found.region.clone());
+        current.partitions.push(std::mem::take(&mut found.part));
+        regions.push(found.region.take());
     }
     let body = FetchBody::write(version, &parts)
         .expect("versions are checked by dispatch, lengths by the fetch limits");
@@ -121,7 +121,7 @@ fn rope(version: i16, session_id: i32, rows: &[(TopicKey, Found)]) -> Reply {
         Chunk::Bytes(bytes) => Piece::Bytes(bytes),
         Chunk::Records { partition_slot, .. } => Piece::File(
             regions[partition_slot]
-                .clone()
+                .take()
                 .expect("only a partition with a region has records"),
         ),
     });
