@@ -157,15 +157,25 @@ where
     M: Message + std::fmt::Debug,
 {
     let view = requests::read::<V>(version, body);
-    let message = messages::decode::<M>(version, body.clone(), &DecodeLimits::default());
+    let limits = DecodeLimits {
+        array_elements_max: requests::ELEMENTS_MAX,
+        ..DecodeLimits::default()
+    };
+    let message = messages::decode::<M>(version, body.clone(), &limits);
     match (view, message) {
         (Ok(view), Ok(message)) => {
             view.agree(&message);
             Ok(())
         }
         (Err(error), Err(_)) => Err(error),
-        // The only difference there is: Kafka's classes refuse such texts, the codec doesn't.
+        // The differences there are: Kafka's classes refuse such texts, which the codec doesn't; and
+        // the codec counts the elements of each array for itself.
         (Err(error), Ok(_)) if matches!(error.fault, Fault::TextLength(_)) => Err(error),
+        (Err(error), Ok(_))
+            if matches!(error.fault, Fault::Elements(_)) && body.len() > requests::ELEMENTS_MAX =>
+        {
+            Err(error)
+        }
         (view, message) => panic!("{version} {body:02x?}: {view:?}, but {message:?}"),
     }
 }
@@ -320,21 +330,42 @@ fn a_tag_of_a_later_version_is_unknown_before() {
     assert_eq!(fault(Api::Fetch, 18, body), Err(Fault::Short));
 }
 
+/// A compact count, of three bytes.
+fn count(count: usize) -> [u8; 3] {
+    let encoded = count + 1;
+    let low = [encoded as u8 | 0x80, (encoded >> 7) as u8 | 0x80];
+    [low[0], low[1], (encoded >> 14) as u8]
+}
+
 #[test]
-fn an_array_has_at_most_so_many_elements_and_only_those_that_fit() {
-    // Empty keys, by a compact count of three bytes.
-    let keys = |count: usize, present: usize| {
-        let length = count + 1;
-        let mut body = vec![0, length as u8 | 0x80, (length >> 7) as u8 | 0x80];
-        body.push((length >> 14) as u8);
-        body.resize(body.len() + present, 1);
-        body.push(0);
+fn an_array_has_only_elements_that_fit() {
+    // Empty keys.
+    let keys = |told: usize, present: usize| {
+        let body = [&[0], &count(told)[..], &vec![1; present], &[0]].concat();
         fault(Api::FindCoordinator, 4, body)
     };
-    let most = requests::ARRAY_ELEMENTS_MAX;
+    assert_eq!(keys(20_000, 20_000), Ok(()));
+    assert_eq!(keys(20_000, 10_000), Err(Fault::Elements(20_000)));
+    let most = requests::ELEMENTS_MAX;
     assert_eq!(keys(most, most), Ok(()));
     assert_eq!(keys(most + 1, most + 1), Err(Fault::Elements(most + 1)));
-    assert_eq!(keys(20_000, 10_000), Err(Fault::Elements(20_000)));
+}
+
+#[test]
+fn the_elements_of_all_arrays_are_bounded_together() {
+    // Four topics with one partition fewer than a quarter of what is allowed, and a fifth with some.
+    let topic = |partitions: usize| {
+        let rows = vec![0; (12 + 1) * partitions];
+        [&[1][..], &count(partitions), &rows, &[0]].concat()
+    };
+    let quarter = vec![topic(requests::ELEMENTS_MAX / 4 - 2); 4].concat();
+    let forget = |some: usize| {
+        let topics = [&[6][..], &quarter, &topic(some)].concat();
+        let body = [&[0xff; 4][..], &topics, &[0]].concat();
+        fault(Api::OffsetForLeaderEpoch, 4, body)
+    };
+    assert_eq!(forget(3), Ok(()));
+    assert_eq!(forget(4), Err(Fault::Elements(4)));
 }
 
 /// A change of a body: of a byte, of its length, of the order of its parts.

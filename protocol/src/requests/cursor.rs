@@ -7,6 +7,9 @@
 
 use crate::ids::TopicId;
 
+/// Elements of all arrays of one request: more than any node's partitions with their topics. What
+/// a handler makes of a request, its answer above all, is in proportion to them.
+pub const ELEMENTS_MAX: usize = 500_000;
 /// Unknown and known tagged fields of one structure.
 const TAGS_MAX: usize = 256;
 /// Tagged fields of one structure together, in bytes.
@@ -60,7 +63,7 @@ pub enum Fault {
     /// A variable-length number of more than 32 bits.
     #[error("a length has more than 32 bits")]
     Varint,
-    /// More elements than an array may have, or than the bytes left could be.
+    /// More elements than the bytes left could be, or than a request may have in all.
     #[error("an array of {0} elements is too long")]
     Elements(usize),
     /// More tagged fields, or more bytes of them, than any client sends.
@@ -89,6 +92,8 @@ pub struct Cursor<'a> {
     rest: &'a [u8],
     at: usize,
     version: Version,
+    /// How many elements the rest may have.
+    elements: u32,
 }
 
 impl<'a> Cursor<'a> {
@@ -98,17 +103,13 @@ impl<'a> Cursor<'a> {
             rest: body,
             at: 0,
             version,
+            elements: ELEMENTS_MAX as u32,
         }
     }
 
     /// The version that the body is written in.
     pub fn version(&self) -> Version {
         self.version
-    }
-
-    /// Bytes not read yet.
-    pub(super) fn remaining(&self) -> usize {
-        self.rest.len()
     }
 
     /// What lies between this place and a later one of the same body.
@@ -185,9 +186,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The number of an array's elements, `None` for null.
-    pub(super) fn array_length(&mut self) -> Result<Option<usize>, ReadError> {
-        self.length::<i32>()
+    /// The number of an array's elements, `None` for null, if so many can be there.
+    pub(super) fn array_length(
+        &mut self,
+        element_bytes_min: usize,
+    ) -> Result<Option<usize>, ReadError> {
+        let begin = *self;
+        let Some(len) = self.length::<i32>()? else {
+            return Ok(None);
+        };
+        // No element is of no bytes, so that time is bounded by what was received.
+        let fit = self.rest.len() / element_bytes_min.max(1);
+        let left = u32::try_from(len).ok().filter(|_| len <= fit);
+        self.elements = left
+            .and_then(|len| self.elements.checked_sub(len))
+            .ok_or_else(|| begin.error(Fault::Elements(len)))?;
+        Ok(Some(len))
     }
 
     /// Takes the tag section, where the version has one. `known` gets each tag with its value, and

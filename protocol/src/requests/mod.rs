@@ -1,8 +1,9 @@
 //! Requests as views: a body is checked whole, in place, and read where it lies.
 //!
 //! What always holds: [`read`] allocates nothing, whatever the bytes; a view that it gives has been
-//! read to the last byte, so that looking at any part of it can't fail; text, records and arrays
-//! are slices of the body. A `records` field is handed on without a copy by `Bytes::slice_ref`.
+//! read to the last byte, so that looking at any part of it can't fail, and has at most
+//! [`ELEMENTS_MAX`] elements in all; text, records and arrays are slices of the body. A `records`
+//! field is handed on without a copy by `Bytes::slice_ref`.
 //!
 //! One file per API, with Kafka's names. The fields, their versions, tags and defaults are those of
 //! Apache Kafka 4.3.1's schemas. Where Kafka's own reading is laxer (it takes tags in any order, any
@@ -25,8 +26,8 @@ pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 
-pub use array::{ARRAY_ELEMENTS_MAX, Array, Elements};
-pub use cursor::{Cursor, Fault, Read, ReadError, Version};
+pub use array::{Array, Elements};
+pub use cursor::{Cursor, ELEMENTS_MAX, Fault, Read, ReadError, Version};
 use structure::structure;
 
 pub use api_versions::ApiVersionsRequest;
