@@ -354,11 +354,12 @@ impl Image {
             if let Some(directories) = &change.directories {
                 partition.directories.clone_from(directories);
             }
+            let end = || format!("{} has a partition at the end of its epochs", topic.name);
             if let Some(leader) = change.leader {
                 partition.leader = leader;
-                partition.leader_epoch += 1;
+                partition.leader_epoch = partition.leader_epoch.checked_add(1).ok_or_else(end)?;
             }
-            partition.partition_epoch += 1;
+            partition.partition_epoch = partition.partition_epoch.checked_add(1).ok_or_else(end)?;
             Ok(())
         })
     }

@@ -461,3 +461,44 @@ fn a_broker_leads_at_its_start_what_lies_in_the_directories_that_it_offers() {
     let again = registered(&without, &[1, 2]);
     assert_eq!(led(&again), [(1, 0, false), (1, 2, false)]);
 }
+
+#[test]
+fn a_partition_at_the_end_of_its_epochs_is_changed_no_more() {
+    use millrace_protocol::metadata::{PartitionChangeRecord, PartitionRecord, TopicRecord};
+    let topic_id = TopicId::from_bytes([7; 16]);
+    let partition = |leader_epoch, partition_epoch| {
+        MetadataRecord::Partition(PartitionRecord {
+            partition_id: 0,
+            topic_id,
+            replicas: vec![1],
+            isr: vec![1],
+            removing_replicas: Vec::new(),
+            adding_replicas: Vec::new(),
+            leader: 1,
+            leader_recovery_state: 0,
+            leader_epoch,
+            partition_epoch,
+            directories: Vec::new(),
+        })
+    };
+    let topic = MetadataRecord::Topic(TopicRecord {
+        name: "t".to_owned(),
+        topic_id,
+    });
+    let change = MetadataRecord::PartitionChange(PartitionChangeRecord {
+        topic_id,
+        leader: Some(-1),
+        ..PartitionChangeRecord::default()
+    });
+    for (leader_epoch, partition_epoch, fits) in [
+        (i32::MAX - 1, i32::MAX - 1, true),
+        (i32::MAX, 0, false),
+        (0, i32::MAX, false),
+    ] {
+        let image = folded(
+            &Image::default(),
+            &[topic.clone(), partition(leader_epoch, partition_epoch)],
+        );
+        assert_eq!(image.replay(image.offset() + 1, &change).is_ok(), fits);
+    }
+}
