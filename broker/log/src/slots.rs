@@ -21,6 +21,9 @@ const HEAD_LEN: usize = 24;
 const MAGIC: u32 = u32::from_le_bytes(*b"MRsl");
 const VERSION: u32 = 1;
 
+/// No writer ever gets here: a slot that says so is damage, and counting on from it is safe.
+const SEQUENCE_END: u64 = 1 << 63;
+
 /// Longest record a slot holds, in bytes.
 pub const RECORD_LEN_MAX: usize = SLOT_LEN - HEAD_LEN;
 
@@ -147,7 +150,7 @@ fn decode(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
     if take.u32()? != MAGIC || take.u32()? != VERSION {
         return None;
     }
-    let sequence = take.u64()?;
+    let sequence = take.u64().filter(|sequence| *sequence < SEQUENCE_END)?;
     let len = usize::try_from(take.u32()?).ok()?;
     let crc = take.u32()?;
     let record = take.bytes(len)?;
@@ -200,6 +203,14 @@ mod tests {
                     sim.kill("n");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_no_writer_reaches_is_damage() {
+        assert!(decode(&encode(SEQUENCE_END - 1, b"r")).is_some());
+        for sequence in [SEQUENCE_END, u64::MAX - 1, u64::MAX] {
+            assert_eq!(decode(&encode(sequence, b"r")), None);
         }
     }
 
