@@ -7,9 +7,10 @@
 
 use crate::ids::TopicId;
 
-/// Elements of all arrays of one request: more than any node's partitions with their topics. What
-/// a handler makes of a request, its answer above all, is in proportion to them.
-pub const ELEMENTS_MAX: usize = 500_000;
+/// Elements of all arrays of one request: room for 200,000 partitions, a large cluster's, with their
+/// topics. What a handler makes of a request, its answer above all, is in proportion to them: some
+/// 200 bytes each.
+pub const ELEMENTS_MAX: usize = 250_000;
 /// Unknown and known tagged fields of one structure.
 const TAGS_MAX: usize = 256;
 /// Tagged fields of one structure together, in bytes.
