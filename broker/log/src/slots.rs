@@ -51,6 +51,22 @@ impl SlotFile {
         let file = disk
             .open(&path, OpenMode::Create)
             .map_err(Error::io("open", &path))?;
+        let (mut slots, record) = Self::read(disk, dir, file).await?;
+        if record.is_some() {
+            slots.sync().await?;
+        }
+        Ok((slots, record))
+    }
+
+    /// Reads `file` in `dir` and writes its newest record again, which may be in the page cache
+    /// only while the next write goes over the one before it. The caller syncs [`Self::file`] and
+    /// `dir` before the first [`Self::write`], and then says [`Self::is_synced`].
+    pub(crate) async fn read(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        file: Arc<dyn File>,
+    ) -> Result<(Self, Option<Vec<u8>>), Error> {
+        let path = file.path().clone();
         let bytes = file
             .read_at(0, SLOT_LEN * 2)
             .await
@@ -79,10 +95,20 @@ impl SlotFile {
             failed: false,
         };
         if let Some(record) = &record {
-            // It may be in the page cache only, and the next write goes over the one before it.
-            slots.put(record).await?;
+            slots.put(record)?;
         }
         Ok((slots, record))
+    }
+
+    /// The file, to be synced by whoever called [`Self::read`].
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.file)
+    }
+
+    /// The file and its name were synced after [`Self::read`].
+    pub(crate) fn is_synced(&mut self) {
+        self.failed = false;
+        self.name_synced = true;
     }
 
     /// Makes `record` durable in place of the one before.
@@ -100,11 +126,12 @@ impl SlotFile {
             });
         }
         self.sequence += 1;
-        self.put(record).await
+        self.put(record)?;
+        self.sync().await
     }
 
-    /// Writes the slot of the present sequence and makes it durable.
-    async fn put(&mut self, record: &[u8]) -> Result<(), Error> {
+    /// Writes the slot of the present sequence. It counts after [`Self::sync`].
+    fn put(&mut self, record: &[u8]) -> Result<(), Error> {
         self.failed = true;
         let path = self.file.path().clone();
         let slot = encode(self.sequence, record);
@@ -117,6 +144,12 @@ impl SlotFile {
         if taken < slot.len() {
             return Err(Error::io("write", &path)(io::ErrorKind::StorageFull.into()));
         }
+        Ok(())
+    }
+
+    /// Makes what was put durable, and at first its name.
+    async fn sync(&mut self) -> Result<(), Error> {
+        let path = self.file.path().clone();
         let sync = self.file.sync();
         if !self.name_synced {
             self.disk

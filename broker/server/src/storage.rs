@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use millrace_config::BrokerConfig;
-use millrace_core::cluster::{Directory, Registration, register};
+use millrace_core::cluster::{Directory, Registration};
 use millrace_host::Host;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::BrokerEndpoint;
@@ -49,9 +49,7 @@ pub(crate) async fn open(
         rack: config.node.rack.clone(),
         log_dirs: directories.opened.keys().copied().collect(),
     };
-    cluster
-        .propose(|image, offset| ((), register(image, registration, offset)))
-        .await?;
+    cluster.register(registration).await?;
     tracing::info!(
         term = cluster.term(),
         offset = cluster.image().offset(),

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, OpenMode, Pool};
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::dir::format::{self, Format};
 use crate::dir::space::Room;
 use crate::dir::start::{Start, parent};
-use crate::dir::{LogDir, StartReport};
+use crate::dir::{LogDir, Slots, StartReport};
 use crate::error::Error;
 use crate::flusher::Shared;
 use crate::flusher::gather::Gather;
@@ -44,6 +44,8 @@ pub(super) struct Loaded {
 pub(super) struct Made {
     pub(super) files: Vec<Arc<dyn File>>,
     pub(super) dirs: Vec<PathBuf>,
+    /// Its file is among the files.
+    pub(super) slots: Option<Slots>,
 }
 
 impl Start {
@@ -108,7 +110,11 @@ impl Start {
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
         let generation = run.generation;
         let journal = self.new_journal(&format, lock.as_ref(), &mut made, (&run, &loaded))?;
+        let mut slots = made.slots.take();
         made.sync(self.disk()).await?;
+        if let Some((slots, _)) = &mut slots {
+            slots.is_synced();
+        }
 
         loaded.ledger.start(run.clone());
         let mut gather = Gather::new(
@@ -139,9 +145,6 @@ impl Start {
         let flusher = Flusher::new(Arc::clone(&shared), journal, reclaim, limits);
         let task: BoxFuture<'static, ()> = Box::pin(flusher.run());
         let task = self.host.spawn.spawn(Pool::Data, "flusher", task);
-        if let Some(told) = told {
-            told.await.map_err(|_| shared.offline())?;
-        }
         if loaded.settle_first {
             shared.retire(generation, loaded.retired).await?;
         }
@@ -159,6 +162,8 @@ impl Start {
             dir_id,
             cluster_id,
             generation,
+            repeated: tokio::sync::Mutex::new(told),
+            slots: Mutex::new(slots),
             _lock: lock,
             task,
         };
@@ -206,16 +211,17 @@ fn hold_reserve(host: &Host, room: &Arc<Room>) {
 }
 
 impl Made {
-    /// Syncs all files side by side, then all directories side by side.
+    /// Syncs all files and all directories side by side: none counts before all are done, and a
+    /// name without its content is what an interrupted start leaves anyway (R9).
     async fn sync(mut self, disk: &dyn Disk) -> Result<(), Error> {
         self.dirs.sort();
         self.dirs.dedup();
-        let syncs: Vec<_> = self.files.iter().map(|file| file.sync()).collect();
-        for (sync, file) in syncs.into_iter().zip(&self.files) {
+        let files: Vec<_> = self.files.iter().map(|file| file.sync()).collect();
+        let dirs: Vec<_> = self.dirs.iter().map(|dir| disk.sync_dir(dir)).collect();
+        for (sync, file) in files.into_iter().zip(&self.files) {
             sync.await.map_err(Error::io("sync", file.path()))?;
         }
-        let syncs: Vec<_> = self.dirs.iter().map(|dir| disk.sync_dir(dir)).collect();
-        for (sync, dir) in syncs.into_iter().zip(&self.dirs) {
+        for (sync, dir) in dirs.into_iter().zip(&self.dirs) {
             match sync.await {
                 // The parent of a mount point may not be ours to open; its entry is not new then.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -577,6 +577,7 @@ fn j4_a_commit_that_counted_after_a_kill_still_counts_after_a_power_cut() {
         let host = sim.node("n");
         sim.block_on(async {
             let (dir, _) = open(&host).await;
+            dir.proven().await.unwrap();
             assert_eq!(flushed(&dir), 2);
         });
         sim.crash("n");

@@ -16,10 +16,11 @@ mod survey;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_host::{Disk, Host, LockGuard, TaskHandle};
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle, FlusherCounts, Opening, Shared};
@@ -27,6 +28,7 @@ use crate::handles::lock;
 use crate::ledger::LedgerEntry;
 use crate::mark::{Incarnation, Position};
 use crate::sink::DurabilitySink;
+use crate::slots::SlotFile;
 use space::Room;
 
 /// How a directory is opened.
@@ -75,6 +77,13 @@ pub struct Names {
     pub names: Vec<String>,
 }
 
+/// A record in two slots, and what it says (L4).
+pub type Slots = (SlotFile, Option<Vec<u8>>);
+
+/// The name of the record in two slots that a start proves with its own files: what the node
+/// promised in elections.
+pub const SLOTS: &str = "quorum-state";
+
 /// One open log directory.
 #[derive(Debug)]
 pub struct LogDir {
@@ -83,6 +92,10 @@ pub struct LogDir {
     dir_id: [u8; 16],
     cluster_id: String,
     generation: u64,
+    /// Still to come: that the last commit of the run before, made again, is durable (J4).
+    repeated: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+    /// The record in two slots that the start read and proved, until somebody takes it.
+    slots: Mutex<Option<Slots>>,
     /// Held until the last reference is gone.
     _lock: Box<dyn LockGuard>,
     task: Box<dyn TaskHandle>,
@@ -234,6 +247,23 @@ impl LogDir {
     /// What the flusher has done since the start.
     pub fn flusher_counts(&self) -> FlusherCounts {
         self.shared.counts()
+    }
+
+    /// Completes once everything that the start read is durable. What a partition holds is shown to
+    /// nobody before.
+    pub(crate) async fn proven(&self) -> Result<(), Error> {
+        let mut repeated = self.repeated.lock().await;
+        if let Some(told) = repeated.as_mut() {
+            told.await.map_err(|_| self.shared.offline())?;
+            *repeated = None;
+        }
+        Ok(())
+    }
+
+    /// The record in two slots named [`SLOTS`], if the start found one: read, and proven by the
+    /// start's own syncs. Given once.
+    pub fn take_slots(&self) -> Option<Slots> {
+        lock(&self.slots).take()
     }
 
     /// Clean stop: commits, settles, writes the ledger. Partitions have been closed before.

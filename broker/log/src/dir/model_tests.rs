@@ -126,6 +126,7 @@ impl Part {
 
     /// `None` when the directory fails under it.
     pub(super) async fn try_open(host: &Host, dir: &Arc<LogDir>, index: u8) -> Option<Self> {
+        dir.proven().await.ok()?;
         let id = incarnation(index);
         let heard = Arc::new(Heard::default());
         let home = path().join(format!("t{index}-0"));

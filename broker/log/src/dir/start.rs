@@ -16,13 +16,14 @@ use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
 use crate::dir::survey;
-use crate::dir::{DirOptions, LogDir, StartReport};
+use crate::dir::{DirOptions, LogDir, SLOTS, StartReport};
 use crate::error::Error;
 use crate::flusher::reclaim::Retired;
 use crate::journal::file;
 use crate::journal::reader;
 use crate::ledger::file::{Found, LedgerFiles, NAMES as LEDGERS, read as read_ledger, unreadable};
 use crate::ledger::{Ledger, Run};
+use crate::slots::SlotFile;
 
 /// Room the ledger files get when they are made.
 const LEDGER_FIRST_LEN: u64 = 64 * 1024;
@@ -274,9 +275,23 @@ impl Start {
             let file = self.disk().open(&self.path.join(name), OpenMode::Write);
             made.files.extend(file.ok());
         }
+        self.read_slots(&mut made).await?;
         let run = self.run(newest + 1);
         let loaded = self.loaded(history, replayed, ledger_files, &journals);
         self.begin(format, lock, made, (run, loaded)).await
+    }
+
+    /// Reads the record in two slots, if there is one, and has it proven with the other files.
+    async fn read_slots(&self, made: &mut Made) -> Result<(), Error> {
+        let path = self.path.join(SLOTS);
+        let file = match self.disk().open(&path, OpenMode::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(Error::io("open", &path))?,
+        };
+        let read = SlotFile::read(Arc::clone(&self.host.disk), &self.path, file).await?;
+        made.files.push(read.0.file());
+        made.slots = Some(read);
+        Ok(())
     }
 
     fn loaded(

@@ -258,7 +258,9 @@ impl Gather {
         let Some(part) = &self.parts[slot as usize] else {
             return;
         };
-        if part.released && part.is_idle() && !part.queued {
+        // Whoever opens it next has to wait for that round too.
+        let needed = part.needs_round > self.durable_round;
+        if part.released && part.is_idle() && !part.queued && !needed {
             let incarnation = part.incarnation;
             if self.by_incarnation.get(&incarnation) == Some(&slot) {
                 self.by_incarnation.remove(&incarnation);

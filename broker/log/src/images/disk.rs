@@ -103,13 +103,10 @@ impl Machine {
 pub(super) struct RecordedDisk {
     pub(super) machine: Arc<Mutex<Machine>>,
     pub(super) boot: u32,
-    /// How long a sync takes, by which clock; `None`: it is done at once.
-    pub(super) clock: Option<Arc<dyn Clock>>,
+    /// How long a sync takes, by which clock; `None`: it is done at once. Nothing else takes time.
+    pub(super) slow: Option<(Duration, Arc<dyn Clock>)>,
     pub(super) plant: Option<Plant>,
 }
-
-/// How long a sync takes; nothing else takes time.
-pub(super) const SYNC: Duration = Duration::from_micros(200);
 
 impl fmt::Debug for RecordedDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +123,7 @@ impl RecordedDisk {
         Self {
             machine: Arc::clone(machine),
             boot,
-            clock: None,
+            slow: None,
             plant: None,
         }
     }
@@ -146,7 +143,7 @@ impl RecordedDisk {
         };
         let machine = Arc::clone(&self.machine);
         let end = move || lock(&machine).apply(Op::SyncEnded(sync));
-        let Some(clock) = self.clock.clone() else {
+        let Some((span, clock)) = self.slow.clone() else {
             end();
             return ready(Ok(()));
         };
@@ -154,7 +151,7 @@ impl RecordedDisk {
             // It is never seen to end: the history may be cut off anywhere before.
             return ready(Ok(()));
         }
-        let deadline = clock.now().mono + SYNC;
+        let deadline = clock.now().mono + span;
         Box::pin(async move {
             clock.sleep_until(deadline).await;
             end();

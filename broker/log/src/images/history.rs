@@ -57,6 +57,9 @@ pub(super) struct Stage<'a> {
     plant: Option<Plant>,
     boot: u32,
     from: usize,
+    /// How long a sync takes.
+    pub(super) sync: Duration,
+    pub(super) options: DirOptions,
     running: Option<(Host, Partitions)>,
 }
 
@@ -80,6 +83,8 @@ pub(super) fn record(plant: Option<Plant>, script: impl AsyncFnOnce(&mut Stage<'
         plant,
         boot: 0,
         from: 0,
+        sync: Duration::from_millis(1),
+        options: options(),
         running: None,
     };
     sim.block_on(async {
@@ -134,7 +139,7 @@ impl Stage<'_> {
     pub(super) async fn start(&mut self) {
         let node = self.sim.node("n");
         let disk = RecordedDisk {
-            clock: Some(node.clock.clone()),
+            slow: Some((self.sync, node.clock.clone())),
             plant: self.plant,
             ..RecordedDisk::on(&self.machine, self.boot)
         };
@@ -142,7 +147,7 @@ impl Stage<'_> {
             disk: Arc::new(disk),
             ..node
         };
-        let opened = LogDir::open(host.clone(), Path::new(DIR), options()).await;
+        let opened = LogDir::open(host.clone(), Path::new(DIR), self.options.clone()).await;
         let dir = opened.expect("a start on what is whole").0;
         let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
         partitions.sweep_deleted().await.unwrap();

@@ -199,3 +199,43 @@ fn l3_a_ledger_made_from_files_and_journals_loses_nothing() {
         }
     }
 }
+
+/// How many syncs stood one behind the other in what `work` waited for: nothing else takes time.
+async fn in_series<T>(stage: &mut Stage<'_>, work: impl AsyncFnOnce(&mut Stage<'_>) -> T) -> u128 {
+    let before = stage.sim.elapsed();
+    work(stage).await;
+    let after = stage.sim.elapsed();
+    after.saturating_sub(before).as_millis() / stage.sync.as_millis()
+}
+
+async fn start_and_append(stage: &mut Stage<'_>) {
+    stage.start().await;
+    let mut one = stage.open(0).await;
+    stage.append(&mut one, 10).await;
+}
+
+#[test]
+fn r9_a_start_waits_for_few_syncs_in_series() {
+    let counted = record(None, async |stage| {
+        // So that looks at the clock, and commits that nobody waits for, don't count.
+        stage.sync = Duration::from_millis(100);
+        stage.options.flush_lag = Duration::from_secs(10);
+        stage.kill();
+        // Files and names; the append's commit.
+        assert_eq!(in_series(stage, start_and_append).await, 2);
+        let mut one = stage.open(0).await;
+        stage.append(&mut one, 2_200).await;
+        one.append(10);
+        stage.pause(stage.sync / 2).await;
+        drop(one);
+        // Files and names; beside the last commit made again, the partition's own; the append's.
+        stage.kill();
+        assert_eq!(in_series(stage, start_and_append).await, 3);
+        stage.cut_power();
+        assert_eq!(in_series(stage, start_and_append).await, 3);
+        let one = stage.open(0).await;
+        stage.stop(vec![one]).await;
+        assert_eq!(in_series(stage, start_and_append).await, 2);
+    });
+    assert!(!counted.ops.is_empty());
+}

@@ -112,6 +112,7 @@ impl Partitions {
         }
         let opened = self.assemble(&known, flush, recovered);
         opened.log.replay(&entry, replay).await?;
+        self.dir.proven().await?;
         Ok(opened)
     }
 

@@ -12,9 +12,13 @@ use super::recover::{Recovered, Sweep};
 use super::retention::remove_files;
 use super::{cut, position};
 use crate::error::Error;
+use crate::flusher::settle::Work;
 use crate::mark::{Durability, Mark, Position, SegmentId};
 use crate::segment::names;
 use crate::segment::tail::End;
+
+/// Files that are synced side by side, at most.
+const SYNCS_MAX: usize = 16;
 
 impl Sweep<'_> {
     /// Moves segment files that are no part of the log out of the way (R6), and removes what
@@ -67,20 +71,25 @@ impl Sweep<'_> {
         if !self.must_sync() {
             return Ok(());
         }
-        for segment in &self.verified {
+        let (handles, dir) = (&self.partitions.handles, &self.partitions.dir);
+        let files = self.verified.iter().map(|segment| {
             let path = segment.path(names::LOG);
-            let file = self
-                .partitions
-                .handles
-                .log(segment)
-                .map_err(Error::io("open", &path))?;
-            self.partitions.dir.synced(&path, file.sync().await)?;
+            handles.log(segment).map_err(Error::io("open", &path))
+        });
+        let mut files = files.collect::<Result<Vec<_>, _>>()?;
+        let mut dirs = vec![self.known.path.to_path_buf(), dir.path().clone()];
+        loop {
+            // The names go with the first ones.
+            let work = Work {
+                files: files.split_off(files.len().saturating_sub(SYNCS_MAX)),
+                dirs: std::mem::take(&mut dirs),
+            };
+            let synced = work.start(self.partitions.host.disk.as_ref()).await;
+            synced.inspect_err(|error| dir.fail(&error.to_string()))?;
+            if files.is_empty() {
+                return Ok(());
+            }
         }
-        for dir in [self.known.path.as_ref(), self.partitions.dir.path()] {
-            let synced = self.partitions.host.disk.sync_dir(dir).await;
-            self.partitions.dir.synced(dir, synced)?;
-        }
-        Ok(())
     }
 
     /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
@@ -162,7 +171,9 @@ impl Sweep<'_> {
             .end()
             .filter(|_| self.must_sync() && self.quarantined.is_none())
         {
-            self.flush.mark_now(Mark::Recovered(end)).await?;
+            // Ahead of everything that is appended from now on. Without it the next start proves
+            // the same bytes again.
+            self.flush.mark(Mark::Recovered(end));
         }
         Ok(Recovered {
             segments: std::mem::take(&mut self.segments),

@@ -44,6 +44,7 @@ impl Partitions {
     /// Deletes a partition whose log is not open (offline, or a deletion that a crash interrupted).
     /// One that was never written is no work.
     pub async fn remove(&self, incarnation: Incarnation, delay: Duration) -> Result<(), Error> {
+        self.dir.proven().await?;
         let Some(entry) = self.dir.entry(&incarnation) else {
             return Ok(());
         };

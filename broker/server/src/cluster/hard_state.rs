@@ -13,7 +13,7 @@ use millrace_protocol::ids::TopicId;
 use super::MetadataError;
 
 /// The file's name in the directory that holds the metadata log.
-pub(super) const FILE: &str = "quorum-state";
+pub(super) const FILE: &str = millrace_log::dir::SLOTS;
 
 /// Version of the record.
 const VERSION: u16 = 1;
@@ -96,9 +96,13 @@ pub(super) struct HardStateFile {
 }
 
 impl HardStateFile {
-    /// Reads what stands in the directory of the metadata log.
+    /// Takes what stands in the directory of the metadata log; the directory's start has read and
+    /// proven it.
     pub(super) async fn open(host: &Host, dir: &Arc<LogDir>) -> Result<Self, MetadataError> {
-        let (slots, bytes) = SlotFile::open(Arc::clone(&host.disk), dir.path(), FILE).await?;
+        let (slots, bytes) = match dir.take_slots() {
+            Some(slots) => slots,
+            None => SlotFile::open(Arc::clone(&host.disk), dir.path(), FILE).await?,
+        };
         let state = bytes.as_deref().map(HardState::decode).transpose()?;
         Ok(Self {
             slots,

@@ -120,13 +120,18 @@ impl MetadataLog {
             ..LogSettings::default()
         };
         let sink = Arc::new(Sink(sender));
-        let opened = partitions
-            .open(INCARNATION, TOPIC, settings, sink, &mut NoProducers)
-            .await?;
+        let log_dir = Arc::clone(partitions.dir());
+        let mut promises = HardStateFile::open(host, &log_dir).await?;
+        // The promise of a term and the proof of the log wait for the disk side by side.
+        let mut no_producers = NoProducers;
+        let (opened, began) = tokio::join!(
+            partitions.open(INCARNATION, TOPIC, settings, sink, &mut no_producers),
+            begin_term(&mut promises, &log_dir, quorum, 0),
+        );
+        let (opened, mut term) = (opened?, began?);
         if let Some(reason) = opened.quarantined {
             return Err(MetadataError::Damaged(reason));
         }
-        let log_dir = Arc::clone(partitions.dir());
         let path = log_dir.path().join(format!("{TOPIC}-0"));
         let entry = log_dir.entry(&INCARNATION);
         let named: Vec<SnapshotName> = entry.map_or_else(Vec::new, |entry| entry.snapshots);
@@ -140,7 +145,11 @@ impl MetadataLog {
         };
         let loaded = source.load().await?;
         let newest = opened.epochs.last().map_or(0, |(epoch, _)| *epoch);
-        let term = begin_term(host, &log_dir, quorum, newest.max(loaded.last.term)).await?;
+        let newest = newest.max(loaded.last.term);
+        if newest >= term {
+            // What was promised is gone; the log still says how far terms had come.
+            term = begin_term(&mut promises, &log_dir, quorum, newest).await?;
+        }
         let mut writer = opened.log;
         writer.begin_epoch(term, opened.log_end);
         let log = Self {
@@ -194,12 +203,14 @@ impl MetadataLog {
     }
 
     /// Writes one proposal as one entry; on an error nothing of it is there. It is durable once
-    /// [`Self::durable`] says so.
+    /// [`Self::durable`] says so: soon where somebody waits for it (`urgent`), else in company of
+    /// the next one.
     pub(super) fn append_records(
         &self,
         records: &[MetadataRecord],
+        urgent: bool,
     ) -> Result<Written, MetadataError> {
-        self.append(true, |options, now_wall_ms| {
+        self.append(urgent, |options, now_wall_ms| {
             let mut builder = BatchBuilder::new(options);
             for record in records {
                 builder
@@ -288,12 +299,11 @@ impl MetadataLog {
 /// Begins a term: one above all that was ever promised or written, made durable with this node's
 /// vote for itself before anything is written in it.
 async fn begin_term(
-    host: &Host,
-    log_dir: &Arc<LogDir>,
+    file: &mut HardStateFile,
+    log_dir: &LogDir,
     quorum: &Quorum,
     newest_epoch: i32,
 ) -> Result<i32, MetadataError> {
-    let mut file = HardStateFile::open(host, log_dir).await?;
     let promised = file.state().map_or(0, |state| state.term);
     let term = promised.max(newest_epoch).checked_add(1);
     let term = term.ok_or_else(|| MetadataError::Refused("the terms are used up".into()))?;

@@ -1,7 +1,8 @@
 //! The cluster's metadata on this node: one writer, one published image.
 //!
 //! What always holds: a change is decided on the newest image, committed or not, and written as one
-//! entry; it becomes visible by a pointer swap once it is durable, in the order of the entries;
+//! entry; it becomes visible by a pointer swap once it is durable (but for the node's own
+//! registration, which is no promise to anybody), in the order of the entries;
 //! whoever proposed it is answered only after the swap, so a client that was told of success never
 //! meets the time before it on this node. Once it is unknown whether an entry will be found after a
 //! restart, nothing more is decided: the next decision would stand on a state that may not be.
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millrace_core::cluster::{Directory, Image, ReplayError, data_removed};
+use millrace_core::cluster::{Directory, Image, Registration, ReplayError, data_removed, register};
 use millrace_host::{Host, Pool};
 use millrace_log::partition::Partitions;
 use millrace_protocol::ids::TopicId;
@@ -205,14 +206,34 @@ impl Cluster {
         &self,
         decide: impl FnOnce(&Image, i64) -> (R, Vec<MetadataRecord>),
     ) -> Result<R, MetadataError> {
-        let (reply, entry) = self.decide(decide)?;
+        let (reply, entry) = self.decide(true, decide)?;
         self.published(entry.end_offset).await?;
         Ok(reply)
+    }
+
+    /// Says that this node is there. It is published at once and durable in company of the next
+    /// change: it speaks of nobody but this process, and a start that doesn't find it says it anew.
+    /// Where leaders change with it, it is a proposal as every other.
+    pub(crate) async fn register(&self, registration: Registration) -> Result<(), MetadataError> {
+        let alone = register(&self.image(), registration.clone(), 0).len() == 1;
+        if !alone {
+            return self
+                .propose(|image, offset| ((), register(image, registration, offset)))
+                .await;
+        }
+        self.decide(false, |image, offset| {
+            ((), register(image, registration, offset))
+        })?;
+        // Under the lock, so that nobody publishes an older one after it.
+        let decided = self.decided();
+        self.image.store(Arc::clone(&decided.newest.image));
+        Ok(())
     }
 
     /// Decides and writes; gives the entry that must be committed before the reply may leave.
     fn decide<R>(
         &self,
+        urgent: bool,
         decide: impl FnOnce(&Image, i64) -> (R, Vec<MetadataRecord>),
     ) -> Result<(R, Entry), MetadataError> {
         let mut decided = self.decided();
@@ -233,7 +254,7 @@ impl Cluster {
         }
         // Folded before it is written: what doesn't fit is never made durable.
         let next = decided.newest.image.replay_all(first, &records)?;
-        let written = self.log.append_records(&records)?;
+        let written = self.log.append_records(&records, urgent)?;
         decided.push(Arc::new(next), self.term(), written);
         Ok((reply, decided.newest.entry))
     }

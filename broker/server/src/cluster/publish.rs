@@ -45,7 +45,10 @@ impl Cluster {
         decided.committed = newest.clone();
         // Under the lock, so that nobody publishes an older one after a newer.
         let published = newest.entry.end_offset;
-        self.image.store(newest.image);
+        // The node's own registration may be published ahead of its commit.
+        if self.image.load().offset() <= newest.image.offset() {
+            self.image.store(newest.image);
+        }
         self.progress
             .send_modify(|progress| progress.published = published);
     }

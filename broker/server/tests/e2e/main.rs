@@ -13,6 +13,7 @@ mod offsets;
 mod produce;
 mod producers;
 mod starts;
+mod sync_series;
 mod topics;
 #[path = "../wire/mod.rs"]
 mod wire;
