@@ -233,7 +233,7 @@ impl Model {
                     Err(other) => panic!("no reason for {other}"),
                 }
             }
-            Effect::WakeFetch { token } => {
+            Effect::WakeFetch { token } | Effect::FetchRefused { token } => {
                 self.fetches
                     .remove(&token.0)
                     .expect("a fetch that waits is woken, once");
@@ -616,7 +616,7 @@ proptest! {
                     told += 1;
                     prop_assert!(model.acks.remove(&token.0).is_some());
                 }
-                Effect::WakeFetch { token } => {
+                Effect::WakeFetch { token } | Effect::FetchRefused { token } => {
                     told += 1;
                     prop_assert!(model.fetches.remove(&token.0).is_some());
                 }

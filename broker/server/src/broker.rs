@@ -111,18 +111,17 @@ impl Broker {
             producer_ids: ProducerIds::new(),
             partitions: storage.partitions,
             scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
-            sessions: Mutex::new(SessionCache::new(config.fetch.sessions_max as usize)),
+            sessions: Mutex::new(SessionCache::new(
+                config.fetch.sessions_max as usize,
+                metrics.fetch.sessions.clone(),
+            )),
             metadata_directory: storage.metadata_directory,
             ready: Arc::clone(&ready),
             failure: watch::Sender::new(None),
             stopping: stopping.clone(),
         });
         lost_directory::watch(&node);
-        let upkeep = upkeep::run(Arc::clone(&node));
-        drop(
-            host.spawn
-                .spawn(Pool::Control, "log upkeep", Box::pin(upkeep)),
-        );
+        begin(&host, "log upkeep", upkeep::run(Arc::clone(&node)));
         let (shared, last_gone) = Shared::new(
             host.clone(),
             network.clone(),
@@ -131,10 +130,7 @@ impl Broker {
             cut.clone(),
         );
         let trimming = trim(host.clone(), shared.buffers(), stopping);
-        drop(
-            host.spawn
-                .spawn(Pool::Control, "buffer trim", Box::pin(trimming)),
-        );
+        begin(&host, "buffer trim", trimming);
         let service: Arc<dyn Service> = Arc::new(Dispatch::new(Arc::clone(&node)));
         let mut listeners = Vec::new();
         for bound in bound {
@@ -172,10 +168,7 @@ impl Broker {
         let (metrics, ready) = (Arc::clone(metrics), Arc::clone(ready));
         let server = AdminHttp::bind(host, listener, metrics, ready, cut.clone()).await?;
         let address = server.address();
-        drop(
-            host.spawn
-                .spawn(Pool::Control, "admin http", Box::pin(server.run())),
-        );
+        begin(host, "admin http", server.run());
         Ok(Some(address))
     }
 
@@ -241,6 +234,11 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.node.host.spawn.kill();
     }
+}
+
+/// Begins a task that ends with the node.
+fn begin(host: &Host, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    drop(host.spawn.spawn(Pool::Control, name, Box::pin(work)));
 }
 
 /// Gives back, now and then, the read buffers that nobody needed.

@@ -66,8 +66,8 @@ pub enum Event {
         /// Names the reply.
         token: Token,
     },
-    /// A fetch found nothing and waits. Ends in at most one [`Effect::WakeFetch`]: none if the
-    /// partition has too many already, then the fetch ends at its own deadline.
+    /// A fetch found nothing and waits. Ends in at most one [`Effect::WakeFetch`], or at once in
+    /// [`Effect::FetchRefused`] if too many wait already.
     AwaitFetch {
         /// Names the fetch; one that waits here already waits at the new place only.
         token: Token,
@@ -132,6 +132,11 @@ pub enum Effect {
     },
     /// Look again for that fetch: there is something to read, or something has changed for it.
     WakeFetch {
+        /// Names the fetch.
+        token: Token,
+    },
+    /// There is no place for that fetch to wait: it must be answered with what there is.
+    FetchRefused {
         /// Names the fetch.
         token: Token,
     },

@@ -38,7 +38,7 @@ pub struct Settings {
     pub producers_max: usize,
     /// Most replies that wait for a flush or the high watermark; further ones time out at once.
     pub ack_waiters_max: usize,
-    /// Most fetches that wait for records; further ones are not pushed and end at their deadline.
+    /// Most fetches that wait for records; further ones are answered at once with what there is.
     pub fetch_waiters_max: usize,
 }
 

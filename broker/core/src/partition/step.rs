@@ -255,6 +255,8 @@ impl Partition {
         self.fetch_waiters.cancel(token);
         let bounds = self.bounds();
         let there = bound.of(&bounds) > from_offset || from_offset < bounds.log_start;
+        // It waits at the new place only, if at all.
+        self.fetch_waiters.cancel(token);
         if there || !self.is_leader() {
             out.push(Effect::WakeFetch { token });
         } else if self.fetch_waiters.len() < self.settings.fetch_waiters_max {
@@ -263,6 +265,8 @@ impl Partition {
             if shown_by_flush && from_offset < bounds.log_end {
                 self.ask_flush(bounds.log_end, out);
             }
+        } else {
+            out.push(Effect::FetchRefused { token });
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn show_effect(effect: &Effect) -> String {
             Err(reject) => format!("ack {} {}", token.0, show_reject(reject)),
         },
         Effect::WakeFetch { token } => format!("wake fetch {}\n", token.0),
+        Effect::FetchRefused { token } => format!("no place for fetch {}\n", token.0),
         Effect::FlushNow => "flush now\n".to_owned(),
         Effect::ProposeIsr(proposal) => format!(
             "propose isr {:?} on partition epoch {}\n",

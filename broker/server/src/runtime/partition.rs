@@ -133,6 +133,7 @@ struct State {
 struct Outgoing {
     acks: Vec<(oneshot::Sender<AckResult>, AckResult)>,
     fetches: Vec<(Weak<FetchWaiter>, u64)>,
+    refused: Vec<(Weak<FetchWaiter>, u64)>,
 }
 
 impl OpenPartition {
@@ -483,6 +484,11 @@ impl OpenPartition {
                         outgoing.fetches.push(fetch);
                     }
                 }
+                Effect::FetchRefused { token } => {
+                    if let Some(fetch) = state.fetches.remove(&token) {
+                        outgoing.refused.push(fetch);
+                    }
+                }
                 Effect::FlushNow => state.log.flush_now(),
                 Effect::EpochStarted {
                     leader_epoch,
@@ -523,6 +529,7 @@ impl State {
                 .map(|s| (s, failed()))
                 .collect(),
             fetches: std::mem::take(&mut self.fetches).into_values().collect(),
+            refused: Vec::new(),
         }
     }
 }
@@ -536,6 +543,11 @@ impl Outgoing {
         for (waiter, slot) in self.fetches {
             if let Some(waiter) = waiter.upgrade() {
                 waiter.push(slot);
+            }
+        }
+        for (waiter, slot) in self.refused {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.refuse(slot);
             }
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
+use prometheus::IntGauge;
 
 /// A session idle for longer gives way to any new one, as in Kafka.
 const IDLE_EVICTION: Duration = Duration::from_mins(2);
@@ -162,20 +163,24 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(crate) struct SessionCache<T> {
     slots: usize,
+    /// Shows how many there are, after every change.
+    gauge: IntGauge,
     entries: BTreeMap<i32, Entry<T>>,
 }
 
 impl<T: Clone> SessionCache<T> {
     /// A cache of at most `slots` sessions (`max.incremental.fetch.session.cache.slots`).
-    pub(crate) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize, gauge: IntGauge) -> Self {
         Self {
             slots,
+            gauge,
             entries: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    fn show(&self) {
+        let count = self.entries.len();
+        self.gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Where a request goes; closes the session that it gives up, checks and steps the epoch of
@@ -185,6 +190,7 @@ impl<T: Clone> SessionCache<T> {
         if matches!(ask.epoch, NO_SESSION | NEW_SESSION) {
             if self.entries.get(&ask.id).is_some_and(own) {
                 self.entries.remove(&ask.id);
+                self.show();
             }
             return Ok(if ask.epoch == NEW_SESSION {
                 Route::Create
@@ -247,6 +253,7 @@ impl<T: Clone> SessionCache<T> {
             session,
         };
         self.entries.insert(id, entry);
+        self.show();
         Some(id)
     }
 
@@ -264,7 +271,9 @@ impl<T: Clone> SessionCache<T> {
                 .filter(|(_, entry)| entry.partitions < newcomer_partitions)
                 .map(|(id, _)| *id),
         };
-        victim.is_some_and(|id| self.entries.remove(&id).is_some())
+        let evicted = victim.is_some_and(|id| self.entries.remove(&id).is_some());
+        self.show();
+        evicted
     }
 }
 
@@ -303,7 +312,8 @@ mod tests {
     }
 
     fn cache(slots: usize) -> SessionCache<&'static str> {
-        SessionCache::new(slots)
+        let gauge = IntGauge::new("sessions", "Sessions.").expect("a plain name");
+        SessionCache::new(slots, gauge)
     }
 
     #[test]
@@ -368,7 +378,7 @@ mod tests {
             cache.route(&ask(id, -2), at(0)),
             Err(ErrorCode::InvalidFetchSessionEpoch)
         );
-        assert_eq!(cache.len(), 1);
+        assert_eq!(cache.gauge.get(), 1);
     }
 
     #[test]
@@ -378,12 +388,12 @@ mod tests {
             .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
         assert_eq!(cache.route(&ask(id, -1), at(0)), Ok(Route::Sessionless));
-        assert_eq!(cache.len(), 0);
+        assert_eq!(cache.gauge.get(), 0);
         let id = cache
             .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
         assert_eq!(cache.route(&ask(id, 0), at(0)), Ok(Route::Create));
-        assert_eq!(cache.len(), 0);
+        assert_eq!(cache.gauge.get(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_protocol::api::Api;
 use millrace_protocol::messages::fetch_request::ForgottenTopic;
-use millrace_protocol::messages::{FetchRequest, FetchResponse};
+use millrace_protocol::messages::{self, FetchRequest, FetchResponse};
 
 use crate::node::{FETCH, Node, Topic, batch, fetch_request, produce_request, values, with};
 
@@ -155,5 +155,34 @@ fn a_session_waits_for_any_of_its_partitions() {
             assert!((2..3).contains(&waited), "{waited} s");
             moved = vec![(partition, 1)];
         }
+    });
+}
+
+#[test]
+fn what_a_fetch_saw_that_was_never_answered_is_told_by_the_next_one() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let full = in_session(&topic, 0, 0, &[(0, 0)]);
+        let (_, id, _) = said(&mut node, FETCH, &full).await;
+        put(&mut node, &topic, 0, "a").await;
+        // It sees the record and waits for more; its connection goes before there is any.
+        let mut waiting = in_session(&topic, id, 1, &[]);
+        waiting.min_bytes = 1_000_000;
+        waiting.max_wait_ms = 60_000;
+        let body = messages::encode(&waiting, FETCH).unwrap();
+        let mut other = node.connect().await;
+        other
+            .send_request(Api::Fetch.key(), FETCH, true, &body)
+            .await;
+        node.world.pause(Duration::from_secs(1)).await;
+        drop(other);
+        node.world.pause(Duration::from_secs(1)).await;
+        let next = in_session(&topic, id, 2, &[]);
+        let expected = vec![row(0, &["a"])];
+        assert_eq!(said(&mut node, FETCH, &next).await, (0, id, expected));
+        assert_eq!(node.metric("millrace_fetch_sessions"), 1);
+        let last = in_session(&topic, id, -1, &[(0, 0)]);
+        said(&mut node, FETCH, &last).await;
+        assert_eq!(node.metric("millrace_fetch_sessions"), 0);
     });
 }

@@ -91,10 +91,6 @@ fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -
         uses_topic_ids,
     );
     let id = sessions.create(shared.clone(), partitions, owner, now, draw);
-    node.metrics
-        .fetch
-        .sessions
-        .set(i64::try_from(sessions.len()).unwrap_or(i64::MAX));
     id.unwrap_or(0)
 }
 

@@ -21,7 +21,7 @@ use millrace_core::partition::Reader;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::requests::FetchRequest;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::read;
 use crate::context::RequestContext;
@@ -162,7 +162,26 @@ impl Session {
     }
 }
 
-/// Looks, waits and looks again until there is enough or the time is over; then answers.
+/// One request's work on a session. If it goes before its answer, what it looked at is looked at
+/// again by the next one: nobody was told of it.
+struct Looking<'s> {
+    session: MutexGuard<'s, Session>,
+    looks: Looks,
+    slots: BTreeSet<u64>,
+    answered: bool,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.session.ready.append(&mut self.slots);
+            self.session.ready.extend(self.looks.found.keys());
+        }
+    }
+}
+
+/// Looks, waits and looks again until there is enough, the time is over or there is no place to
+/// wait; then answers.
 async fn serve(
     context: &RequestContext,
     terms: Terms,
@@ -172,16 +191,28 @@ async fn serve(
     let node = &context.node;
     let mut guard = session.lock().await;
     let waiter = Arc::clone(&guard.waiter);
-    let mut looks = Looks::new(terms);
+    waiter.take_refusal();
     let mut slots = std::mem::take(&mut guard.ready);
     slots.append(&mut waiter.take());
+    let mut looking = Looking {
+        session: guard,
+        looks: Looks::new(terms),
+        slots,
+        answered: false,
+    };
     loop {
-        looks.look(context, &mut guard, &slots).await;
+        let Looking {
+            session,
+            looks,
+            slots,
+            ..
+        } = &mut looking;
+        looks.look(context, session, slots).await;
         let over = node.host.clock.now().mono >= terms.deadline || node.stopping.is_cancelled();
-        if over || looks.are_enough() || guard.partitions.len() == 0 {
+        if over || waiter.take_refusal() || looks.are_enough() || session.partitions.len() == 0 {
             break;
         }
-        looks.watch(&mut guard);
+        looks.watch(session);
         node.metrics.fetch.waits.inc();
         tokio::select! {
             biased;
@@ -189,7 +220,9 @@ async fn serve(
             () = waiter.pushed() => {}
             () = node.host.clock.sleep_until(terms.deadline) => {}
         }
-        slots = waiter.take();
+        looking.slots = waiter.take();
     }
-    answer(context, &session, &mut guard, looks, kind)
+    looking.answered = true;
+    let looks = std::mem::replace(&mut looking.looks, Looks::new(terms));
+    answer(context, &session, &mut looking.session, looks, kind)
 }
