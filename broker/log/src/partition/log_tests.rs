@@ -401,6 +401,35 @@ async fn a_closed_log_opens_without_replay_behind_its_last_snapshot() {
 }
 
 #[tokio::test]
+async fn closes_and_kills_leave_two_snapshots_at_most() {
+    let mut fixture = Fixture::new().await;
+    for round in 0..12 {
+        let mut log = fixture.open(small()).await.log;
+        append(&mut log, BatchSpec::default());
+        let offset = log.log_end();
+        let entry = ProducerEntry {
+            producer_id: 4,
+            producer_epoch: 0,
+            coordinator_epoch: -1,
+            open_txn_first_offset: None,
+            last_seen_ms: 1000,
+            batches: Vec::new(),
+        };
+        log.write_snapshot(offset, &[entry]);
+        let closed = round % 3 != 1;
+        if closed {
+            log.close().await.unwrap();
+            let names = fixture.names().await;
+            let of = |suffix| names.iter().filter(|name| name.ends_with(suffix)).count();
+            assert!(of(".producers") <= 2 && of(".snapshot") <= 2, "{names:?}");
+            assert!(names.contains(&format!("{offset:020}.producers")));
+        }
+        drop(log);
+        fixture = fixture.restart().await;
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_was_not_closed_replays_what_lies_behind_the_snapshot() {
     let fixture = Fixture::new().await;
     let mut log = fixture.open(small()).await.log;

@@ -245,11 +245,14 @@ impl PartitionLog {
         let settled = self.flush.settle();
         let snapshots = std::mem::take(&mut self.snapshots);
         let flush = self.flush.clone();
+        let (disk, path) = (self.host.disk.clone(), self.path.clone());
         Box::pin(async move {
             settled.await?;
             active.pin(false);
-            snapshots.name_all(&flush, position.offset).await;
-            flush.mark_now(Mark::Close(position)).await
+            let named = snapshots.name_all(&flush, position.offset).await;
+            flush.mark_now(Mark::Close(position)).await?;
+            snapshots::sweep(disk.as_ref(), &path, &named).await;
+            Ok(())
         })
     }
 

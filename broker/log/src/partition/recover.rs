@@ -73,6 +73,7 @@ pub(super) async fn recover(
         expected: None,
         cut_count: entry.cut_count,
         quarantined: None,
+        untold: false,
     };
     sweep.run().await
 }
@@ -94,6 +95,8 @@ pub(super) struct Sweep<'a> {
     pub(super) expected: Option<i64>,
     pub(super) cut_count: u32,
     pub(super) quarantined: Option<String>,
+    /// Segments came in or went that no durable mark tells of yet: nobody is served before.
+    pub(super) untold: bool,
 }
 
 impl Sweep<'_> {
@@ -360,6 +363,7 @@ impl Sweep<'_> {
                 topic,
                 holes: false,
             });
+            self.untold = true;
             let why = match found.stop {
                 Stop::End if found.end.bytes == 0 => return Ok(None),
                 Stop::End => continue,

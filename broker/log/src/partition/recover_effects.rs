@@ -10,7 +10,7 @@ use millrace_host::OpenMode;
 use super::open::{TIMESTAMP_UNKNOWN, log_start};
 use super::recover::{Recovered, Sweep};
 use super::retention::remove_files;
-use super::{cut, position};
+use super::{cut, position, snapshots};
 use crate::error::Error;
 use crate::flusher::settle::Work;
 use crate::mark::{Durability, Mark, Position, SegmentId};
@@ -171,10 +171,17 @@ impl Sweep<'_> {
             .end()
             .filter(|_| self.must_sync() && self.quarantined.is_none())
         {
-            // Ahead of everything that is appended from now on. Without it the next start proves
-            // the same bytes again.
-            self.flush.mark(Mark::Recovered(end));
+            let recovered = Mark::Recovered(end);
+            if self.untold {
+                self.flush.mark_now(recovered).await?;
+            } else {
+                // Ahead of everything that is appended from now on. Without it the next start
+                // proves the same bytes again.
+                self.flush.mark(recovered);
+            }
         }
+        let disk = self.partitions.host.disk.as_ref();
+        snapshots::sweep(disk, self.known.path, &entry.snapshots).await;
         Ok(Recovered {
             segments: std::mem::take(&mut self.segments),
             log_start,
@@ -211,6 +218,7 @@ impl Sweep<'_> {
             topic,
             holes: false,
         });
+        self.untold = true;
         self.sync().await
     }
 }

@@ -54,13 +54,17 @@ impl Snapshots {
         }
     }
 
-    /// Waits for what is being synced and names all of it up to `flushed`, for a clean close.
-    pub(super) async fn name_all(self, flush: &FlushHandle, flushed: i64) {
+    /// Waits for what is being synced and names all of it up to `flushed`, for a clean close. Gives
+    /// the names whose files stay.
+    pub(super) async fn name_all(self, flush: &FlushHandle, flushed: i64) -> Vec<SnapshotName> {
+        let mut named = Vec::from(self.named);
         for pending in self.pending {
             if pending.synced.await == Ok(true) && pending.name.offset <= flushed {
                 flush.mark(Mark::Snapshot(pending.name));
+                named.push(pending.name);
             }
         }
+        named.split_off(named.len().saturating_sub(NAMED_MAX))
     }
 
     /// Forgets those above a cut; their marks are dropped by the cut's own mark.
@@ -221,6 +225,22 @@ impl PartitionLog {
             }
         });
         self.host.spawn.spawn(Pool::Data, "remove-snapshot", task);
+    }
+}
+
+/// Removes the files of all snapshots but those named: what a close, a kill or a cut left behind.
+pub(super) async fn sweep(disk: &dyn Disk, dir: &Path, named: &[SnapshotName]) {
+    let listed = disk.list(dir).await.unwrap_or_default();
+    for file in listed {
+        let Some((offset, names::SNAPSHOT | names::PRODUCERS)) = names::parse(&file.name) else {
+            continue;
+        };
+        if named.iter().any(|name| name.offset == offset) {
+            continue;
+        }
+        if let Err(error) = disk.remove(&dir.join(&file.name)).await {
+            tracing::debug!(file = file.name, %error, "an old snapshot stays");
+        }
     }
 }
 
