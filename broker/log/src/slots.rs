@@ -125,6 +125,10 @@ impl SlotFile {
                 reason: "an earlier write failed".into(),
             });
         }
+        if self.sequence + 1 >= SEQUENCE_END {
+            let what = format!("{} counts no further", path.display());
+            return Err(Error::Corrupt { what });
+        }
         self.sequence += 1;
         self.put(record)?;
         self.sync().await
@@ -237,6 +241,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_read_back_is_not_written() {
+        let sim = Sim::new(1);
+        let disk = sim.node("n").disk;
+        sim.block_on(async {
+            let file = disk.open(Path::new("/s"), OpenMode::Create).unwrap();
+            let last = encode(SEQUENCE_END - 1, b"last");
+            file.write_vectored_at(&[IoSlice::new(&last)], 0).unwrap();
+            let open = || SlotFile::open(Arc::clone(&disk), Path::new("/"), "s");
+            let (mut slots, _) = open().await.unwrap();
+            assert!(slots.write(b"newer").await.is_err());
+            let (_, found) = open().await.unwrap();
+            assert_eq!(found.as_deref(), Some(&b"last"[..]));
+        });
     }
 
     #[test]
