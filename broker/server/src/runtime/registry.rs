@@ -293,13 +293,13 @@ impl Registry {
 
     /// Opens every partition that was ever written: retention is owed to those, too, that nobody
     /// has asked for since the start.
-    pub(crate) async fn open_written(self: &Arc<Self>, cluster: &Cluster) {
-        let image = cluster.image();
+    pub(crate) async fn open_written(self: &Arc<Self>) {
+        let image = self.cluster.image();
         for partitions in self.directories.values() {
             for incarnation in partitions.dir().entries().keys() {
                 if let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) {
                     // One that can't be opened has said so in the log.
-                    self.get(cluster, topic, incarnation.partition).await.ok();
+                    self.get(&self.cluster, topic, incarnation.partition).await.ok();
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         if now.mono >= retention_at {
             retention_at = now.mono + node.config.log.retention_check_interval;
             let by_time = guard.allows(now);
-            node.partitions.open_written(&node.cluster).await;
+            node.partitions.open_written().await;
             for open in node.partitions.open_partitions() {
                 retain(&node, &open, by_time).await;
             }

@@ -1,0 +1,293 @@
+//! One open partition: core's state and the log's writer half under one lock.
+//!
+//! What always holds: core decides, the log writes, core applies, all under one hold of the lock;
+//! no read and no wait happens under it; what core wants done for others is done after it. A broken
+//! invariant ends this partition and nothing else: it is marked failed, whoever waits is told, the
+//! process lives.
+
+mod append;
+mod fetch;
+mod sink;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use millrace_core::Now;
+use millrace_core::partition::{Effect, Event, Partition, Reject, Token, Unserved};
+use millrace_host::Clock;
+use millrace_log::dir::LogDir;
+use millrace_log::mark::Incarnation;
+use millrace_log::partition::{LogReader, PartitionLog, Removal};
+use tokio::sync::oneshot;
+
+use super::fetch_waiter::FetchWaiter;
+pub(crate) use append::{AckResult, AckWait, Refused};
+pub(crate) use fetch::FetchPlace;
+pub(crate) use sink::PartitionSink;
+
+/// Tokens of waiting replies and fetches; unique in the process.
+static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
+
+/// A token that nobody else has.
+pub(crate) fn next_token() -> Token {
+    Token(NEXT_TOKEN.fetch_add(1, Ordering::Relaxed))
+}
+
+/// One partition, open.
+#[derive(Debug)]
+pub(crate) struct OpenPartition {
+    incarnation: Incarnation,
+    topic: Arc<str>,
+    clock: Arc<dyn Clock>,
+    reader: Arc<LogReader>,
+    dir: Arc<LogDir>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Partition,
+    log: PartitionLog,
+    acks: BTreeMap<Token, oneshot::Sender<AckResult>>,
+    fetches: BTreeMap<Token, (Weak<FetchWaiter>, u64)>,
+    /// The state can't be trusted any more.
+    broken: bool,
+}
+
+/// What is to be done for others once the lock is released.
+#[derive(Default)]
+struct Outgoing {
+    acks: Vec<(oneshot::Sender<AckResult>, AckResult)>,
+    fetches: Vec<(Weak<FetchWaiter>, u64)>,
+    refused: Vec<(Weak<FetchWaiter>, u64)>,
+}
+
+impl OpenPartition {
+    /// Joins core's state and the log that it was recovered from, in directory `dir`.
+    pub(crate) fn new(
+        topic: Arc<str>,
+        clock: Arc<dyn Clock>,
+        core: Partition,
+        (dir, log): (Arc<LogDir>, PartitionLog),
+    ) -> Self {
+        Self {
+            incarnation: log.incarnation(),
+            topic,
+            clock,
+            reader: log.reader(),
+            dir,
+            state: Mutex::new(State {
+                core,
+                log,
+                acks: BTreeMap::new(),
+                fetches: BTreeMap::new(),
+                broken: false,
+            }),
+        }
+    }
+
+    /// The reader half.
+    pub(crate) fn reader(&self) -> &Arc<LogReader> {
+        &self.reader
+    }
+
+    /// Which partition of which life of its topic.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether it lies in that directory.
+    pub(crate) fn is_in(&self, dir: &Arc<LogDir>) -> bool {
+        Arc::ptr_eq(&self.dir, dir)
+    }
+
+    /// Completes once the directory's unflushed bytes are under their limit
+    /// (`log.unflushed.bytes.max`), or it has ended.
+    pub(crate) async fn below_unflushed_limit(&self) {
+        self.dir.below_unflushed_limit().await;
+    }
+
+    /// Moves the log start as the topic's retention says: announced, durable, then shown. Gives the
+    /// files that go.
+    pub(crate) async fn retain(
+        &self,
+        now: millrace_host::Now,
+        by_time: bool,
+    ) -> Result<Option<Removal>, millrace_log::error::Error> {
+        let announced = self.with(|state, _, _| {
+            let high_watermark = state.core.bounds().high_watermark;
+            let to = state.log.retention_due(now, high_watermark, by_time)?;
+            Some((to, state.log.advance_log_start(to)))
+        });
+        // A partition that is broken keeps what it has.
+        let Ok(Some((to, durable))) = announced else {
+            return Ok(None);
+        };
+        durable?.await?;
+        let removal = self.with(|state, now, effects| {
+            state
+                .core
+                .step(now, Event::LogStartAdvanced { log_start: to }, effects);
+            state.log.finish_log_start(to)
+        });
+        Ok(removal.ok())
+    }
+
+    /// Gives core an event.
+    pub(crate) fn step(&self, event: Event) -> Result<(), Unserved> {
+        self.with(|state, now, effects| state.core.step(now, event, effects))
+    }
+
+    /// Looks at core's state.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Partition) -> R) -> Result<R, Unserved> {
+        self.with(|state, _, _| look(&state.core))
+    }
+
+    /// Ends the partition's log: everything is synced and its clean end marked. The partition takes
+    /// nothing more.
+    pub(crate) fn close(&self) -> Option<millrace_log::flusher::Durable> {
+        let closing = self.with(|state, now, effects| {
+            let entries = state.core.producers_snapshot();
+            let end = state.log.log_end();
+            state.log.write_snapshot(end, &entries);
+            state
+                .log
+                .set_high_watermark(state.core.bounds().high_watermark);
+            let closing = state.log.close();
+            state.core.step(now, Event::DirectoryFailed, effects);
+            closing
+        });
+        closing.ok()
+    }
+
+    /// Deletes the partition: it serves nothing any more; its names are gone when the future ends.
+    pub(crate) fn remove(&self) -> millrace_log::flusher::Durable {
+        let mut guard = self.lock();
+        let (now, state) = (self.now(), &mut *guard);
+        let mut effects = Vec::new();
+        if !state.broken {
+            state.core.step(now, Event::Deleted, &mut effects);
+        }
+        let removal = state.log.remove();
+        let outgoing = self.under_lock(state, effects);
+        drop(guard);
+        outgoing.send();
+        removal
+    }
+
+    /// The one way to the state. A panic inside, which is a broken invariant, ends the partition.
+    fn with<R>(
+        &self,
+        work: impl FnOnce(&mut State, Now, &mut Vec<Effect>) -> R,
+    ) -> Result<R, Unserved> {
+        let now = self.now();
+        let mut effects = Vec::new();
+        let mut guard = self.lock();
+        if guard.broken {
+            return Err(Unserved::StorageFailed);
+        }
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let result = work(&mut guard, now, &mut effects);
+            let outgoing = self.under_lock(&mut guard, std::mem::take(&mut effects));
+            (result, outgoing)
+        }));
+        if let Ok((result, outgoing)) = worked {
+            drop(guard);
+            outgoing.send();
+            return Ok(result);
+        }
+        let outgoing = guard.give_up();
+        drop(guard);
+        outgoing.send();
+        tracing::error!(
+            partition = %format_args!("{}-{}", self.topic, self.incarnation.partition),
+            "a rule of the partition's state was broken; it is offline until the next start"
+        );
+        Err(Unserved::StorageFailed)
+    }
+
+    /// What has to happen under the lock happens; the rest is taken out.
+    fn under_lock(&self, state: &mut State, effects: Vec<Effect>) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        for effect in effects {
+            match effect {
+                Effect::AckReady { token, result } => {
+                    if let Some(sender) = state.acks.remove(&token) {
+                        outgoing.acks.push((sender, result));
+                    }
+                }
+                Effect::WakeFetch { token } => {
+                    if let Some(fetch) = state.fetches.remove(&token) {
+                        outgoing.fetches.push(fetch);
+                    }
+                }
+                Effect::FetchRefused { token } => {
+                    if let Some(fetch) = state.fetches.remove(&token) {
+                        outgoing.refused.push(fetch);
+                    }
+                }
+                Effect::FlushNow => state.log.flush_now(),
+                Effect::EpochStarted {
+                    leader_epoch,
+                    start_offset,
+                } => {
+                    state.log.begin_epoch(leader_epoch, start_offset);
+                }
+                Effect::ProposeIsr(_) | Effect::NeedsNewEpoch { .. } => {
+                    // One node: the ISR is this replica, and the registry asks for the new epoch.
+                    tracing::debug!(topic = %self.topic, ?effect, "left to the controller");
+                }
+            }
+        }
+        outgoing
+    }
+
+    fn now(&self) -> Now {
+        let now = self.clock.now();
+        Now {
+            mono_ns: now.mono.0,
+            wall_ms: now.wall_ms,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is caught before the guard goes: `broken` says what to think.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn give_up(&mut self) -> Outgoing {
+        self.broken = true;
+        let failed = || Err(Reject::Unserved(Unserved::StorageFailed));
+        Outgoing {
+            acks: std::mem::take(&mut self.acks)
+                .into_values()
+                .map(|s| (s, failed()))
+                .collect(),
+            fetches: std::mem::take(&mut self.fetches).into_values().collect(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl Outgoing {
+    fn send(self) {
+        for (sender, result) in self.acks {
+            // Whoever no longer waits needs no answer.
+            sender.send(result).ok();
+        }
+        for (waiter, slot) in self.fetches {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.push(slot);
+            }
+        }
+        for (waiter, slot) in self.refused {
+            if let Some(waiter) = waiter.upgrade() {
+                waiter.refuse(slot);
+            }
+        }
+    }
+}
