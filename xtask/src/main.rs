@@ -4,6 +4,7 @@
 mod beside;
 mod binaries;
 mod clients;
+mod fuzz;
 mod kills;
 mod process;
 mod readme;
@@ -28,6 +29,8 @@ enum Suite {
     Beside(beside::BesideArguments),
     /// Clients that others wrote against the release binary: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
+    /// Whatever foreign bytes can reach, fed with anything by libFuzzer, from the inputs kept.
+    Fuzz(fuzz::FuzzArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
     /// The whole broker in the simulation, with crashes, for fresh seeds or one again.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Beside(arguments) => beside::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
+        Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Sim(arguments) => sim::run(&arguments),

@@ -1,0 +1,332 @@
+//! Writes the seeds of the corpora anew, from Kafka's recorded bytes and from what the log writes:
+//! `cargo run --example seeds` in this directory. A seed is an input like any other; the fuzzer
+//! grows the corpus from them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use millrace_config::{BrokerConfig, TopicOverrides};
+use millrace_fuzz::broker_directory;
+use millrace_fuzz::disk::Files;
+use millrace_fuzz::logs::{self, Ended};
+use millrace_fuzz::messages::name;
+use millrace_log::{epoch_checkpoint, partition_metadata, producer_snapshot};
+use millrace_protocol::api::{Api, TABLE};
+use millrace_protocol::header::{self, RequestHeader};
+use millrace_protocol::ids::TopicId;
+use millrace_protocol::metadata::{
+    MetadataRecord, PartitionChangeRecord, PartitionRecord, TopicRecord,
+};
+use millrace_protocol::producer::{ProducerBatch, ProducerEntry};
+use millrace_protocol::records::{Batch, Codec};
+
+const MESSAGES: &str = include_str!("../../protocol/vectors/messages.txt");
+const BATCHES: &str = include_str!("../../protocol/tests/data/records/batches.txt");
+const METADATA: &str = include_str!("../../protocol/tests/data/records/metadata.txt");
+
+/// Longer ones are left out.
+const SEED_BYTES_MAX: usize = 12 << 10;
+
+/// Seeds by target and name.
+#[derive(Default)]
+struct Seeds(BTreeMap<(&'static str, String), Vec<u8>>);
+
+impl Seeds {
+    fn add(&mut self, target: &'static str, name: &str, parts: &[&[u8]]) {
+        let bytes = parts.concat();
+        if bytes.len() <= SEED_BYTES_MAX {
+            self.0.insert((target, name.to_owned()), bytes);
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let mut seeds = Seeds::default();
+    messages(&mut seeds);
+    batches(&mut seeds);
+    metadata(&mut seeds);
+    configuration(&mut seeds);
+    small_files(&mut seeds);
+    directories(&mut seeds);
+    for ((target, name), bytes) in &seeds.0 {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(target);
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(format!("seed-{name}")), bytes)?;
+    }
+    Ok(())
+}
+
+fn from_hex(hex: &str) -> Bytes {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+/// Bodies as Kafka writes them, the fullest of each message and version; requests in frames.
+fn messages(seeds: &mut Seeds) {
+    let mut stream = BytesMut::new();
+    for line in MESSAGES.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [message, version, kind @ ("filled" | "nulls"), body] = fields[..] else {
+            continue;
+        };
+        let (version, body) = (version.parse().expect("a version"), from_hex(body));
+        let request = message.ends_with("Request");
+        let stem = message
+            .trim_end_matches("Request")
+            .trim_end_matches("Response");
+        let Some(row) = TABLE.iter().find(|row| row.name == stem) else {
+            continue;
+        };
+        let Some(which) = name(row.api, version) else {
+            continue;
+        };
+        let seed = format!("{message}-{version}-{kind}");
+        seeds.add(
+            "second_codec",
+            &seed,
+            &[&[u8::from(!request)], &which, &body],
+        );
+        if !request {
+            seeds.add("responses", &seed, &[&which, &body]);
+        } else if kind == "filled" && version == row.served.max {
+            seeds.add("requests", &seed, &[&which, &body]);
+            frame(row.api, version, &body, &mut stream);
+        } else {
+            seeds.add("requests", &seed, &[&which, &body]);
+        }
+    }
+    for (at, pieces) in [[0; 8], [255; 8], [3, 0, 17, 250, 2, 90, 0, 31]]
+        .iter()
+        .enumerate()
+    {
+        for limits in 0..4_u8 {
+            let seed = format!("stream-{limits}-{at}");
+            seeds.add("frames", &seed, &[&[limits], pieces, &stream]);
+        }
+    }
+}
+
+fn frame(api: Api, version: i16, body: &Bytes, out: &mut BytesMut) {
+    let header = RequestHeader {
+        api_key: api.key(),
+        api_version: version,
+        correlation_id: 7,
+        client_id: Some(Bytes::from_static(b"rdkafka")),
+    };
+    let mut frame = BytesMut::new();
+    header::encode_request(&header, api.row().is_flexible(version), &mut frame);
+    frame.put_slice(body);
+    out.put_u32(frame.len() as u32);
+    out.put_slice(&frame);
+}
+
+/// Batches as Kafka writes them, whole and their compressed content alone.
+fn batches(seeds: &mut Seeds) {
+    for line in BATCHES.lines() {
+        let Some((batch, hex)) = line
+            .strip_prefix("batch ")
+            .and_then(|rest| rest.split_once(' '))
+        else {
+            continue;
+        };
+        let bytes = from_hex(hex);
+        for flags in [0_u8, 1] {
+            seeds.add("records", &format!("{batch}-{flags}"), &[&[flags], &bytes]);
+        }
+        let Ok(batch_read) = Batch::parse(bytes) else {
+            continue;
+        };
+        let Ok(codec) = batch_read.header.codec() else {
+            continue;
+        };
+        if codec != Codec::None {
+            let head = [codec.id() - 1, 0xff, 0xff];
+            seeds.add("decompress", batch, &[&head, batch_read.records()]);
+        }
+    }
+}
+
+/// Records as Kafka writes them, one by one and all together.
+fn metadata(seeds: &mut Seeds) {
+    let mut all = Vec::new();
+    for line in METADATA.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [_, record, hex] = fields[..] else {
+            continue;
+        };
+        let bytes = from_hex(hex);
+        let len = (bytes.len() as u16).to_be_bytes();
+        seeds.add("metadata", record, &[&len, &bytes]);
+        all.extend_from_slice(&len);
+        all.extend_from_slice(&bytes);
+    }
+    seeds.add("metadata", "all", &[&all]);
+    seeds.add("metadata", "epochs-at-their-end", &[&epochs_at_their_end()]);
+}
+
+/// A change to a partition whose epochs can't grow any more.
+fn epochs_at_their_end() -> Vec<u8> {
+    let topic_id = TopicId::from_bytes([7; 16]);
+    let topic = TopicRecord {
+        name: "t".to_owned(),
+        topic_id,
+    };
+    let partition = PartitionRecord {
+        partition_id: 0,
+        topic_id,
+        replicas: vec![1],
+        isr: vec![1],
+        removing_replicas: Vec::new(),
+        adding_replicas: Vec::new(),
+        leader: 1,
+        leader_recovery_state: 0,
+        leader_epoch: i32::MAX,
+        partition_epoch: i32::MAX,
+        directories: vec![topic_id],
+    };
+    let change = PartitionChangeRecord {
+        topic_id,
+        leader: Some(-1),
+        ..PartitionChangeRecord::default()
+    };
+    let records = [
+        MetadataRecord::Topic(topic),
+        MetadataRecord::Partition(partition),
+        MetadataRecord::PartitionChange(change),
+    ];
+    let framed = records.iter().flat_map(|record| {
+        let bytes = record.encode();
+        [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()
+    });
+    framed.collect()
+}
+
+/// Every key with its value when nobody sets it, in each form.
+fn configuration(seeds: &mut Seeds) {
+    let broker = BrokerConfig::default();
+    let lines = |quote: &str, described: Vec<millrace_config::Described>| {
+        let described = described
+            .into_iter()
+            .filter_map(|row| Some((row.key.name, row.value?)));
+        described.fold(String::new(), |text, (name, value)| {
+            format!("{text}{name}={quote}{value}{quote}\n")
+        })
+    };
+    let (properties, toml) = (lines("", broker.describe()), lines("\"", broker.describe()));
+    let topic = broker
+        .describe_topic(&TopicOverrides::new())
+        .expect("a topic without its own");
+    let topic = lines("", topic);
+    seeds.add(
+        "configuration",
+        "properties",
+        &[&[0], properties.as_bytes()],
+    );
+    seeds.add("configuration", "toml", &[&[1], toml.as_bytes()]);
+    seeds.add("configuration", "set", &[&[2], properties.as_bytes()]);
+    seeds.add("configuration", "topic", &[&[3], topic.as_bytes()]);
+    for (at, line) in properties.lines().enumerate() {
+        let form = (at % 3) as u8;
+        seeds.add(
+            "configuration",
+            &format!("line-{at}"),
+            &[&[form], line.as_bytes()],
+        );
+    }
+}
+
+fn small_files(seeds: &mut Seeds) {
+    let epochs = epoch_checkpoint::encode(&[(0, 0), (3, 100), (4, 250)]);
+    seeds.add("small_files", "epochs", &[&[0], epochs.as_bytes()]);
+    let identity = partition_metadata::encode([7; 16]);
+    seeds.add("small_files", "identity", &[&[1], identity.as_bytes()]);
+    let batch = ProducerBatch {
+        first_sequence: 5,
+        last_sequence: 7,
+        last_offset: 42,
+        offset_delta: 2,
+        timestamp_ms: 1000,
+    };
+    let producer = |producer_id| ProducerEntry {
+        producer_id,
+        producer_epoch: 2,
+        coordinator_epoch: -1,
+        open_txn_first_offset: Some(9),
+        last_seen_ms: 1000,
+        batches: vec![batch; 3],
+    };
+    let snapshot = producer_snapshot::encode(77, &[producer(9), producer(10)]).bytes;
+    for kind in [2, 0x82] {
+        let seed = format!("producers-{kind}");
+        seeds.add("small_files", &seed, &[&[kind], &snapshot]);
+    }
+    let mut slot = BytesMut::new();
+    for sequence in [1_u64, 2] {
+        slot.put_slice(b"MRsl\x01\0\0\0");
+        slot.put_u64_le(sequence);
+        slot.put_u32_le(5);
+        slot.put_u32_le(0);
+        slot.put_slice(b"state");
+        slot.resize(slot.len().next_multiple_of(4096), 0);
+    }
+    for kind in [3, 0x83] {
+        let seed = format!("slots-{kind}");
+        seeds.add("small_files", &seed, &[&[kind], &slot]);
+    }
+}
+
+/// Every file of every image, hurt.
+fn directories(seeds: &mut Seeds) {
+    for (flags, ended) in [(0_u8, Ended::Killed), (2, Ended::Closed)] {
+        hurt(
+            seeds,
+            "broker_directory",
+            flags,
+            &broker_directory::image(flags != 0),
+        );
+        let image = logs::image(ended);
+        hurt(seeds, "log_directory", flags, &image.files);
+        let batch = &image.files.iter().find(|(path, _)| {
+            path.to_string_lossy()
+                .ends_with("/t-0/00000000000000000000.log")
+        });
+        let batch = &batch.expect("the first segment is there").1;
+        for flags in 0..16_u8 {
+            let seed = format!("{flags}");
+            seeds.add("log_segment", &seed, &[&[flags, 0, 0], &batch[..500]]);
+        }
+    }
+}
+
+/// Every file with its own front, one byte changed in the middle, emptied, and cut in the middle;
+/// the checksums as they were, and made right.
+fn hurt(seeds: &mut Seeds, target: &'static str, flags: u8, files: &Files) {
+    for (at, (path, content)) in files.iter().enumerate() {
+        let Ok(at) = u8::try_from(at) else { break };
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let seed = |what: &str| format!("{flags}-{at}-{file}-{what}");
+        let middle = ((content.len() / 2) as u16).to_be_bytes();
+        for sealed in [0, 0x80] {
+            let front = &content[..content.len().min(2000)];
+            let as_it_is = [flags, at, 1 | sealed, 0, 0];
+            seeds.add(
+                target,
+                &seed(&format!("front-{sealed}")),
+                &[&as_it_is, front],
+            );
+            let changed = [flags | 1, at, 1 | sealed];
+            seeds.add(
+                target,
+                &seed(&format!("changed-{sealed}")),
+                &[&changed, &middle, &[0xff]],
+            );
+        }
+        seeds.add(target, &seed("empty"), &[&[flags, at, 0, 0, 0]]);
+        seeds.add(target, &seed("cut"), &[&[flags | 1, at, 2], &middle]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Target: our codec against a second, independent one.
+//!
+//! Held: what ours reads and writes, the other reads whole and writes to the same bytes.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages as theirs;
+use kafka_protocol::protocol::{Decodable, Encodable, Message as Theirs};
+use millrace_protocol::api::Api;
+use millrace_protocol::messages::{self as ours, DecodeLimits, Message};
+
+use crate::input::Input;
+use crate::messages::named;
+
+/// One input: request or answer, which at which version, then its body.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let request = input.byte() % 2 == 0;
+    let (api, version) = named(&mut input);
+    let body = Bytes::copy_from_slice(input.0);
+    macro_rules! compared {
+        ($($api:ident: $request:ident, $response:ident;)*) => {
+            match api {
+                $(Api::$api if request => {
+                    alike::<ours::$request, theirs::$request>(version, body);
+                }
+                Api::$api => alike::<ours::$response, theirs::$response>(version, body),)*
+            }
+        };
+    }
+    compared! {
+        Produce: ProduceRequest, ProduceResponse;
+        Fetch: FetchRequest, FetchResponse;
+        ListOffsets: ListOffsetsRequest, ListOffsetsResponse;
+        Metadata: MetadataRequest, MetadataResponse;
+        FindCoordinator: FindCoordinatorRequest, FindCoordinatorResponse;
+        ApiVersions: ApiVersionsRequest, ApiVersionsResponse;
+        CreateTopics: CreateTopicsRequest, CreateTopicsResponse;
+        DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse;
+        InitProducerId: InitProducerIdRequest, InitProducerIdResponse;
+        OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
+        DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
+    }
+}
+
+fn alike<Ours, Other>(version: i16, body: Bytes)
+where
+    Ours: Message,
+    Other: Decodable + Encodable + Theirs,
+{
+    let Ok(read) = ours::decode::<Ours>(version, body, &DecodeLimits::default()) else {
+        return;
+    };
+    if !(Other::VERSIONS.min..=Other::VERSIONS.max).contains(&version) {
+        return;
+    }
+    let written = ours::encode(&read, version).expect("what was read can be written");
+    let mut rest = written.clone();
+    let other = Other::decode(&mut rest, version).expect("the other codec reads it");
+    assert!(rest.is_empty(), "the other codec reads all of it");
+    let mut rewritten = BytesMut::new();
+    other
+        .encode(&mut rewritten, version)
+        .expect("the other codec writes it");
+    assert_eq!(rewritten, written);
+}

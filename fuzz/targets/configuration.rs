@@ -1,0 +1,4 @@
+//! Gives libFuzzer the target `configuration`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::configuration::run(bytes));

@@ -1,0 +1,287 @@
+//! `cargo xtask fuzz`: gives every target of `fuzz/` to libFuzzer for as long as asked, starting from
+//! the inputs that are kept in `fuzz/corpus`.
+//!
+//! What always holds: the toolchain is the one of every other build (coverage comes from LLVM's
+//! pass, which needs no nightly compiler); what a run finds stays in `target/fuzz-found`, and a
+//! failure names the input and the command that replays it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use clap::Args;
+
+use crate::binaries::target_directory;
+use crate::process::{println, succeed};
+use crate::{Outcome, root};
+
+/// How long a target runs in a smoke, after all kept inputs.
+const SMOKE_SECONDS: u64 = 5;
+
+/// Targets that run side by side; each keeps one core busy.
+const TARGETS_AT_ONCE: usize = 2;
+
+/// The longest that one input may take: a hang, not a measure of speed.
+const INPUT_SECONDS_MAX: u64 = 25;
+
+/// The most memory that a fuzzer's process may hold, C's included.
+const PROCESS_MIB_MAX: u64 = 1024;
+
+/// The longest input that is made; the kept ones are shorter.
+const INPUT_BYTES_MAX: u64 = 16 << 10;
+
+/// The profile of the programs, in the fuzz workspace's manifest.
+const PROFILE: &str = "fuzz";
+
+/// What `cargo fuzz --sanitizer none` gives the compiler: counters at every edge, operands of every
+/// comparison.
+const COVERAGE: [&str; 5] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+
+/// Which targets, and for how long.
+#[derive(Args, Debug)]
+pub(crate) struct FuzzArguments {
+    /// For how long each target runs.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Only this target.
+    #[arg(long)]
+    target: Option<String>,
+    /// All kept inputs, then a few seconds of each target; the fuzzers' own lints before.
+    #[arg(long, conflicts_with = "seconds")]
+    smoke: bool,
+    /// Adds to the kept inputs what reaches code that they don't, as little of it as does.
+    #[arg(long, conflicts_with = "smoke")]
+    keep: bool,
+    /// This input alone, once, with the backtrace of its failure.
+    #[arg(long, requires = "target", conflicts_with_all = ["seconds", "smoke", "keep"])]
+    replay: Option<PathBuf>,
+}
+
+/// Runs the suite.
+pub(crate) fn run(arguments: &FuzzArguments) -> Outcome {
+    let all = targets()?;
+    let chosen = match &arguments.target {
+        None => all,
+        Some(name) if all.contains(name) => vec![name.clone()],
+        Some(name) => {
+            return Err(format!(
+                "there is no target {name}; there are {}",
+                all.join(", ")
+            ));
+        }
+    };
+    if arguments.smoke {
+        lint()?;
+        succeed(&mut cargo(&["test"])?)?;
+    }
+    let programs = build(&chosen)?;
+    if let Some(input) = &arguments.replay {
+        let program = programs.join(&chosen[0]);
+        return succeed(Command::new(program).arg(input).env("RUST_BACKTRACE", "1"));
+    }
+    let seconds = if arguments.smoke {
+        SMOKE_SECONDS
+    } else {
+        arguments.seconds
+    };
+    println(&format!(
+        "xtask: {seconds} s for each of {}",
+        chosen.join(", ")
+    ));
+    let mut broken = Vec::new();
+    for side_by_side in chosen.chunks(TARGETS_AT_ONCE) {
+        let begun = side_by_side
+            .iter()
+            .map(|target| begin(&programs, target, seconds));
+        let begun: Vec<_> = begun.collect();
+        for (running, target) in begun.into_iter().zip(side_by_side) {
+            match running.and_then(Running::end) {
+                Ok(()) if arguments.keep => keep(&programs, target)?,
+                Ok(()) => {}
+                Err(reason) => {
+                    println(&format!("xtask: {reason}"));
+                    broken.push(target.as_str());
+                }
+            }
+        }
+    }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} failed; see above", broken.join(", ")))
+    }
+}
+
+/// The fuzz workspace.
+fn home() -> PathBuf {
+    root().join("fuzz")
+}
+
+/// What runs found, by target.
+fn found(target: &str) -> Result<PathBuf, String> {
+    Ok(target_directory()?.join("fuzz-found").join(target))
+}
+
+/// Says where a call on a file failed.
+fn at(path: &Path) -> impl Fn(io::Error) -> String {
+    move |error| format!("{}: {error}", path.display())
+}
+
+/// The names of all targets, which are those of their programs.
+fn targets() -> Result<Vec<String>, String> {
+    let directory = home().join("targets");
+    let listed = fs::read_dir(&directory).map_err(at(&directory))?;
+    let names = listed.filter_map(Result::ok).filter_map(|entry| {
+        let path = entry.path();
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Cargo in the fuzz workspace. It builds beside the broker's own workspace, whose dependencies,
+/// built for lints and tests, are the same.
+fn cargo(arguments: &[&str]) -> Result<Command, String> {
+    let mut command = Command::new("cargo");
+    command
+        .args(arguments)
+        .arg("--locked")
+        .env("CARGO_TARGET_DIR", target_directory()?)
+        .current_dir(home());
+    Ok(command)
+}
+
+/// The rules of the house for the fuzzers' own code.
+fn lint() -> Outcome {
+    let mut format = Command::new("cargo");
+    succeed(format.args(["fmt", "--all", "--check"]).current_dir(home()))?;
+    need_cpp_compiler()?;
+    succeed(cargo(&["clippy", "--all-targets", "--all-features"])?.args(["--", "-D", "warnings"]))
+}
+
+/// libFuzzer is C++, built from its crate.
+fn need_cpp_compiler() -> Outcome {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let version = Command::new(&compiler).arg("--version").output();
+    if version.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--yes", "--no-install-recommends", "g++"]);
+    succeed(&mut install).map_err(|reason| {
+        format!(
+            "{compiler} is missing and cannot be installed ({reason}): libFuzzer is C++; \
+             `apt-get install g++`, or name a compiler in CXX"
+        )
+    })
+}
+
+/// Builds the programs; gives the directory they are in.
+fn build(chosen: &[String]) -> Result<PathBuf, String> {
+    need_cpp_compiler()?;
+    let host = host()?;
+    let mut command = cargo(&["build", "--profile", PROFILE, "--features", "libfuzzer"])?;
+    command.args(["--target", &host]);
+    for target in chosen {
+        command.args(["--bin", target]);
+    }
+    // Named by `--target`, so that build scripts and macros are built without the flags.
+    succeed(command.env("RUSTFLAGS", COVERAGE.join(" ")))?;
+    Ok(target_directory()?.join(host).join(PROFILE))
+}
+
+/// The platform that the compiler runs on and builds for.
+fn host() -> Result<String, String> {
+    let output = Command::new("rustc").arg("-vV").output();
+    let output = output.map_err(|error| format!("rustc: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.map(str::to_owned)
+        .ok_or_else(|| "rustc does not say its host".to_owned())
+}
+
+/// A fuzzer at work.
+struct Running {
+    target: String,
+    process: Child,
+    log: PathBuf,
+}
+
+/// Starts one target, from the kept inputs and those of runs before.
+fn begin(programs: &Path, target: &str, seconds: u64) -> Result<Running, String> {
+    let found = found(target)?;
+    let (grown, broken) = (found.join("grown"), found.join("broken"));
+    for directory in [&grown, &broken] {
+        fs::create_dir_all(directory).map_err(at(directory))?;
+    }
+    let log = found.join("log");
+    let output = fs::File::create(&log).map_err(at(&log))?;
+    let process = Command::new(programs.join(target))
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
+        .arg(format!("-rss_limit_mb={PROCESS_MIB_MAX}"))
+        .arg(format!("-max_len={INPUT_BYTES_MAX}"))
+        .arg(format!("-artifact_prefix={}/", broken.display()))
+        .args([&grown, &home().join("corpus").join(target)])
+        .stdin(Stdio::null())
+        .stderr(output)
+        .spawn()
+        .map_err(|error| format!("{target}: {error}"))?;
+    Ok(Running {
+        target: target.to_owned(),
+        process,
+        log,
+    })
+}
+
+impl Running {
+    /// Waits for its end; an error says which rule broke and how to see it again.
+    fn end(mut self) -> Outcome {
+        let target = &self.target;
+        let status = self.process.wait();
+        let status = status.map_err(|error| format!("{target}: {error}"))?;
+        let text = fs::read(&self.log).map_err(at(&self.log))?;
+        let text = String::from_utf8_lossy(&text);
+        if status.success() {
+            let covered = text.lines().rfind(|line| line.contains(" cov: "));
+            println(&format!(
+                "xtask: {target}: {}",
+                covered.unwrap_or("nothing")
+            ));
+            return Ok(());
+        }
+        let written = text
+            .lines()
+            .find_map(|line| line.split_once("Test unit written to "));
+        let input = written.map_or("", |(_, path)| path);
+        let reason = text
+            .lines()
+            .skip_while(|line| !line.contains("panicked at"));
+        let reason: Vec<&str> = reason.take(6).collect();
+        Err(format!(
+            "{target} broke a rule ({status}):\n{}\nthe input: {input}\nits log: {}\nagain: cargo \
+             xtask fuzz --target {target} --replay {input}",
+            reason.join("\n"),
+            self.log.display()
+        ))
+    }
+}
+
+/// Takes into the kept inputs what adds to them.
+fn keep(programs: &Path, target: &str) -> Outcome {
+    let corpus = home().join("corpus").join(target);
+    let mut merge = Command::new(programs.join(target));
+    merge
+        .arg("-merge=1")
+        .arg(format!("-max_len={INPUT_BYTES_MAX}"));
+    succeed(merge.arg(corpus).arg(found(target)?.join("grown")))
+}
