@@ -141,6 +141,19 @@ impl Gather {
         self.want_sync(slot);
     }
 
+    /// Bytes before `upto` were never staged, later ones will be: a sync of the files stands between
+    /// them, so that the durable prefix stays contiguous (C2).
+    pub(super) fn stage_from(&mut self, slot: u32, file: &Arc<dyn File>, upto: Position) {
+        self.sync_later(slot, file, upto);
+        let part = self.part(slot);
+        part.direct = true;
+        part.urgent = true;
+        // Counts as one byte: a sync that is under way does not cover it, and another follows.
+        part.direct_bytes += 1;
+        part.unflushed += 1;
+        self.unflushed += 1;
+    }
+
     /// The partition has bytes in the journal that keep a file with this round from being reused.
     pub(super) fn holds_back(&self, slot: u32, round: u64) -> bool {
         let part = self.parts.get(slot as usize).and_then(Option::as_ref);

@@ -117,6 +117,16 @@ impl FlushHandle {
         });
     }
 
+    /// From here on bytes of this partition are staged; those before `upto` were not (page-cache
+    /// topics) and are synced first. Nothing counts as flushed before they are.
+    pub fn stage_from(&self, file: &Arc<dyn File>, upto: Position) {
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.stage_from(self.slot, file, upto);
+            }
+        });
+    }
+
     /// Room in the ledger for one more partition; call before a partition's first write (F4).
     pub fn make_room(&self) -> Result<(), Error> {
         self.shared.make_ledger_room()

@@ -13,7 +13,7 @@ use super::promise::{Acks, Promise, Promises, Removal, found};
 use super::volume::{Op, Tree};
 use crate::dir::{DirOptions, LogDir};
 use crate::fixture::Seen;
-use crate::mark::Incarnation;
+use crate::mark::{Durability, Incarnation};
 use crate::partition::log_tests::try_append;
 use crate::partition::{LogSettings, PartitionLog, PartitionOptions, Partitions};
 use crate::testing::{BatchSpec, batch};
@@ -281,6 +281,21 @@ impl Part {
         let outcome = work.run().await;
         self.log.finish_truncation(outcome).unwrap();
         self.acks.change(|promise| promise.before_cut = None);
+    }
+
+    /// Changes the topic's durability while it is open; appends once in between.
+    pub(super) async fn switch(&mut self, to: Durability) {
+        self.log.configure(LogSettings {
+            durability: to,
+            ..settings()
+        });
+        let switch = self.log.begin_switch().unwrap();
+        self.append(40);
+        let outcome = switch.run().await;
+        self.append(50);
+        let done = self.log.finish_switch(outcome).unwrap();
+        self.append(60);
+        done.await.unwrap();
     }
 
     /// Moves the log start, as retention does.

@@ -42,3 +42,9 @@ fn a_removal_whose_rename_is_not_synced() {
     let plant = Plant::NoSync(|path| path.ends_with("/log/"));
     found(plant, rule_tests::removal);
 }
+
+#[test]
+fn a_switch_to_fsync_that_does_not_sync_what_was_written_before() {
+    let plant = Plant::NoSync(|path| path.contains(".log"));
+    found(plant, rule_tests::durability_switched);
+}

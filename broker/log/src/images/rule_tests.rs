@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::history::{Recorded, Stage, record};
+use super::history::{Recorded, Stage, record, settings};
 use super::judge::{every_image, without_ledger};
+use crate::mark::Durability;
+use crate::partition::LogSettings;
 
 const LAG: Duration = Duration::from_millis(10);
 
@@ -198,6 +200,29 @@ fn l3_a_ledger_made_from_files_and_journals_loses_nothing() {
             Err(wrong) => panic!("{name}: {wrong}"),
         }
     }
+}
+
+pub(super) async fn durability_switched(stage: &mut Stage<'_>) {
+    let page_cache = LogSettings {
+        durability: Durability::PageCache,
+        ..settings()
+    };
+    let mut one = stage.open_with(0, page_cache).await;
+    for _ in 0..3 {
+        one.append(900);
+    }
+    stage.begin();
+    one.switch(Durability::Fsync).await;
+    // The first acknowledgement by the new rule speaks of everything before it too.
+    stage.acked(&one).await;
+    stage.append(&mut one, 70).await;
+    one.switch(Durability::PageCache).await;
+    stage.pause(LAG).await;
+}
+
+#[test]
+fn a3_a_durability_that_changes_both_ways_under_appends() {
+    judged("durability", &record(None, durability_switched), 300);
 }
 
 /// How many syncs stood one behind the other in what `work` waited for: nothing else takes time.

@@ -89,7 +89,8 @@ impl LogReader {
 
 impl PartitionLog {
     /// Begins a truncation: from now until [`Self::finish_truncation`] the log takes no records.
-    /// Fails when a change since the planning makes it impossible, or when one is under way.
+    /// Fails when a change since the planning makes it impossible, or when one is under way, of
+    /// the durability too.
     pub fn begin_truncation(&mut self, truncation: Truncation) -> Result<CutWork, Error> {
         let to = truncation.to;
         let refused = |reason: String| Error::PartitionOffline {
@@ -98,6 +99,9 @@ impl PartitionLog {
         };
         self.writable()
             .map_err(|error| refused(error.to_string()))?;
+        if self.switching {
+            return Err(refused("its durability is being changed".to_owned()));
+        }
         let known = self
             .reader
             .list()

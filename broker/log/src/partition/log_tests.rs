@@ -450,6 +450,61 @@ async fn a_log_that_was_not_closed_replays_what_lies_behind_the_snapshot() {
 }
 
 #[tokio::test]
+async fn a_change_of_durability_proves_what_was_written_and_keeps_cuts_out() {
+    let page_cache = LogSettings {
+        durability: Durability::PageCache,
+        ..small()
+    };
+    let fixture = Fixture::new().await;
+    let mut log = fixture.open(page_cache).await.log;
+    for _ in 0..20 {
+        append(&mut log, BatchSpec::default());
+    }
+    log.configure(small());
+    let switch = log.begin_switch().unwrap();
+    assert!(log.begin_switch().is_none(), "one at a time");
+    let plan = log.reader().plan_truncation(15).await.unwrap().unwrap();
+    assert!(log.begin_truncation(plan).is_err());
+    let outcome = switch.run().await;
+    assert_eq!(log.durability(), Durability::PageCache);
+    log.finish_switch(outcome).unwrap().await.unwrap();
+    assert_eq!((log.flushed(), log.durability()), (20, Durability::Fsync));
+    let cut = log.begin_truncation(plan).unwrap().run().await;
+    log.finish_truncation(cut).unwrap();
+    append(&mut log, BatchSpec::default());
+    fixture.durable(&log).await;
+    drop(log);
+    let fixture = fixture.restart().await;
+    let (_, seen) = fixture.try_open(small()).await.unwrap();
+    assert_eq!(seen.batches.len(), 16);
+    let entry = fixture.dir.entry(&crate::fixture::INCARNATION);
+    assert_eq!(entry.unwrap().mode, Durability::Fsync);
+}
+
+#[tokio::test]
+async fn a_damaged_log_keeps_its_durability() {
+    let page_cache = LogSettings {
+        durability: Durability::PageCache,
+        ..LogSettings::default()
+    };
+    let fixture = Fixture::new().await;
+    let mut log = fixture.open(page_cache).await.log;
+    for _ in 0..3 {
+        append(&mut log, BatchSpec::default());
+    }
+    let name = "00000000000000000000.log";
+    let mut bytes = fixture.read(name);
+    bytes[70] ^= 1;
+    fixture.write(name, &bytes);
+    log.configure(LogSettings::default());
+    let outcome = log.begin_switch().unwrap().run().await;
+    assert!(matches!(outcome, Err(Error::PartitionOffline { .. })));
+    assert!(log.finish_switch(outcome).is_err());
+    assert_eq!(log.durability(), Durability::PageCache);
+    append(&mut log, BatchSpec::default());
+}
+
+#[tokio::test]
 async fn a_damaged_index_is_found_and_built_anew() {
     let settings = LogSettings {
         segment_bytes: 4000,

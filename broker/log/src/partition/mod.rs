@@ -14,6 +14,7 @@ mod retention;
 mod settings;
 mod snapshots;
 mod stray;
+mod switch;
 mod timestamps;
 pub(crate) mod verify;
 mod writer;
@@ -40,6 +41,7 @@ pub use open::{Opened, Replay};
 pub use reader::{LogReader, Read, ReadRegion};
 pub use retention::{Removal, WallGuard};
 pub use settings::LogSettings;
+pub use switch::Switch;
 pub use timestamps::TimestampOffset;
 
 pub use writer::{Append, AppendError, Appended};
@@ -123,9 +125,11 @@ pub struct PartitionLog {
     flush: Arc<FlushHandle>,
     reader: Arc<LogReader>,
     settings: LogSettings,
-    /// What the bytes are written under; follows the settings only when the log is opened.
+    /// What the bytes are written under; follows the settings at an open and by a switch.
     mode: Durability,
     phase: Phase,
+    /// A change of durability writes bytes again: the end may not move back under it.
+    switching: bool,
     has_dir: bool,
     dir_begun: bool,
     epochs: Vec<(i32, i64)>,
@@ -184,8 +188,8 @@ impl PartitionLog {
         &self.epochs
     }
 
-    /// Takes other settings; what they say acts on later appends. A change of durability acts when
-    /// the log is opened next.
+    /// Takes other settings; what they say acts on later appends. A change of durability needs
+    /// [`Self::begin_switch`] too.
     pub fn configure(&mut self, settings: LogSettings) {
         self.settings = settings;
         self.reader.set_interval(settings.index_interval_bytes);

@@ -166,6 +166,7 @@ impl Partitions {
             settings,
             mode: settings.durability,
             phase: Phase::Open,
+            switching: false,
             has_dir: false,
             dir_begun: false,
             epochs: Vec::new(),
