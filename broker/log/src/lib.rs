@@ -13,6 +13,7 @@ mod fixture;
 pub mod flusher;
 pub mod handles;
 #[cfg(test)]
+#[path = "tests/images/mod.rs"]
 mod images;
 mod journal;
 pub mod ledger;

@@ -37,14 +37,8 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
         Mark::Flushed(position) => put_at(out, 5, *position),
         Mark::Settled(position) => put_at(out, 6, *position),
         Mark::Recovered(position) => put_at(out, 7, *position),
-        Mark::LogStart(offset) => {
-            out.put_u8(8);
-            out.put_i64(*offset);
-        }
-        Mark::HighWatermark(offset) => {
-            out.put_u8(9);
-            out.put_i64(*offset);
-        }
+        Mark::LogStart(offset) => put_offset(out, 8, *offset),
+        Mark::HighWatermark(offset) => put_offset(out, 9, *offset),
         Mark::Epoch {
             epoch,
             start_offset,
@@ -80,6 +74,11 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
             out.put_block(topic.as_bytes());
         }
     }
+}
+
+fn put_offset(out: &mut Vec<u8>, kind: u8, offset: i64) {
+    out.put_u8(kind);
+    out.put_i64(offset);
 }
 
 fn put_at(out: &mut Vec<u8>, kind: u8, position: crate::mark::Position) {

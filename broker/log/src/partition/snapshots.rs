@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_host::{Disk, OpenMode, Pool};
+use millrace_host::{Completion, Disk, OpenMode, Pool};
 use millrace_protocol::producer::ProducerEntry;
 use tokio::sync::oneshot;
 
@@ -109,23 +109,11 @@ impl PartitionLog {
             return;
         }
         let disk = self.reader.handles().disk().clone();
-        let written = write(
-            disk.as_ref(),
-            &self.path,
-            offset,
-            names::PRODUCERS,
-            &ours.bytes,
-        )
-        .and_then(|first| {
-            let second = write(
-                disk.as_ref(),
-                &self.path,
-                offset,
-                names::SNAPSHOT,
-                &kafka.bytes,
-            )?;
-            Ok([first.sync(), second.sync()])
-        });
+        let files = [
+            (names::PRODUCERS, ours.bytes.as_slice()),
+            (names::SNAPSHOT, kafka.bytes.as_slice()),
+        ];
+        let written = write_both(disk.as_ref(), &self.path, offset, files);
         let syncs = match written {
             Ok(syncs) => syncs,
             Err(error) => {
@@ -139,6 +127,12 @@ impl PartitionLog {
             crc_kafka: kafka.crc,
         };
         self.snapshots.pending.push_back(Pending { name, synced });
+        self.sync_snapshot(syncs, done);
+    }
+
+    /// Syncs a snapshot's files and names in the background, and says whether that went well.
+    fn sync_snapshot(&self, syncs: [Completion<()>; 2], done: oneshot::Sender<bool>) {
+        let disk = self.reader.handles().disk().clone();
         let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
         let task = Box::pin(async move {
             let mut result = Ok(());
@@ -278,6 +272,18 @@ async fn read(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<bytes::Bytes> {
     let file = disk.open(path, OpenMode::Read)?;
     let len = file.len()? as usize;
     file.read_at(0, len).await
+}
+
+/// Writes both files of a snapshot and starts their syncs.
+fn write_both(
+    disk: &dyn Disk,
+    dir: &Path,
+    offset: i64,
+    [ours, kafka]: [(&str, &[u8]); 2],
+) -> io::Result<[Completion<()>; 2]> {
+    let ours = write(disk, dir, offset, ours.0, ours.1)?;
+    let kafka = write(disk, dir, offset, kafka.0, kafka.1)?;
+    Ok([ours.sync(), kafka.sync()])
 }
 
 fn write(
