@@ -22,6 +22,14 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(1)),
     Key::own(
+        "producer.ids.max",
+        Kind::Int,
+        "1000000",
+        "Most idempotent producers remembered in all partitions together, some 250 bytes each; at \
+         the limit a partition makes room among its own.",
+    )
+    .check(Check::AtLeast(1)),
+    Key::own(
         "batch.decompressed.bytes.max",
         Kind::Long,
         "134217728",
@@ -37,6 +45,8 @@ pub struct ProduceConfig {
     pub producer_expiration: Duration,
     /// `producer.ids.per.partition.max`.
     pub partition_producers_max: u32,
+    /// `producer.ids.max`: in all partitions together.
+    pub producers_max: u32,
     /// `batch.decompressed.bytes.max`: the cap on what validation opens, per batch.
     pub decompressed_bytes_max: u64,
 }
@@ -46,6 +56,7 @@ impl ProduceConfig {
         Self {
             producer_expiration: values.millis("producer.id.expiration.ms"),
             partition_producers_max: values.count32("producer.ids.per.partition.max"),
+            producers_max: values.count32("producer.ids.max"),
             decompressed_bytes_max: values.count("batch.decompressed.bytes.max"),
         }
     }

@@ -366,6 +366,7 @@ impl Model {
             transactional: false,
             control: false,
             origin: Origin::Client,
+            crowded: false,
         };
         let expected = self.expected((pid, producer_epoch, first), last, acks == Acks::All);
         let before = self.partition.clone();
@@ -553,6 +554,7 @@ impl Model {
             transactional: false,
             control: false,
             origin: Origin::Client,
+            crowded: false,
         };
         let before = (self.partition.bounds(), self.partition.producers_snapshot());
         let Ok(Plan::Write(write)) = self.partition.plan_append(&append) else {

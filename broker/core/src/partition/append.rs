@@ -50,6 +50,8 @@ pub struct Append {
     pub control: bool,
     /// Who made it.
     pub origin: Origin,
+    /// The broker remembers as many producers as it may: one more here takes the place of another.
+    pub crowded: bool,
 }
 
 /// What to do with an append.
@@ -159,10 +161,12 @@ impl Partition {
         if client && !self.producers.knows(producer.producer_id) {
             self.refused.check(producer)?;
         }
-        match self
-            .producers
-            .judge(producer, last_sequence, client, &self.settings)?
-        {
+        match self.producers.judge(
+            producer,
+            last_sequence,
+            client,
+            (&self.settings, append.crowded),
+        )? {
             Verdict::Duplicate(batch) => Ok(Judged::Duplicate(batch)),
             Verdict::Fresh { forget } => Ok(Judged::Fresh(Some(ProducerUpdate {
                 producer_id: producer.producer_id,

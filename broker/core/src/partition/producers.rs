@@ -227,6 +227,30 @@ impl ProducerTable {
         self.producers.iter().map(entry).collect()
     }
 
+    /// Forgets those idle for longest until at most `keep` are left, but for those with an open
+    /// transaction. Of producers that were loaded together those count as idle for longest whose
+    /// last batch lies furthest back.
+    pub fn keep_newest(&mut self, keep: usize) {
+        let excess = self.producers.len().saturating_sub(keep);
+        if excess == 0 {
+            return;
+        }
+        let idle = self.producers.iter().filter(|(_, p)| p.open_txn.is_none());
+        let mut by_age: Vec<(u64, i64, i64)> = idle
+            .map(|(id, producer)| {
+                let last = producer
+                    .batches()
+                    .last()
+                    .map_or(-1, |batch| batch.last_offset);
+                (producer.last_append_ns, last, *id)
+            })
+            .collect();
+        by_age.sort_unstable();
+        for (_, _, id) in by_age.into_iter().take(excess) {
+            self.producers.remove(&id);
+        }
+    }
+
     /// Number of producers remembered.
     pub fn len(&self) -> usize {
         self.producers.len()
@@ -249,7 +273,7 @@ impl ProducerTable {
         producer: BatchProducer,
         last_sequence: i32,
         client: bool,
-        settings: &Settings,
+        (settings, crowded): (&Settings, bool),
     ) -> Result<Verdict, Reject> {
         let BatchProducer {
             producer_id,
@@ -257,7 +281,9 @@ impl ProducerTable {
             base_sequence,
         } = producer;
         let Some(known) = self.producers.get(&producer_id) else {
-            return self.room(settings).map(|forget| Verdict::Fresh { forget });
+            return self
+                .room(settings, crowded)
+                .map(|forget| Verdict::Fresh { forget });
         };
         if client
             && known.epoch == producer_epoch
@@ -294,10 +320,12 @@ impl ProducerTable {
         Ok(Verdict::Fresh { forget: None })
     }
 
-    /// Who has to go before one more producer comes: nobody, or the one idle for longest.
-    fn room(&self, settings: &Settings) -> Result<Option<i64>, Reject> {
+    /// Who has to go before one more producer comes: nobody, or the one idle for longest. The first
+    /// producer of a partition always has room, however crowded the broker is.
+    fn room(&self, settings: &Settings, crowded: bool) -> Result<Option<i64>, Reject> {
         let max = settings.producers_max;
-        if self.producers.len() < max {
+        let full = crowded && !self.producers.is_empty();
+        if self.producers.len() < max && !full {
             return Ok(None);
         }
         let idle = self

@@ -129,6 +129,7 @@ impl Args {
             max_timestamp: self.number("timestamp", 0),
             transactional: self.flag("transactional"),
             control: self.flag("control"),
+            crowded: self.flag("crowded"),
             origin: if self.flag("broker") {
                 Origin::Broker
             } else {

@@ -3,6 +3,7 @@
 pub(crate) mod fetch_waiter;
 pub(crate) mod lost_directory;
 pub(crate) mod partition;
+pub(crate) mod producer_count;
 pub(crate) mod recompress;
 pub(crate) mod registry;
 mod removal;

@@ -27,6 +27,7 @@ use millrace_protocol::records::BatchHeader;
 use tokio::sync::oneshot;
 
 use super::partition::{OpenPartition, PartitionSink};
+use super::producer_count::ProducerCount;
 use super::settings::{core_durability, core_settings, log_settings};
 pub(crate) use super::slot::NotServed;
 use super::slot::Slot;
@@ -41,6 +42,7 @@ pub(crate) struct Registry {
     pub(super) cluster: Arc<Cluster>,
     pub(super) directories: BTreeMap<Directory, Partitions>,
     topic_configs: TopicConfigs,
+    producer_count: Arc<ProducerCount>,
     /// Where the metadata ended when the node started.
     started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
@@ -57,6 +59,7 @@ impl Registry {
         Self {
             host,
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
+            producer_count: Arc::new(ProducerCount::new(config.produce.producers_max as usize)),
             started_at: cluster.image().offset(),
             config,
             cluster,
@@ -198,12 +201,16 @@ impl Registry {
         if unknown && is_older && config.durability == Durability::PageCache {
             recovered.may_have_lost = true;
         }
+        producers
+            .table
+            .keep_newest(self.producer_count.room().max(1));
         let core = Partition::recovered(&recovered, producers.table);
         let open = Arc::new(OpenPartition::new(
             Arc::clone(&topic.name),
             Arc::clone(&self.host.clock),
             core,
             (Arc::clone(partitions.dir()), opened.log),
+            &self.producer_count,
         ));
         sink.attach(&open);
         if recovered.may_have_lost {
@@ -299,7 +306,9 @@ impl Registry {
             for incarnation in partitions.dir().entries().keys() {
                 if let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) {
                     // One that can't be opened has said so in the log.
-                    self.get(&self.cluster, topic, incarnation.partition).await.ok();
+                    self.get(&self.cluster, topic, incarnation.partition)
+                        .await
+                        .ok();
                 }
             }
         }

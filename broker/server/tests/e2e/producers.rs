@@ -1,11 +1,11 @@
-//! `InitProducerId`, versions 0–5.
+//! `InitProducerId`, versions 0–5, and how many producers a broker remembers.
 
 use std::collections::BTreeSet;
 
 use millrace_protocol::api::Api;
 use millrace_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
-use crate::node::{Node, with};
+use crate::node::{Node, Topic, batch_from, with};
 
 async fn ask(
     node: &mut Node,
@@ -73,5 +73,35 @@ fn transactional_ids_are_refused_for_good() {
                 assert_eq!(answer, (expected, -1, -1));
             }
         }
+    });
+}
+
+#[test]
+fn the_producers_of_all_partitions_together_are_bounded_after_a_restart_too() {
+    with(&[("producer.ids.max", "3")], async |mut node| {
+        let one = node.topic("one", &[]).await;
+        let other = node.topic("other", &[]).await;
+        let send = async |node: &mut Node, topic: &Topic, producer: i64| {
+            let row = node
+                .produce(topic, batch_from((producer, 0, 0), &["x"]))
+                .await;
+            assert_eq!(row.error_code, 0);
+            row.base_offset
+        };
+        for (offset, producer) in [10, 11, 12].into_iter().enumerate() {
+            assert_eq!(send(&mut node, &one, producer).await, offset as i64);
+        }
+        // The limit is reached: a partition without any may remember one, and no more.
+        assert_eq!(send(&mut node, &other, 20).await, 0);
+        assert_eq!(send(&mut node, &other, 20).await, 0, "recognised");
+        assert_eq!(send(&mut node, &other, 21).await, 1);
+        assert_eq!(send(&mut node, &other, 20).await, 2, "forgotten");
+        // At a start the newest of each partition stay.
+        node.set("producer.ids.max", "2");
+        node.restart().await;
+        assert_eq!(send(&mut node, &one, 12).await, 2, "recognised");
+        assert_eq!(send(&mut node, &one, 11).await, 1, "recognised");
+        assert_eq!(send(&mut node, &one, 10).await, 3, "forgotten");
+        assert_eq!(send(&mut node, &other, 20).await, 2, "recognised");
     });
 }

@@ -84,7 +84,7 @@ impl OpenPartition {
         acks: Acks,
     ) -> Result<Appended, Refused> {
         let header = &produced.header;
-        let append = Append {
+        let mut append = Append {
             leader_epoch: None,
             acks,
             producer: header.has_producer_id().then_some(BatchProducer {
@@ -97,8 +97,10 @@ impl OpenPartition {
             transactional: header.is_transactional(),
             control: header.is_control(),
             origin: Origin::Client,
+            crowded: false,
         };
         self.with(|state, now, effects| {
+            append.crowded = state.producers.is_crowded();
             let plan = state.core.plan_append(&append)?;
             if let Plan::Write(planned) = plan {
                 let written = state.log.append(log::Append {

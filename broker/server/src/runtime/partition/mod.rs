@@ -23,6 +23,7 @@ use millrace_log::partition::{LogReader, PartitionLog, Removal};
 use tokio::sync::oneshot;
 
 use super::fetch_waiter::FetchWaiter;
+use super::producer_count::{ProducerCount, Share};
 pub(crate) use append::{AckResult, AckWait, Refused};
 pub(crate) use fetch::FetchPlace;
 pub(crate) use sink::PartitionSink;
@@ -52,6 +53,8 @@ struct State {
     log: PartitionLog,
     acks: BTreeMap<Token, oneshot::Sender<AckResult>>,
     fetches: BTreeMap<Token, (Weak<FetchWaiter>, u64)>,
+    /// How many producers it remembers, as the broker counts them.
+    producers: Share,
     /// The state can't be trusted any more.
     broken: bool,
 }
@@ -71,7 +74,9 @@ impl OpenPartition {
         clock: Arc<dyn Clock>,
         core: Partition,
         (dir, log): (Arc<LogDir>, PartitionLog),
+        count: &Arc<ProducerCount>,
     ) -> Self {
+        let producers = Share::new(Arc::clone(count), core.producers_len());
         Self {
             incarnation: log.incarnation(),
             topic,
@@ -83,6 +88,7 @@ impl OpenPartition {
                 log,
                 acks: BTreeMap::new(),
                 fetches: BTreeMap::new(),
+                producers,
                 broken: false,
             }),
         }
@@ -190,6 +196,8 @@ impl OpenPartition {
         }
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let result = work(&mut guard, now, &mut effects);
+            let remembered = guard.core.producers_len();
+            guard.producers.set(remembered);
             let outgoing = self.under_lock(&mut guard, std::mem::take(&mut effects));
             (result, outgoing)
         }));
