@@ -14,3 +14,5 @@ pub mod metadata;
 pub mod producer;
 pub mod records;
 pub mod requests;
+pub mod responses;
+mod view;

@@ -1,10 +1,10 @@
 //! Kafka's `CreateTopicsRequest`, versions 2–7, flexible from 5.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 
 structure! {
     /// Makes topics.
-    pub struct CreateTopicsRequest<'a> for CreateTopics {
+    pub struct CreateTopicsRequest<'a>: Request for CreateTopics {
         /// The topics.
         pub topics: Array<'a, CreatableTopic<'a>>,
         /// How long it may take, in milliseconds.

@@ -1,11 +1,11 @@
 //! Kafka's `DeleteTopicsRequest`, versions 1–6, flexible from 4.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 use crate::ids::TopicId;
 
 structure! {
     /// Removes topics.
-    pub struct DeleteTopicsRequest<'a> for DeleteTopics {
+    pub struct DeleteTopicsRequest<'a>: Request for DeleteTopics {
         /// The topics, by name or id.
         pub topics: Array<'a, DeleteTopicState<'a>> [6..],
         /// The topics' names.

@@ -1,10 +1,10 @@
 //! Kafka's `DescribeClusterRequest`, versions 0–2, flexible from 0.
 
-use super::structure;
+use super::{Request, structure};
 
 structure! {
     /// Asks for the cluster's id, controller and brokers.
-    pub struct DescribeClusterRequest for DescribeCluster {
+    pub struct DescribeClusterRequest: Request for DescribeCluster {
         /// Whether to tell what the client may do to the cluster.
         pub include_cluster_authorized_operations: bool,
         /// Whose addresses are asked for: 1 the brokers', 2 the controllers' (KIP-919).

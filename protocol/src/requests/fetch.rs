@@ -1,11 +1,11 @@
 //! Kafka's `FetchRequest`, versions 4–18, flexible from 12.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 use crate::ids::TopicId;
 
 structure! {
     /// Asks for records from several partitions.
-    pub struct FetchRequest<'a> for Fetch {
+    pub struct FetchRequest<'a>: Request for Fetch {
         /// The follower that asks, -1 for a consumer; from version 15 in `replica_state`.
         pub replica_id: i32 [4..=14] = -1,
         /// How long to wait for `min_bytes`, in milliseconds.

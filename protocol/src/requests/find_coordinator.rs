@@ -1,10 +1,10 @@
 //! Kafka's `FindCoordinatorRequest`, versions 0–6, flexible from 3.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 
 structure! {
     /// Asks which brokers coordinate groups or transactional ids.
-    pub struct FindCoordinatorRequest<'a> for FindCoordinator {
+    pub struct FindCoordinatorRequest<'a>: Request for FindCoordinator {
         /// The one key that is asked for.
         pub key: &'a str [0..=3],
         /// What the keys are: 0 groups, 1 transactional ids, 2 share groups.

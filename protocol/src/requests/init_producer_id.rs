@@ -1,10 +1,10 @@
 //! Kafka's `InitProducerIdRequest`, versions 0–5, flexible from 2.
 
-use super::structure;
+use super::{Request, structure};
 
 structure! {
     /// Asks for a producer id, or for a new epoch of one.
-    pub struct InitProducerIdRequest<'a> for InitProducerId {
+    pub struct InitProducerIdRequest<'a>: Request for InitProducerId {
         /// The transactional id, null when the producer is only idempotent.
         pub transactional_id: Option<&'a str>,
         /// How long a transaction may stay open, in milliseconds.

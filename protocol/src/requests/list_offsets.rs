@@ -1,10 +1,10 @@
 //! Kafka's `ListOffsetsRequest`, versions 1–11, flexible from 6.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 
 structure! {
     /// Asks for offsets by time.
-    pub struct ListOffsetsRequest<'a> for ListOffsets {
+    pub struct ListOffsetsRequest<'a>: Request for ListOffsets {
         /// The follower that asks, -1 for a consumer.
         pub replica_id: i32,
         /// 0 ends at the high watermark, 1 where the first open transaction begins.

@@ -1,11 +1,11 @@
 //! Kafka's `MetadataRequest`, versions 0–13, flexible from 9.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 use crate::ids::TopicId;
 
 structure! {
     /// Asks for the brokers, and for topics with who leads their partitions.
-    pub struct MetadataRequest<'a> for Metadata {
+    pub struct MetadataRequest<'a>: Request for Metadata {
         /// The topics; null asks for all, as an empty list does in version 0.
         pub topics: Option<Array<'a, MetadataRequestTopic<'a>>> [_, null 1..],
         /// Whether topics that are missing may be made; before version 4 they may.

@@ -1,18 +1,11 @@
-//! Requests as views: a body is checked whole, in place, and read where it lies.
+//! Requests, read where they lie.
 //!
 //! What always holds: [`read`] allocates nothing, whatever the bytes; a view that it gives has been
 //! read to the last byte, so that looking at any part of it can't fail, and has at most
 //! [`ELEMENTS_MAX`] elements in all; text, records and arrays are slices of the body. A `records`
 //! field is handed on without a copy by `Bytes::slice_ref`.
 //!
-//! One file per API, with Kafka's names. The fields, their versions, tags and defaults are those of
-//! Apache Kafka 4.3.1's schemas. Where Kafka's own reading is laxer (it takes tags in any order, any
-//! byte for a boolean, any bytes for text, any negative length for null), what no client sends is
-//! refused.
-
-mod array;
-mod cursor;
-mod structure;
+//! One file per API, with Kafka's names, fields, versions, tags and defaults.
 
 pub mod api_versions;
 pub mod create_topics;
@@ -25,10 +18,6 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod produce;
-
-pub use array::{Array, Elements};
-pub use cursor::{Cursor, ELEMENTS_MAX, Fault, Read, ReadError, Version};
-use structure::structure;
 
 pub use api_versions::ApiVersionsRequest;
 pub use create_topics::CreateTopicsRequest;
@@ -43,6 +32,13 @@ pub use offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 pub use produce::ProduceRequest;
 
 use crate::api::Api;
+use crate::view::{self, structure};
+pub use crate::view::{Array, Cursor, Elements, Fault, Read, ReadError, Version};
+
+/// Elements of all arrays of one request: room for 200,000 partitions, a large cluster's, with their
+/// topics. What a handler makes of a request, its answer above all, is in proportion to them: some
+/// 200 bytes each.
+pub const ELEMENTS_MAX: usize = 250_000;
 
 /// The body of a request.
 pub trait Request<'a>: Read<'a> {
@@ -52,19 +48,5 @@ pub trait Request<'a>: Read<'a> {
 
 /// Reads all of `body`, a request in `version`.
 pub fn read<'a, R: Request<'a>>(version: i16, body: &'a [u8]) -> Result<R, ReadError> {
-    let row = R::API.row();
-    let flexible = row.is_flexible(version);
-    let mut cursor = Cursor::new(
-        body,
-        Version {
-            number: version,
-            flexible,
-        },
-    );
-    if !row.served.contains(version) {
-        return Err(cursor.error(Fault::Version(version)));
-    }
-    let request = R::read(&mut cursor)?;
-    cursor.finish()?;
-    Ok(request)
+    view::read(R::API, version, ELEMENTS_MAX as u32, body)
 }

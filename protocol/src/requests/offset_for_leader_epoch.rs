@@ -1,10 +1,10 @@
 //! Kafka's `OffsetForLeaderEpochRequest`, versions 2–4, flexible from 4.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 
 structure! {
     /// Asks where leader epochs ended.
-    pub struct OffsetForLeaderEpochRequest<'a> for OffsetForLeaderEpoch {
+    pub struct OffsetForLeaderEpochRequest<'a>: Request for OffsetForLeaderEpoch {
         /// The follower that asks, -1 for a consumer, -2 for whoever doesn't say.
         pub replica_id: i32 [3..] = -2,
         /// What is asked of each topic.

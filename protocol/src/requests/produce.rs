@@ -1,11 +1,11 @@
 //! Kafka's `ProduceRequest`, versions 3–13, flexible from 9.
 
-use super::{Array, structure};
+use super::{Array, Request, structure};
 use crate::ids::TopicId;
 
 structure! {
     /// Record batches to append.
-    pub struct ProduceRequest<'a> for Produce {
+    pub struct ProduceRequest<'a>: Request for Produce {
         /// The transactional id, null when the producer is not transactional.
         pub transactional_id: Option<&'a str>,
         /// How many acknowledgements the leader waits for: 0 none, 1 its own, -1 those of all in-sync

@@ -1,92 +1,14 @@
-//! The views of requests held against the codec generated from Kafka's schemas: on every recorded
-//! vector, on bodies changed at random and on random bytes both accept the same, and what they
-//! accept agrees field by field.
-
-use std::cell::Cell;
+//! Requests, with the rules that hold for every view.
 
 use bytes::{Bytes, BytesMut};
-use millrace_protocol::api::{self, Api};
-use millrace_protocol::ids::TopicId;
-use millrace_protocol::messages::{self, DecodeLimits, Message, StrBytes, Uuid};
-use millrace_protocol::requests::{self, Array, Fault, Read, ReadError, Request};
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use millrace_protocol::api::Api;
+use millrace_protocol::messages;
+use millrace_protocol::requests::{self, Fault, ReadError};
 
-const VECTORS: &str = include_str!("../vectors/messages.txt");
+use crate::agree::{self, Agree, structures};
+use crate::changes;
 
-/// A view that can be compared with what the generated codec reads.
-trait Agree<W> {
-    fn agree(self, with: &W);
-}
-
-macro_rules! values {
-    ($($value:ty)*) => {$(
-        impl Agree<$value> for $value {
-            fn agree(self, with: &$value) {
-                assert_eq!(self, *with);
-            }
-        }
-    )*};
-}
-
-values! { bool i8 i16 i32 i64 }
-
-impl Agree<StrBytes> for &str {
-    fn agree(self, with: &StrBytes) {
-        assert_eq!(self, with.as_str());
-    }
-}
-
-impl Agree<Bytes> for &[u8] {
-    fn agree(self, with: &Bytes) {
-        assert_eq!(self, &with[..]);
-    }
-}
-
-impl Agree<Uuid> for TopicId {
-    fn agree(self, with: &Uuid) {
-        assert_eq!(self, Self::from(*with));
-    }
-}
-
-impl Agree<Uuid> for [u8; 16] {
-    fn agree(self, with: &Uuid) {
-        assert_eq!(self, with.to_bytes());
-    }
-}
-
-impl<V: Agree<W>, W> Agree<Option<W>> for Option<V> {
-    fn agree(self, with: &Option<W>) {
-        assert_eq!(self.is_some(), with.is_some());
-        if let (Some(view), Some(with)) = (self, with) {
-            view.agree(with);
-        }
-    }
-}
-
-impl<'a, V: Agree<W> + Read<'a>, W> Agree<Vec<W>> for Array<'a, V> {
-    fn agree(self, with: &Vec<W>) {
-        assert_eq!(self.len(), with.len());
-        assert_eq!(self.into_iter().len(), with.len());
-        self.into_iter().zip(with).for_each(|(v, w)| v.agree(w));
-    }
-}
-
-/// Every field of every structure, by its name; one left out of the list doesn't compile.
-macro_rules! structures {
-    ($($module:ident in $messages:ident {$(
-        $name:ident $(<$a:lifetime>)? { $($field:ident)* }
-    )*})*) => {$($(
-        impl<'a> Agree<messages::$messages::$name> for requests::$module::$name $(<$a>)? {
-            fn agree(self, with: &messages::$messages::$name) {
-                let requests::$module::$name { $($field),* } = self;
-                $($field.agree(&with.$field);)*
-            }
-        }
-    )*)*};
-}
-
-structures! {
+structures! { requests:
     produce in produce_request {
         ProduceRequest<'a> { transactional_id acks timeout_ms topic_data }
         TopicProduceData<'a> { name topic_id partition_data }
@@ -150,44 +72,17 @@ structures! {
     }
 }
 
-/// Reads a body both ways; gives what the view says, without the view.
-fn compare_as<'a, V, M>(version: i16, body: &'a Bytes) -> Result<(), ReadError>
-where
-    V: Request<'a> + Agree<M> + std::fmt::Debug,
-    M: Message + std::fmt::Debug,
-{
-    let view = requests::read::<V>(version, body);
-    let limits = DecodeLimits {
-        array_elements_max: requests::ELEMENTS_MAX,
-        ..DecodeLimits::default()
-    };
-    let message = messages::decode::<M>(version, body.clone(), &limits);
-    match (view, message) {
-        (Ok(view), Ok(message)) => {
-            view.agree(&message);
-            Ok(())
-        }
-        (Err(error), Err(_)) => Err(error),
-        // The differences there are: Kafka's classes refuse such texts, which the codec doesn't; and
-        // the codec counts the elements of each array for itself.
-        (Err(error), Ok(_)) if matches!(error.fault, Fault::TextLength(_)) => Err(error),
-        (Err(error), Ok(_))
-            if matches!(error.fault, Fault::Elements(_)) && body.len() > requests::ELEMENTS_MAX =>
-        {
-            Err(error)
-        }
-        (view, message) => panic!("{version} {body:02x?}: {view:?}, but {message:?}"),
-    }
-}
-
 /// Reads a body of the API's requests both ways.
 fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
     macro_rules! served {
         ($($api:ident = $message:ident $(<$a:lifetime>)?;)*) => {
             match api {
-                $(Api::$api => {
-                    compare_as::<requests::$message $(<$a>)?, messages::$message>(version, body)
-                })*
+                $(Api::$api => agree::compare::<requests::$message $(<$a>)?, messages::$message>(
+                    requests::read(version, body),
+                    requests::ELEMENTS_MAX,
+                    version,
+                    body,
+                ),)*
             }
         };
     }
@@ -206,40 +101,21 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
     }
 }
 
-/// API, version and body of each recorded request that is served.
-fn vectors() -> Vec<(Api, i16, Bytes)> {
-    let vector = |line: &'static str| {
-        let fields: Vec<_> = line.split(' ').collect();
-        let name = fields[0].strip_suffix("Request")?;
-        let row = api::TABLE.iter().find(|row| row.name == name)?;
-        let version = fields[1].parse().expect("a version");
-        let digits: Vec<_> = fields[3]
-            .bytes()
-            .filter_map(|c| char::from(c).to_digit(16))
-            .collect();
-        let body = digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8);
-        row.served
-            .contains(version)
-            .then(|| (row.api, version, body.collect()))
-    };
-    VECTORS.lines().filter_map(vector).collect()
+#[test]
+fn every_recorded_request_reads_as_the_codec_reads_it() {
+    agree::recorded_bodies_agree("Request", compare);
 }
 
 #[test]
-fn every_recorded_request_reads_as_the_codec_reads_it() {
-    let mut checked = 0;
-    for (api, version, body) in vectors() {
-        assert_eq!(compare(api, version, &body), Ok(()), "{api:?} {version}");
-        for cut in 0..body.len() {
-            let cut = compare(api, version, &body.slice(..cut));
-            assert!(cut.is_err(), "{api:?} {version}: {cut:?}");
-        }
-        let longer = compare(api, version, &[&body, &b"\0"[..]].concat().into());
-        let fault = longer.map_err(|error| error.fault);
-        assert_eq!(fault, Err(Fault::LeftOver(1)), "{api:?} {version}");
-        checked += 1;
-    }
-    assert!(checked > 150, "only {checked} vectors");
+fn changed_requests_are_accepted_and_read_as_the_codec_does() {
+    let accepted = changes::changed_bodies_accepted("Request", compare);
+    assert!((1_000..19_000).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn random_requests_are_accepted_and_read_as_the_codec_does() {
+    let accepted = changes::random_bodies_accepted(40, compare);
+    assert!((100..19_000).contains(&accepted), "{accepted}");
 }
 
 #[test]
@@ -366,93 +242,4 @@ fn the_elements_of_all_arrays_are_bounded_together() {
     };
     assert_eq!(forget(3), Ok(()));
     assert_eq!(forget(4), Err(Fault::Elements(4)));
-}
-
-/// A change of a body: of a byte, of its length, of the order of its parts.
-#[derive(Clone, Debug)]
-enum Change {
-    Set(prop::sample::Index, u8),
-    Insert(prop::sample::Index, u8),
-    Remove(prop::sample::Index),
-    Cut(prop::sample::Index),
-    Repeat(prop::sample::Index, prop::sample::Index),
-}
-
-impl Change {
-    fn apply(&self, body: &mut Vec<u8>) {
-        if body.is_empty() {
-            return;
-        }
-        match self {
-            Self::Set(at, byte) => *at.get_mut(body) = *byte,
-            Self::Insert(at, byte) => body.insert(at.index(body.len()), *byte),
-            Self::Remove(at) => drop(body.remove(at.index(body.len()))),
-            Self::Cut(at) => body.truncate(at.index(body.len())),
-            Self::Repeat(from, to) => {
-                let part = body[from.index(body.len())..].to_vec();
-                let to = to.index(body.len());
-                body.splice(to..to, part);
-            }
-        }
-    }
-}
-
-fn any_change() -> impl Strategy<Value = Change> {
-    // Lengths, nulls and tags are small; -1 and the sign of a varint are large.
-    let byte = || prop_oneof![0..4_u8, any::<u8>(), Just(0xff), Just(0x80)];
-    let at = any::<prop::sample::Index>;
-    prop_oneof![
-        4 => (at(), byte()).prop_map(|(at, byte)| Change::Set(at, byte)),
-        2 => (at(), byte()).prop_map(|(at, byte)| Change::Insert(at, byte)),
-        2 => at().prop_map(Change::Remove),
-        1 => at().prop_map(Change::Cut),
-        1 => (at(), at()).prop_map(|(from, to)| Change::Repeat(from, to)),
-    ]
-}
-
-/// Compares bodies drawn at random; gives how many of `cases` were accepted.
-fn accepted<S: Strategy<Value = (Api, i16, Bytes)>>(cases: u32, bodies: &S) -> u32 {
-    let config = ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..Default::default()
-    };
-    let accepted = Cell::new(0);
-    let outcome = TestRunner::new(config).run(bodies, |(api, version, body)| {
-        if compare(api, version, &body).is_ok() {
-            accepted.set(accepted.get() + 1);
-        }
-        Ok(())
-    });
-    outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    accepted.get()
-}
-
-#[test]
-fn changed_requests_are_accepted_and_read_as_the_codec_does() {
-    let vector = prop::sample::select(vectors());
-    let changes = prop::collection::vec(any_change(), 1..4);
-    let bodies = (vector, changes).prop_map(|((api, version, body), changes)| {
-        let mut body = body.to_vec();
-        for change in &changes {
-            change.apply(&mut body);
-        }
-        (api, version, Bytes::from(body))
-    });
-    let accepted = accepted(20_000, &bodies);
-    assert!((1_000..19_000).contains(&accepted), "{accepted}");
-}
-
-#[test]
-fn random_bytes_are_accepted_and_read_as_the_codec_does() {
-    let row = prop::sample::select(api::TABLE);
-    let version = row.prop_flat_map(|row| {
-        let versions = row.served.min..=row.served.max;
-        (Just(row.api), versions)
-    });
-    let byte = prop_oneof![9 => 0..2_u8, 1 => any::<u8>()];
-    let body = prop::collection::vec(byte, 0..40);
-    let bodies = (version, body).prop_map(|((api, version), body)| (api, version, body.into()));
-    let accepted = accepted(20_000, &bodies);
-    assert!((100..19_000).contains(&accepted), "{accepted}");
 }

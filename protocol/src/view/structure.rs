@@ -1,10 +1,10 @@
-//! How a structure of a request is declared: its fields in the order of the wire, with what Kafka's
+//! How a structure of a message is declared: its fields in the order of the wire, with what Kafka's
 //! schema says of each.
 //!
 //! ```text
 //! structure! {
 //!     /// What it is.
-//!     pub struct Name<'a> for Api {            // `for Api`: it is the body of that API's requests
+//!     pub struct Name<'a>: Request for Api {  // it is the body of that API's requests
 //!         /// In all versions.
 //!         pub a: i32,
 //!         /// From version 7; -1 before.
@@ -18,11 +18,11 @@
 //! }
 //! ```
 
-/// Declares structures of requests, as this module's documentation shows.
+/// Declares structures of messages, as this module's documentation shows.
 macro_rules! structure {
     ($(
         $(#[$doc:meta])*
-        pub struct $name:ident $(<$a:lifetime>)? $(for $api:ident)? {$(
+        pub struct $name:ident $(<$a:lifetime>)? $(: $body:ident for $api:ident)? {$(
             $(#[$field_doc:meta])*
             pub $field:ident: $type:ty
                 $([$versions:pat $(, null $nullable:pat)?])? $(= $default:expr)?,
@@ -39,21 +39,21 @@ macro_rules! structure {
             $($($(#[$tag_doc])* pub $tagged: $tag_type,)*)?
         }
 
-        impl<'a> crate::requests::Read<'a> for $name $(<$a>)? {
-            fn bytes_min(version: crate::requests::Version) -> usize {
+        impl<'a> crate::view::Read<'a> for $name $(<$a>)? {
+            fn bytes_min(version: crate::view::Version) -> usize {
                 let tag_section = usize::from(version.flexible);
                 tag_section $(
                     + usize::from(structure!(@within (version.number) $($versions)?))
-                        * <$type as crate::requests::Read>::bytes_min(version)
+                        * <$type as crate::view::Read>::bytes_min(version)
                 )*
             }
 
             fn read(
-                from: &mut crate::requests::Cursor<'a>,
-            ) -> Result<Self, crate::requests::ReadError> {
+                from: &mut crate::view::Cursor<'a>,
+            ) -> Result<Self, crate::view::ReadError> {
                 $(
                     let $field = if structure!(@within (from.version().number) $($versions)?) {
-                        <$type as crate::requests::Read>::read(from)?
+                        <$type as crate::view::Read>::read(from)?
                     } else {
                         structure!(@default $($default)?)
                     };
@@ -67,11 +67,11 @@ macro_rules! structure {
             }
         }
 
-        structure!(@request ($name $(<$a>)?) $($api)?);
+        structure!(@body ($name $(<$a>)?) $($body $api)?);
     )*};
-    (@request ($type:ty)) => {};
-    (@request ($type:ty) $api:ident) => {
-        impl<'a> crate::requests::Request<'a> for $type {
+    (@body ($type:ty)) => {};
+    (@body ($type:ty) $body:ident $api:ident) => {
+        impl<'a> $body<'a> for $type {
             const API: crate::api::Api = crate::api::Api::$api;
         }
     };
@@ -84,7 +84,7 @@ macro_rules! structure {
         |tag, value| {
             match tag {
                 $($tag if structure!(@within (value.version().number) $($versions)?) => {
-                    $field = crate::requests::Read::read(value)?;
+                    $field = crate::view::Read::read(value)?;
                 })*
                 _ => return Ok(false),
             }
@@ -93,4 +93,4 @@ macro_rules! structure {
     };
 }
 
-pub(super) use structure;
+pub(crate) use structure;

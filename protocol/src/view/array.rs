@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use super::cursor::{Cursor, Fault, Read, ReadError, Version};
 
-/// Elements in the bytes of a request's body.
+/// Elements in the bytes of a message's body.
 pub struct Array<'a, T> {
     elements: Cursor<'a>,
     len: usize,

@@ -1,4 +1,4 @@
-//! A place in a request's body, and how Kafka's primitive types are read from there.
+//! A place in a message's body, and how Kafka's primitive types are read from there.
 //!
 //! What always holds: a read takes bytes from the front or fails, and looks at no byte twice; what
 //! it gives is a number or a slice of the body; nothing is allocated, however the bytes lie. Text
@@ -7,10 +7,6 @@
 
 use crate::ids::TopicId;
 
-/// Elements of all arrays of one request: room for 200,000 partitions, a large cluster's, with their
-/// topics. What a handler makes of a request, its answer above all, is in proportion to them: some
-/// 200 bytes each.
-pub const ELEMENTS_MAX: usize = 250_000;
 /// Unknown and known tagged fields of one structure.
 const TAGS_MAX: usize = 256;
 /// Tagged fields of one structure together, in bytes.
@@ -27,7 +23,7 @@ pub struct Version {
     pub flexible: bool,
 }
 
-/// Why bytes are not the request they should be.
+/// Why bytes are not the message they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at} of the body: {fault}")]
 pub struct ReadError {
@@ -40,7 +36,7 @@ pub struct ReadError {
 /// What is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The version is not served.
+    /// The version is not one that we speak.
     #[error("version {0} is not served")]
     Version(i16),
     /// The bytes end before the field does.
@@ -64,10 +60,10 @@ pub enum Fault {
     /// A variable-length number of more than 32 bits.
     #[error("a length has more than 32 bits")]
     Varint,
-    /// More elements than the bytes left could be, or than a request may have in all.
+    /// More elements than the bytes left could be, or than a message may have in all.
     #[error("an array of {0} elements is too long")]
     Elements(usize),
-    /// More tagged fields, or more bytes of them, than any client sends.
+    /// More tagged fields, or more bytes of them, than anyone sends.
     #[error("too many tagged fields")]
     Tags,
     /// A tag that isn't greater than the one before it.
@@ -78,7 +74,7 @@ pub enum Fault {
     LeftOver(usize),
 }
 
-/// A type that stands in requests. A value borrows from the body or is a number: it owns nothing.
+/// A type that stands in messages. A value borrows from the body or is a number: it owns nothing.
 pub trait Read<'a>: Copy {
     /// The fewest bytes that a value takes.
     fn bytes_min(version: Version) -> usize;
@@ -99,12 +95,12 @@ pub struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// The beginning of `body`.
-    pub(super) fn new(body: &'a [u8], version: Version) -> Self {
+    pub(crate) fn new(body: &'a [u8], version: Version, elements_max: u32) -> Self {
         Self {
             rest: body,
             at: 0,
             version,
-            elements: ELEMENTS_MAX as u32,
+            elements: elements_max,
         }
     }
 
@@ -114,7 +110,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What lies between this place and a later one of the same body.
-    pub(super) fn until(&self, later: &Self) -> Self {
+    pub(crate) fn until(&self, later: &Self) -> Self {
         Self {
             rest: &self.rest[..self.rest.len() - later.rest.len()],
             ..*self
@@ -122,12 +118,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// The error of a field that begins here.
-    pub(super) fn error(&self, fault: Fault) -> ReadError {
+    pub(crate) fn error(&self, fault: Fault) -> ReadError {
         ReadError { at: self.at, fault }
     }
 
     /// Refuses bytes that are left.
-    pub(super) fn finish(&self) -> Result<(), ReadError> {
+    pub(crate) fn finish(&self) -> Result<(), ReadError> {
         match self.rest.len() {
             0 => Ok(()),
             left => Err(self.error(Fault::LeftOver(left))),
@@ -135,7 +131,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Refuses null in versions that don't have it.
-    pub(super) fn present<T>(&self, value: Option<&T>) -> Result<(), ReadError> {
+    pub(crate) fn present<T>(&self, value: Option<&T>) -> Result<(), ReadError> {
         value.map(drop).ok_or_else(|| self.error(Fault::Null))
     }
 
@@ -188,7 +184,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The number of an array's elements, `None` for null, if so many can be there.
-    pub(super) fn array_length(
+    pub(crate) fn array_length(
         &mut self,
         element_bytes_min: usize,
     ) -> Result<Option<usize>, ReadError> {
@@ -207,7 +203,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes the tag section, where the version has one. `known` gets each tag with its value, and
     /// reads the value of those it knows: it says whether it did.
-    pub(super) fn tags(
+    pub(crate) fn tags(
         &mut self,
         mut known: impl FnMut(u32, &mut Self) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
@@ -233,6 +229,7 @@ impl<'a> Cursor<'a> {
             value = value.until(self);
             if known(tag, &mut value)? {
                 value.finish()?;
+                self.elements = value.elements;
             }
         }
         Ok(())

@@ -1,0 +1,186 @@
+//! Responses.
+
+use bytes::Bytes;
+use millrace_protocol::api::{self, Api};
+use millrace_protocol::messages;
+use millrace_protocol::responses::{self, Fault, ReadError, Request};
+
+use crate::agree::{self, Agree, structures};
+use crate::changes;
+
+structures! { responses:
+    produce in produce_response {
+        ProduceResponse<'a> { responses throttle_time_ms node_endpoints }
+        TopicProduceResponse<'a> { name topic_id partition_responses }
+        PartitionProduceResponse<'a> {
+            index error_code base_offset log_append_time_ms log_start_offset record_errors
+            error_message current_leader
+        }
+        BatchIndexAndErrorMessage<'a> { batch_index batch_index_error_message }
+        LeaderIdAndEpoch { leader_id leader_epoch }
+        NodeEndpoint<'a> { node_id host port rack }
+    }
+    fetch in fetch_response {
+        FetchResponse<'a> { throttle_time_ms error_code session_id responses node_endpoints }
+        FetchableTopicResponse<'a> { topic topic_id partitions }
+        PartitionData<'a> {
+            partition_index error_code high_watermark last_stable_offset log_start_offset
+            aborted_transactions preferred_read_replica records diverging_epoch current_leader
+            snapshot_id
+        }
+        EpochEndOffset { epoch end_offset }
+        LeaderIdAndEpoch { leader_id leader_epoch }
+        SnapshotId { end_offset epoch }
+        AbortedTransaction { producer_id first_offset }
+        NodeEndpoint<'a> { node_id host port rack }
+    }
+    list_offsets in list_offsets_response {
+        ListOffsetsResponse<'a> { throttle_time_ms topics }
+        ListOffsetsTopicResponse<'a> { name partitions }
+        ListOffsetsPartitionResponse { partition_index error_code timestamp offset leader_epoch }
+    }
+    metadata in metadata_response {
+        MetadataResponse<'a> {
+            throttle_time_ms brokers cluster_id controller_id topics cluster_authorized_operations
+            error_code
+        }
+        MetadataResponseBroker<'a> { node_id host port rack }
+        MetadataResponseTopic<'a> {
+            error_code name topic_id is_internal partitions topic_authorized_operations
+        }
+        MetadataResponsePartition<'a> {
+            error_code partition_index leader_id leader_epoch replica_nodes isr_nodes
+            offline_replicas
+        }
+    }
+    find_coordinator in find_coordinator_response {
+        FindCoordinatorResponse<'a> {
+            throttle_time_ms error_code error_message node_id host port coordinators
+        }
+        Coordinator<'a> { key node_id host port error_code error_message }
+    }
+    api_versions in api_versions_response {
+        ApiVersionsResponse<'a> {
+            error_code api_keys throttle_time_ms supported_features finalized_features_epoch
+            finalized_features zk_migration_ready
+        }
+        ApiVersion { api_key min_version max_version }
+        SupportedFeatureKey<'a> { name min_version max_version }
+        FinalizedFeatureKey<'a> { name max_version_level min_version_level }
+    }
+    create_topics in create_topics_response {
+        CreateTopicsResponse<'a> { throttle_time_ms topics }
+        CreatableTopicResult<'a> {
+            name topic_id error_code error_message num_partitions replication_factor configs
+            topic_config_error_code
+        }
+        CreatableTopicConfigs<'a> { name value read_only config_source is_sensitive }
+    }
+    delete_topics in delete_topics_response {
+        DeleteTopicsResponse<'a> { throttle_time_ms responses }
+        DeletableTopicResult<'a> { name topic_id error_code error_message }
+    }
+    init_producer_id in init_producer_id_response {
+        InitProducerIdResponse { throttle_time_ms error_code producer_id producer_epoch }
+    }
+    offset_for_leader_epoch in offset_for_leader_epoch_response {
+        OffsetForLeaderEpochResponse<'a> { throttle_time_ms topics }
+        OffsetForLeaderTopicResult<'a> { topic partitions }
+        EpochEndOffset { error_code partition leader_epoch end_offset }
+    }
+    describe_cluster in describe_cluster_response {
+        DescribeClusterResponse<'a> {
+            throttle_time_ms error_code error_message endpoint_type cluster_id controller_id brokers
+            cluster_authorized_operations
+        }
+        DescribeClusterBroker<'a> { broker_id host port rack is_fenced }
+    }
+}
+
+/// Reads a body of the API's responses both ways.
+fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
+    macro_rules! served {
+        ($($api:ident = $message:ident $(<$a:lifetime>)?;)*) => {
+            match api {
+                $(Api::$api => agree::compare::<responses::$message $(<$a>)?, messages::$message>(
+                    responses::read(version, body),
+                    usize::MAX,
+                    version,
+                    body,
+                ),)*
+            }
+        };
+    }
+    served! {
+        Produce = ProduceResponse<'_>;
+        Fetch = FetchResponse<'_>;
+        ListOffsets = ListOffsetsResponse<'_>;
+        Metadata = MetadataResponse<'_>;
+        FindCoordinator = FindCoordinatorResponse<'_>;
+        ApiVersions = ApiVersionsResponse<'_>;
+        CreateTopics = CreateTopicsResponse<'_>;
+        DeleteTopics = DeleteTopicsResponse<'_>;
+        InitProducerId = InitProducerIdResponse;
+        OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
+        DescribeCluster = DescribeClusterResponse<'_>;
+    }
+}
+
+#[test]
+fn every_recorded_response_reads_as_the_codec_reads_it() {
+    agree::recorded_bodies_agree("Response", compare);
+}
+
+#[test]
+fn changed_responses_are_accepted_and_read_as_the_codec_does() {
+    let accepted = changes::changed_bodies_accepted("Response", compare);
+    assert!((1_000..19_000).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn random_responses_are_accepted_and_read_as_the_codec_does() {
+    let accepted = changes::random_bodies_accepted(60, compare);
+    assert!((20..19_000).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn only_versions_that_we_speak_are_read() {
+    for row in api::TABLE {
+        for version in [i16::MIN, row.served.min - 1, row.served.max + 1, i16::MAX] {
+            let refused = compare(row.api, version, &Bytes::new());
+            assert_eq!(
+                refused.map_err(|error| error.fault),
+                Err(Fault::Version(version)),
+                "{}",
+                row.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_response_has_as_many_elements_as_its_bytes_hold() {
+    // A partition with a third of a million replicas, more than a request may have elements.
+    let nodes = 333_333;
+    let partition = [
+        &[0; 2 + 3 * 4][..],
+        &i32::to_be_bytes(nodes),
+        &vec![7; 4 * 333_333],
+    ]
+    .concat();
+    let isr = [0; 4];
+    let topic = [&[0; 2 + 2][..], &[0, 0, 0, 1], &partition[4..], &isr].concat();
+    let body = [&[0, 0, 0, 0, 0, 0, 0, 1][..], &topic].concat();
+    assert_eq!(compare(Api::Metadata, 0, &body.clone().into()), Ok(()));
+    let cut = compare(Api::Metadata, 0, &body[..body.len() - 8].to_vec().into());
+    let fault = cut.map_err(|error| error.fault);
+    assert_eq!(fault, Err(Fault::Elements(333_333)));
+}
+
+#[test]
+fn a_response_is_that_of_the_request_of_its_api() {
+    use millrace_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
+    assert_eq!(ProduceRequest::API, Api::Produce);
+    assert_eq!(FetchRequest::API, Api::Fetch);
+    assert_eq!(InitProducerIdRequest::API, Api::InitProducerId);
+}
