@@ -378,17 +378,11 @@ impl Pass {
             let body = reply.wait().await.map_err(text)?;
             let latency = self.run.host.clock.now().mono.since(from);
             latencies.saturating_record(u64::try_from(latency.as_micros()).map_err(text)?);
-            let answer = self
-                .client
-                .decode_answer::<ProduceRequest>(call, body)
-                .map_err(text)?;
-            for outcome in answer
-                .responses
-                .iter()
-                .flat_map(|topic| &topic.partition_responses)
-            {
+            let answer = self.client.answer::<ProduceRequest>(call, body);
+            let topics = answer.read().map_err(text)?.responses.into_iter();
+            for outcome in topics.flat_map(|topic| topic.partition_responses) {
                 if outcome.error_code != 0 {
-                    let reason = outcome.error_message.as_deref().unwrap_or_default();
+                    let reason = outcome.error_message.unwrap_or_default();
                     return Err(format!(
                         "a batch was refused: {} {reason}",
                         outcome.error_code

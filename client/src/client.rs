@@ -12,12 +12,10 @@ use bytes::Bytes;
 use millrace_host::Host;
 use millrace_protocol::api::{Api, Versions};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::api_versions_response::ApiVersion;
-use millrace_protocol::messages::{
-    self, ApiVersionsRequest, ApiVersionsResponse, DecodeLimits, Message, Request,
-};
+use millrace_protocol::messages::{self, ApiVersionsRequest};
+use millrace_protocol::responses::{ApiVersionsResponse, Request};
 
-use crate::{Call, Connection, ConnectionOptions, Error, PendingReply};
+use crate::{Answer, Call, Connection, ConnectionOptions, Error, PendingReply};
 
 /// What the client tells of itself in `ApiVersions` (KIP-511).
 const SOFTWARE_NAME: &str = "millrace";
@@ -30,43 +28,23 @@ pub type ClientOptions = ConnectionOptions;
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Connection,
-    served: Arc<BTreeMap<i16, Versions>>,
+    served: Arc<BTreeMap<Api, Versions>>,
 }
 
-/// A typed answer on its way.
+/// The answer to a request of type `R`, on its way.
 #[derive(Debug)]
-pub struct Pending<A> {
+pub struct Pending<R> {
     reply: PendingReply,
-    reading: Reading,
-    answer: PhantomData<fn() -> A>,
-}
-
-/// What it takes to read an answer.
-#[derive(Clone, Debug)]
-struct Reading {
     address: String,
     version: i16,
-    bytes_max: usize,
+    to: PhantomData<fn(R)>,
 }
 
-impl Reading {
-    fn read<A: Message>(&self, body: Bytes) -> Result<A, Error> {
-        let limits = DecodeLimits {
-            message_bytes_max: self.bytes_max,
-            ..DecodeLimits::default()
-        };
-        messages::decode(self.version, body, &limits).map_err(|error| Error::Malformed {
-            address: self.address.clone(),
-            reason: error.to_string(),
-        })
-    }
-}
-
-impl<A: Message> Pending<A> {
+impl<R: Request> Pending<R> {
     /// Waits for the answer, at most until the request's deadline.
-    pub async fn wait(self) -> Result<A, Error> {
+    pub async fn wait(self) -> Result<Answer<R>, Error> {
         let body = self.reply.wait().await?;
-        self.reading.read(body)
+        Ok(Answer::new(self.address, self.version, body))
     }
 }
 
@@ -89,23 +67,19 @@ impl Client {
 
     /// The API and the highest version of it that both sides speak.
     pub fn call_of<R: Request>(&self) -> Result<Call, Error> {
-        let key = R::API_KEY.value();
-        let broker = self.served.get(&key).copied();
-        let api = Api::from_key(key);
-        let unsupported = Error::Unsupported {
-            api: R::NAME,
-            broker: broker.map(|range| (range.min, range.max)),
-            client: api.map(|api| (api.row().served.min, api.row().served.max)),
-        };
-        let (Some(api), Some(broker)) = (api, broker) else {
-            return Err(unsupported);
-        };
+        let api = R::API;
+        let broker = self.served.get(&api).copied();
         let ours = api.row().served;
-        let version = ours.max.min(broker.max);
-        if version < ours.min.max(broker.min) {
-            return Err(unsupported);
-        }
-        Ok(call(api, version))
+        let version = |broker: Versions| ours.max.min(broker.max);
+        let common = broker.filter(|broker| version(*broker) >= ours.min.max(broker.min));
+        let Some(common) = common else {
+            return Err(Error::Unsupported {
+                api: api.row().name,
+                broker: broker.map(|range| (range.min, range.max)),
+                client: Some((ours.min, ours.max)),
+            });
+        };
+        Ok(call(api, version(common)))
     }
 
     /// Encodes `request` for this broker: what [`Connection::send`] takes.
@@ -114,34 +88,27 @@ impl Client {
         Ok((call, messages::encode(request, call.api_version)?))
     }
 
-    /// Sends `request` and waits for its answer. The answer may still carry an error code.
-    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
+    /// Sends `request` and waits for its answer, which may carry an error code.
+    pub async fn call<R: Request>(&self, request: &R) -> Result<Answer<R>, Error> {
         self.send(request).await?.wait().await
     }
 
     /// Sends `request`; its answer comes from [`Pending::wait`].
-    pub async fn send<R: Request>(&self, request: &R) -> Result<Pending<R::Response>, Error> {
+    pub async fn send<R: Request>(&self, request: &R) -> Result<Pending<R>, Error> {
         let (call, body) = self.encode(request)?;
         let reply = self.connection.send(call, body).await?;
-        let reading = self.reading(call.api_version);
         Ok(Pending {
             reply,
-            reading,
-            answer: PhantomData,
+            address: self.connection.address().to_owned(),
+            version: call.api_version,
+            to: PhantomData,
         })
     }
 
-    /// Reads the answer's body to a request of type `R` that was sent over the connection below.
-    pub fn decode_answer<R: Request>(&self, call: Call, body: Bytes) -> Result<R::Response, Error> {
-        self.reading(call.api_version).read(body)
-    }
-
-    fn reading(&self, version: i16) -> Reading {
-        Reading {
-            address: self.connection.address().to_owned(),
-            version,
-            bytes_max: self.connection.options().reply_bytes_max,
-        }
+    /// The answer whose body came to a request of type `R` that was sent over the connection below.
+    pub fn answer<R: Request>(&self, call: Call, body: Bytes) -> Answer<R> {
+        let address = self.connection.address().to_owned();
+        Answer::new(address, call.api_version, body)
     }
 }
 
@@ -155,15 +122,15 @@ fn call(api: Api, version: i16) -> Call {
 
 /// `ApiVersions` at our highest version. A broker that does not serve it answers in the form of
 /// version 0 with error 35, and, if it follows KIP-511, with what it does serve; then once more.
-async fn ask_versions(connection: &Connection) -> Result<BTreeMap<i16, Versions>, Error> {
+async fn ask_versions(connection: &Connection) -> Result<BTreeMap<Api, Versions>, Error> {
     let ours = Api::ApiVersions.row().served;
-    let (unsupported, answer) = ask_versions_at(connection, ours.max).await?;
+    let (unsupported, served) = ask_versions_at(connection, ours.max).await?;
     if !unsupported {
-        return Ok(served_of(&answer));
+        return Ok(served);
     }
-    let theirs = served_of(&answer).remove(&Api::ApiVersions.key());
+    let theirs = served.get(&Api::ApiVersions).copied();
     let version = theirs.map_or(0, |range| range.max.min(ours.max));
-    let (unsupported, answer) = ask_versions_at(connection, version).await?;
+    let (unsupported, served) = ask_versions_at(connection, version).await?;
     if unsupported {
         return Err(Error::Unsupported {
             api: Api::ApiVersions.row().name,
@@ -171,14 +138,15 @@ async fn ask_versions(connection: &Connection) -> Result<BTreeMap<i16, Versions>
             client: Some((ours.min, ours.max)),
         });
     }
-    Ok(served_of(&answer))
+    Ok(served)
 }
 
-/// The answer, and whether it is the refusal of this version, which has the form of version 0.
+/// What is served, and whether that is told in a refusal of this version, which has the form of
+/// version 0.
 async fn ask_versions_at(
     connection: &Connection,
     version: i16,
-) -> Result<(bool, ApiVersionsResponse), Error> {
+) -> Result<(bool, BTreeMap<Api, Versions>), Error> {
     let mut request = ApiVersionsRequest::default();
     if version >= 3 {
         request.client_software_name = SOFTWARE_NAME.into();
@@ -190,24 +158,31 @@ async fn ask_versions_at(
         .await?;
     // The error code is the first field at every version.
     let refused = body.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
-    let reading = Reading {
-        address: connection.address().to_owned(),
-        version: if refused { 0 } else { version },
-        bytes_max: connection.options().reply_bytes_max,
-    };
-    let answer: ApiVersionsResponse = reading.read(body)?;
+    let address = connection.address().to_owned();
+    let version = if refused { 0 } else { version };
+    let answer = Answer::<ApiVersionsRequest>::new(address, version, body);
+    let answer = answer.read()?;
     if !refused {
         refuse(answer.error_code, || {
             "to say which versions it serves".to_owned()
         })?;
     }
-    Ok((refused, answer))
+    Ok((refused, served_of(&answer)))
 }
 
-fn served_of(answer: &ApiVersionsResponse) -> BTreeMap<i16, Versions> {
-    let range = |min, max| Versions { min, max };
-    let row = |api: &ApiVersion| (api.api_key, range(api.min_version, api.max_version));
-    answer.api_keys.iter().map(row).collect()
+/// The broker's versions of the APIs that we speak.
+fn served_of(answer: &ApiVersionsResponse<'_>) -> BTreeMap<Api, Versions> {
+    let rows = answer.api_keys.into_iter().filter_map(|row| {
+        let range = Versions {
+            min: row.min_version,
+            max: row.max_version,
+        };
+        Some((Api::from_key(row.api_key)?, range))
+    });
+    // Not collected: that would hold every row first.
+    let mut served = BTreeMap::new();
+    served.extend(rows);
+    served
 }
 
 /// An error code in an answer as an error; `what` says what was asked.

@@ -4,18 +4,26 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Client, ClientOptions, Error, NewTopic};
+use crate::{
+    Acks, Client, ClientOptions, Error, FetchFrom, FetchOptions, Fetched, NewTopic, OffsetOf, Topic,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use millrace_host::real::{self, Options};
 use millrace_host::{Connection, Host, Piece, Pool};
 use millrace_protocol::api::Api;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::header::{RequestHeader, decode_request, encode_response, peek_api};
+use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::api_versions_response::ApiVersion;
 use millrace_protocol::messages::create_topics_response::CreatableTopicResult;
+use millrace_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use millrace_protocol::messages::list_offsets_response::ListOffsetsTopicResponse;
+use millrace_protocol::messages::produce_response::{
+    PartitionProduceResponse, TopicProduceResponse,
+};
 use millrace_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, InitProducerIdRequest, Message, MetadataRequest,
-    MetadataResponse, encode,
+    ApiVersionsResponse, CreateTopicsResponse, FetchResponse, InitProducerIdRequest,
+    ListOffsetsResponse, Message, MetadataRequest, MetadataResponse, ProduceResponse, encode,
 };
 
 /// What the broker does with one request.
@@ -229,7 +237,8 @@ async fn pipelined_requests_get_their_own_answers_though_these_come_in_drops() {
         pending.push(client.send(&MetadataRequest::default()).await.unwrap());
     }
     for (step, pending) in (1..).zip(pending) {
-        assert_eq!(pending.wait().await.unwrap().controller_id, step);
+        let answer = pending.wait().await.unwrap();
+        assert_eq!(answer.read().unwrap().controller_id, step);
     }
 }
 
@@ -386,4 +395,109 @@ async fn an_error_code_is_told_with_what_was_asked() {
         error.to_string().contains("TOPIC_ALREADY_EXISTS"),
         "{error}"
     );
+}
+
+/// Answers `ApiVersions` with these, and everything else with `answer`.
+fn one_api(step: usize, header: &RequestHeader, api: Api, answer: &impl Message) -> Act {
+    let max = api.row().served.max;
+    if step == 0 {
+        let rows = served(&[(api, 0, max)], ErrorCode::None);
+        return Act::Answer(body(&rows, header.api_version));
+    }
+    Act::Answer(body(answer, max))
+}
+
+fn topic() -> Topic {
+    Topic {
+        name: "asked".to_owned(),
+        id: TopicId::from_bytes([7; 16]),
+        partitions: 9,
+    }
+}
+
+/// An answer of these partitions, each with the same records.
+fn fetch_of<const N: usize>(partitions: [i32; N]) -> FetchResponse {
+    let mut topic = FetchableTopicResponse::default();
+    topic.partitions = Vec::from(partitions.map(|partition| {
+        let mut data = PartitionData::default();
+        data.partition_index = partition;
+        data.high_watermark = 40 + i64::from(partition);
+        data.records = Some(Bytes::from_static(b"records"));
+        data
+    }));
+    let mut answer = FetchResponse::default();
+    answer.responses = vec![topic];
+    answer
+}
+
+/// Fetches from partitions 1 and 2.
+async fn fetch(script: Script) -> Result<Vec<Fetched>, Error> {
+    let client = connect(script, options()).await.unwrap();
+    let from = [1, 2].map(|partition| FetchFrom {
+        partition,
+        offset: 0,
+    });
+    client
+        .fetch(&topic(), &from, &FetchOptions::default())
+        .await
+}
+
+#[tokio::test]
+async fn a_fetch_gives_what_came_of_the_partitions_asked_for() {
+    let fetched = fetch(|step, header| one_api(step, header, Api::Fetch, &fetch_of([2, 1])));
+    let fetched = fetched.await.unwrap();
+    let seen = |fetched: &Fetched| (fetched.partition, fetched.high_watermark);
+    assert_eq!(
+        fetched.iter().map(seen).collect::<Vec<_>>(),
+        [(2, 42), (1, 41)]
+    );
+    assert!(
+        fetched
+            .iter()
+            .all(|fetched| &fetched.records[..] == b"records")
+    );
+}
+
+#[tokio::test]
+async fn a_fetch_that_brings_a_partition_unasked_or_twice_is_malformed() {
+    let scripts: [Script; 2] = [
+        |step, header| one_api(step, header, Api::Fetch, &fetch_of([1, 3])),
+        |step, header| one_api(step, header, Api::Fetch, &fetch_of([1, 2, 1])),
+    ];
+    for script in scripts {
+        let error = fetch(script).await.unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_about_several_things_to_a_question_about_one_is_malformed() {
+    let produced = connect(
+        |step, header| {
+            let mut topic = TopicProduceResponse::default();
+            topic.partition_responses = vec![PartitionProduceResponse::default(); 2];
+            let mut answer = ProduceResponse::default();
+            answer.responses = vec![topic];
+            one_api(step, header, Api::Produce, &answer)
+        },
+        options(),
+    );
+    let client = produced.await.unwrap();
+    let batch = Bytes::from_static(b"a batch");
+    let produced = client.produce(&topic(), 0, Acks::All, batch).await;
+    let error = produced.unwrap_err();
+    assert!(error.to_string().contains("2 partitions"), "{error}");
+
+    let offsets = connect(
+        |step, header| {
+            let mut answer = ListOffsetsResponse::default();
+            answer.topics = vec![ListOffsetsTopicResponse::default(); 2];
+            one_api(step, header, Api::ListOffsets, &answer)
+        },
+        options(),
+    );
+    let client = offsets.await.unwrap();
+    let offset = client.list_offset(&topic(), 0, OffsetOf::End).await;
+    let error = offset.unwrap_err();
+    assert!(error.to_string().contains("2 topics"), "{error}");
 }

@@ -4,6 +4,7 @@
 //! simulation. What is here now is the ground floor: a pipelined [`Connection`], version
 //! negotiation, and typed calls ([`Client`]). The producer and consumer proper are built on it.
 
+mod answer;
 mod client;
 #[cfg(test)]
 mod client_tests;
@@ -13,6 +14,7 @@ mod reader;
 mod records;
 mod topics;
 
+pub use answer::Answer;
 pub use client::{Client, ClientOptions, Pending};
 pub use connection::{Call, Connection, ConnectionOptions, PendingReply};
 pub use error::Error;

@@ -1,21 +1,23 @@
 //! Batches to a partition and back, and the offsets and producer ids that this takes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::{ProducerEpoch, ProducerId};
 use millrace_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use millrace_protocol::messages::fetch_response::PartitionData;
 use millrace_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use millrace_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use millrace_protocol::messages::{
-    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, ProduceResponse,
+    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest,
 };
+use millrace_protocol::responses::fetch::PartitionData;
+use millrace_protocol::responses::{Array, Read};
 
 use crate::client::{Pending, refuse};
 use crate::topics::milliseconds;
-use crate::{Client, Error, Topic};
+use crate::{Answer, Client, Error, Topic};
 
 /// When a batch counts as produced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ pub struct Produced {
 /// The answer to one produced batch, on its way.
 #[derive(Debug)]
 pub struct PendingProduce {
-    pending: Pending<ProduceResponse>,
+    pending: Pending<ProduceRequest>,
     client: Client,
     topic: String,
     partition: i32,
@@ -202,24 +204,17 @@ impl Client {
     /// Reads the outcome of a request for one batch.
     pub fn produced(
         &self,
-        answer: &ProduceResponse,
+        answer: &Answer<ProduceRequest>,
         topic: &str,
         partition: i32,
     ) -> Result<Produced, Error> {
-        let [of_topic] = answer.responses.as_slice() else {
-            return Err(self.malformed(format!("{} topics in place of 1", answer.responses.len())));
-        };
-        let [outcome] = of_topic.partition_responses.as_slice() else {
-            return Err(self.malformed("not one partition in it".to_owned()));
-        };
+        let of_topic = self.only(answer.read()?.responses, "topics")?;
+        let outcome = self.only(of_topic.partition_responses, "partitions")?;
         if outcome.index != partition {
             return Err(self.malformed(format!("partition {} in it", outcome.index)));
         }
         refuse(outcome.error_code, || {
-            let reason = outcome
-                .error_message
-                .as_deref()
-                .unwrap_or("no reason given");
+            let reason = outcome.error_message.unwrap_or("no reason given");
             format!("a batch for {topic}-{partition} ({reason})")
         })?;
         Ok(Produced {
@@ -254,14 +249,31 @@ impl Client {
         request.session_epoch = NO_SESSION;
         request.topics = vec![of_topic];
         let answer = self.call(&request).await?;
-        refuse(answer.error_code, || {
+        self.fetched(&answer, topic, from)
+    }
+
+    /// What an answer brought: each partition at most once, and only those asked for.
+    fn fetched(
+        &self,
+        answer: &Answer<FetchRequest>,
+        topic: &Topic,
+        from: &[FetchFrom],
+    ) -> Result<Vec<Fetched>, Error> {
+        let view = answer.read()?;
+        refuse(view.error_code, || {
             format!("a fetch from topic {}", topic.name)
         })?;
-        let partitions = answer
-            .responses
-            .into_iter()
-            .flat_map(|topic| topic.partitions);
-        Ok(partitions.map(fetched).collect())
+        let mut asked: BTreeSet<_> = from.iter().map(|from| from.partition).collect();
+        let mut fetched = Vec::with_capacity(from.len());
+        let topics = view.responses.into_iter();
+        for data in topics.flat_map(|topic| topic.partitions) {
+            let partition = data.partition_index;
+            if !asked.remove(&partition) {
+                return Err(self.malformed(format!("partition {partition} in it")));
+            }
+            fetched.push(fetched_of(answer, data));
+        }
+        Ok(fetched)
     }
 
     /// An offset of one partition; `None` when no record is that late.
@@ -288,12 +300,8 @@ impl Client {
             request.timeout_ms = self.timeout_ms();
         }
         let answer = self.call(&request).await?;
-        let [of_topic] = answer.topics.as_slice() else {
-            return Err(self.malformed(format!("{} topics in place of 1", answer.topics.len())));
-        };
-        let [outcome] = of_topic.partitions.as_slice() else {
-            return Err(self.malformed("not one partition in it".to_owned()));
-        };
+        let of_topic = self.only(answer.read()?.topics, "topics")?;
+        let outcome = self.only(of_topic.partitions, "partitions")?;
         refuse(outcome.error_code, || {
             format!("an offset of {}-{partition}", topic.name)
         })?;
@@ -306,23 +314,30 @@ impl Client {
         request.transactional_id = None;
         request.transaction_timeout_ms = self.timeout_ms();
         let answer = self.call(&request).await?;
+        let answer = answer.read()?;
         refuse(answer.error_code, || "a producer id".to_owned())?;
         Ok(ProducerIdentity {
             id: ProducerId(answer.producer_id),
             epoch: ProducerEpoch(answer.producer_epoch),
         })
     }
+
+    /// The one element that an answer about one thing has.
+    fn only<'a, T: Read<'a>>(&self, elements: Array<'a, T>, what: &str) -> Result<T, Error> {
+        let only = elements.into_iter().next().filter(|_| elements.len() == 1);
+        only.ok_or_else(|| self.malformed(format!("{} {what} in place of 1", elements.len())))
+    }
 }
 
 /// The session epoch of a fetch that neither has nor wants a session (KIP-227).
 const NO_SESSION: i32 = -1;
 
-fn fetched(data: PartitionData) -> Fetched {
+fn fetched_of(answer: &Answer<FetchRequest>, data: PartitionData<'_>) -> Fetched {
     Fetched {
         partition: data.partition_index,
         error: ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError),
         high_watermark: data.high_watermark,
         log_start_offset: data.log_start_offset,
-        records: data.records.unwrap_or_default(),
+        records: answer.share(data.records.unwrap_or_default()),
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use millrace_protocol::messages::metadata_request::MetadataRequestTopic;
-use millrace_protocol::messages::metadata_response::MetadataResponseTopic;
-use millrace_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse};
+use millrace_protocol::messages::{CreateTopicsRequest, MetadataRequest};
 
 use crate::client::refuse;
-use crate::{Client, Error};
+use crate::{Answer, Client, Error};
 
 /// A topic as a broker described it: what produce and fetch need to name it at any version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +55,10 @@ impl NewTopic {
 
 impl Client {
     /// What the broker knows: of the topics named, or of all of them. Makes no topic.
-    pub async fn metadata(&self, topics: Option<&[&str]>) -> Result<MetadataResponse, Error> {
+    pub async fn metadata(
+        &self,
+        topics: Option<&[&str]>,
+    ) -> Result<Answer<MetadataRequest>, Error> {
         let mut request = MetadataRequest::default();
         request.allow_auto_topic_creation = false;
         request.topics = topics.map(|names| {
@@ -68,21 +70,22 @@ impl Client {
             names.iter().map(named).collect()
         });
         let answer = self.call(&request).await?;
-        refuse(answer.error_code, || "to describe the cluster".to_owned())?;
+        let code = answer.read()?.error_code;
+        refuse(code, || "to describe the cluster".to_owned())?;
         Ok(answer)
     }
 
     /// One topic; an error when the broker does not have it.
     pub async fn topic(&self, name: &str) -> Result<Topic, Error> {
         let answer = self.metadata(Some(&[name])).await?;
-        let named = |topic: &&MetadataResponseTopic| topic.name.as_deref() == Some(name);
-        let Some(topic) = answer.topics.iter().find(named) else {
+        let mut topics = answer.read()?.topics.into_iter();
+        let Some(topic) = topics.find(|topic| topic.name == Some(name)) else {
             return Err(self.malformed(format!("topic {name} is missing in it")));
         };
         refuse(topic.error_code, || format!("to describe topic {name}"))?;
         Ok(Topic {
             name: name.to_owned(),
-            id: topic.topic_id.into(),
+            id: topic.topic_id,
             partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
         })
     }
@@ -103,14 +106,15 @@ impl Client {
         request.topics = vec![creatable];
         request.timeout_ms = self.timeout_ms();
         let answer = self.call(&request).await?;
-        let Some(made) = answer.topics.iter().find(|made| *made.name == *topic.name) else {
+        let mut topics = answer.read()?.topics.into_iter();
+        let Some(made) = topics.find(|made| made.name == topic.name) else {
             return Err(self.malformed(format!("topic {} is missing in it", topic.name)));
         };
         refuse(made.error_code, || {
-            let reason = made.error_message.as_deref().unwrap_or("no reason given");
+            let reason = made.error_message.unwrap_or("no reason given");
             format!("to create topic {} ({reason})", topic.name)
         })?;
-        let id = TopicId::from(made.topic_id);
+        let id = made.topic_id;
         if id.is_zero() || made.num_partitions < 1 {
             // Brokers before KIP-525 and KIP-516 do not say.
             return self.topic(&topic.name).await;
