@@ -114,7 +114,7 @@ pub fn create_topics(
             create_topic(image, request, defaults, &mut new_names, subject)
         };
         outcomes.push(outcome.map(|(created, mut made)| {
-            new_partitions += created.partitions as usize;
+            new_partitions += usize::try_from(created.partitions).unwrap_or(0);
             records.append(&mut made);
             created
         }));
@@ -182,10 +182,12 @@ fn create_topic<'r>(
             value: Some(value.clone()),
         }));
     }
-    let replication_factor = assignments.first().map_or(0, Vec::len) as i16;
-    let partitions = assignments.len() as i32;
-    for (index, replicas) in assignments.into_iter().enumerate() {
-        records.push(new_partition(image, id, index as i32, replicas, subject));
+    let replication_factor = assignments.first().map_or(0, Vec::len);
+    let replication_factor = i16::try_from(replication_factor).unwrap_or(i16::MAX);
+    let mut partitions = 0;
+    for replicas in assignments {
+        records.push(new_partition(image, id, partitions, replicas, subject));
+        partitions += 1;
     }
     new_names.insert(super::names::collision_key(&request.name), &request.name);
     Ok((
@@ -273,7 +275,7 @@ fn assign(
         .filter(|b| !b.fenced)
         .map(|b| b.id)
         .collect();
-    let factor = replication_factor as usize;
+    let factor = usize::try_from(replication_factor).unwrap_or(0);
     if factor > brokers.len() {
         return Err(Refusal::new(
             ErrorCode::InvalidReplicationFactor,
@@ -285,7 +287,8 @@ fn assign(
         ));
     }
     // Refused as a whole later; placing them would only take memory.
-    let placed = (partitions as usize).min(NEW_PARTITIONS_MAX + 1);
+    let wanted = usize::try_from(partitions).unwrap_or(0);
+    let placed = wanted.min(NEW_PARTITIONS_MAX + 1);
     let spread = |partition: usize| {
         (0..factor)
             .map(|replica| brokers[(partition + replica) % brokers.len()])
@@ -320,7 +323,7 @@ fn manual_assignment(image: &Image, request: &CreateTopic) -> Result<Vec<Vec<i32
         }
         check_replicas(image, *index, replicas)?;
     }
-    if by_index.keys().copied().ne(0..by_index.len() as i32) {
+    if by_index.keys().copied().ne((0..).take(by_index.len())) {
         return refuse(
             bad,
             "partitions should be a consecutive 0-based integer sequence".into(),

@@ -55,8 +55,8 @@ impl Cluster {
         validate_only: bool,
     ) -> Result<Vec<TopicOutcome>, MetadataError> {
         let defaults = Defaults {
-            partitions: config.topics.partitions as i32,
-            replication_factor: config.topics.replication_factor as i16,
+            partitions: i32::try_from(config.topics.partitions).unwrap_or(i32::MAX),
+            replication_factor: i16::try_from(config.topics.replication_factor).unwrap_or(i16::MAX),
             partitions_max: config.topics.partitions_max as usize,
         };
         self.propose(|image, _| {
