@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use millrace_host::real::{Options, RealHost};
-use millrace_log::dir::check::{self, Report, Severity};
+use millrace_log::check::{self, Report, Severity};
 
 /// What to check.
 #[derive(Debug, Args)]

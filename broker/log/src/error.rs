@@ -100,4 +100,25 @@ impl Error {
             source,
         }
     }
+
+    /// A refused call on the directory itself, said so that the operator knows what to change.
+    pub(crate) fn access(dir: &Path, what: &'static str, path: &Path, error: io::Error) -> Self {
+        let refused = [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ];
+        if refused.contains(&error.kind()) {
+            let reason = format!("cannot {what} {}: {error}", path.display());
+            return Self::Access {
+                path: dir.to_owned(),
+                reason,
+            };
+        }
+        if error.kind() == io::ErrorKind::StorageFull {
+            return Self::DiskFull {
+                path: dir.to_owned(),
+            };
+        }
+        Self::io(what, path)(error)
+    }
 }

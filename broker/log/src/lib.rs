@@ -4,6 +4,7 @@
 //! that began after they were written; a failed sync is terminal for its directory; the mark of a
 //! change is durable before the change; recovery never takes *unreadable* for *empty*.
 
+pub mod check;
 mod codec;
 pub mod dir;
 pub mod epoch_checkpoint;

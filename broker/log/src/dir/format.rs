@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_host::{Disk, File, OpenMode, Rng};
+use millrace_host::{Disk, File, LockGuard, OpenMode, Rng};
 
 use crate::codec::{Put, Take};
 use crate::dir::DirOptions;
@@ -152,7 +152,7 @@ pub(crate) async fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Read>, Er
     let file = match disk.open(&path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(access(dir, "open", &path, error)),
+        Err(error) => return Err(Error::access(dir, "open", &path, error)),
     };
     let bytes = file
         .read_at(0, LEN_MAX)
@@ -187,25 +187,16 @@ pub(crate) fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A refused call on the directory itself, said so that the operator knows what to change.
-pub(crate) fn access(dir: &Path, what: &'static str, path: &Path, error: io::Error) -> Error {
-    let refused = [
-        io::ErrorKind::PermissionDenied,
-        io::ErrorKind::ReadOnlyFilesystem,
-    ];
-    if refused.contains(&error.kind()) {
-        let reason = format!("cannot {what} {}: {error}", path.display());
-        return Error::Access {
-            path: dir.to_owned(),
-            reason,
-        };
-    }
-    if error.kind() == io::ErrorKind::StorageFull {
-        return Error::DiskFull {
-            path: dir.to_owned(),
-        };
-    }
-    Error::io(what, path)(error)
+/// Takes the directory's lock, so that no broker has it meanwhile.
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn LockGuard>, Error> {
+    let path = dir.join(LOCK);
+    disk.lock(&path).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            let path = dir.to_owned();
+            return Error::InUse { path };
+        }
+        Error::access(dir, "lock", &path, error)
+    })
 }
 
 #[cfg(test)]

@@ -10,35 +10,36 @@ use bytes::Bytes;
 
 use crate::codec::Take;
 use crate::error::Error;
+use crate::journal::commit::CommitId;
 use crate::journal::commit::{DataPlace, Entry, Opened};
 use crate::journal::mark_form;
 use crate::journal::reader::{Generation, Located, Scan};
-use crate::ledger::{CommitId, Ledger, take_run};
+use crate::ledger::{Ledger, take_run};
 use crate::mark::{Incarnation, Mark, Position};
 
 /// The place of an entry in the order of all entries: commit, index.
-pub(super) type Sequence = (CommitId, usize);
+pub(crate) type Sequence = (CommitId, usize);
 
 /// What the journals of earlier generations say.
-pub(super) struct History {
+pub(crate) struct History {
     /// Everything folded.
-    pub(super) ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// Commits that count, in order, for replay.
-    pub(super) commits: Vec<(CommitId, Located)>,
+    pub(crate) commits: Vec<(CommitId, Located)>,
     /// Every cut, with its place in the order.
-    pub(super) cuts: BTreeMap<Incarnation, Vec<(Sequence, Position)>>,
+    pub(crate) cuts: BTreeMap<Incarnation, Vec<(Sequence, Position)>>,
     /// Partitions with damaged entries.
-    pub(super) damaged: BTreeSet<Incarnation>,
+    pub(crate) damaged: BTreeSet<Incarnation>,
     /// The last commit found, whole, if the ledger on disk doesn't know it: it may have missed the
     /// disk, so it is to be repeated (J4).
-    pub(super) repeat: Option<Bytes>,
+    pub(crate) repeat: Option<Bytes>,
     /// Generations with record bytes that may not be settled.
-    pub(super) generations: usize,
+    pub(crate) generations: usize,
 }
 
 impl History {
     /// Folds everything after the ledger's last commit.
-    pub(super) async fn fold(ledger: Ledger, scan: Scan) -> Result<Self, Error> {
+    pub(crate) async fn fold(ledger: Ledger, scan: Scan) -> Result<Self, Error> {
         let known = ledger.last;
         let mut history = Self {
             ledger,
@@ -154,7 +155,7 @@ impl History {
 
     /// The part of an entry's bytes that still belongs into its segment file: above what is settled
     /// and below every later cut. `None` when nothing does.
-    pub(super) fn live(
+    pub(crate) fn live(
         &self,
         whose: &Incarnation,
         sequence: Sequence,

@@ -4,14 +4,11 @@
 //! is written to it (F1, F2).
 
 mod begin;
-pub mod check;
 pub(crate) mod format;
-mod history;
-mod rebuild;
+pub(crate) mod history;
 mod replay;
 mod space;
 mod start;
-mod survey;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -119,7 +116,7 @@ impl LogDir {
     pub async fn names(disk: &dyn Disk, path: &Path) -> Result<Names, Error> {
         let listed = match disk.list(path).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            result => result.map_err(|error| format::access(path, "list", path, error))?,
+            result => result.map_err(|error| Error::access(path, "list", path, error))?,
         };
         let names: Vec<String> = listed.into_iter().map(|entry| entry.name).collect();
         Ok(Names {

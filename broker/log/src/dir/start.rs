@@ -15,7 +15,6 @@ use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
-use crate::dir::survey;
 use crate::dir::{DirOptions, LogDir, SLOTS, StartReport};
 use crate::error::Error;
 use crate::flusher::reclaim::Retired;
@@ -97,12 +96,12 @@ impl Start {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let above = parent(dir);
                     if above == *dir {
-                        return Err(format::access(&self.path, "create", dir, error));
+                        return Err(Error::access(&self.path, "create", dir, error));
                     }
                     missing.push(above);
                 }
                 Err(error) => {
-                    return Err(format::access(&self.path, "create", dir, error));
+                    return Err(Error::access(&self.path, "create", dir, error));
                 }
             }
         }
@@ -111,11 +110,11 @@ impl Start {
 
     async fn list(&self) -> Result<Vec<DirEntry>, Error> {
         let listed = self.disk().list(&self.path).await;
-        listed.map_err(|error| format::access(&self.path, "list", &self.path, error))
+        listed.map_err(|error| Error::access(&self.path, "list", &self.path, error))
     }
 
     fn lock(&self) -> Result<Box<dyn LockGuard>, Error> {
-        survey::lock(self.disk(), &self.path)
+        format::lock(self.disk(), &self.path)
     }
 
     /// Ours, empty, or somebody else's.
@@ -208,7 +207,7 @@ impl Start {
         ledger.start(run.clone());
         let ledger_files = LedgerFiles::open(self.disk(), &self.path, dir_id, 0)?;
         ledger_files.allocate(LEDGER_FIRST_LEN).map_err(|error| {
-            format::access(&self.path, "make room for the ledger in", &self.path, error)
+            Error::access(&self.path, "make room for the ledger in", &self.path, error)
         })?;
         ledger_files.write_first(&ledger)?;
         made.files.extend(ledger_files.files().iter().cloned());

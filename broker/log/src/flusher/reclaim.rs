@@ -17,8 +17,8 @@ use crate::flusher::settle::Work;
 use crate::flusher::state::Shared;
 use crate::flusher::task::Flusher;
 use crate::handles::lock;
+use crate::journal::commit::CommitId;
 use crate::journal::file;
-use crate::ledger::CommitId;
 
 /// How much larger a journal file gets each time it is given back.
 const GROWTH: u64 = 2;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use millrace_host::{Host, Mono, Pool};
 use tokio::sync::{Notify, oneshot};
 
-use crate::dir::format::access;
 use crate::error::Error;
 use crate::flusher::Durable;
 use crate::flusher::gather::{Gather, State};
@@ -247,7 +246,7 @@ impl Shared {
         }
         let room = (need * 2 + LEDGER_MARGIN).next_multiple_of(LEDGER_MARGIN);
         self.ledger_files.allocate(room).map_err(|error| {
-            access(&self.path, "make room for the ledger in", &self.path, error)
+            Error::access(&self.path, "make room for the ledger in", &self.path, error)
         })?;
         self.ledger_room.store(room, Ordering::Relaxed);
         Ok(())

@@ -17,9 +17,9 @@ use crate::flusher::reclaim::Reclaim;
 use crate::flusher::settle::Work;
 use crate::flusher::state::Shared;
 use crate::handles::lock;
+use crate::journal::commit::CommitId;
 use crate::journal::commit::{self, Header, Place};
 use crate::journal::file::{Commit, Journal};
-use crate::ledger::CommitId;
 
 /// Syncs of partitions' files under way at the same time, at most.
 const SYNCS_MAX: usize = 32;

@@ -42,6 +42,13 @@ const KIND_DATA: u8 = 1;
 const KIND_MARK: u8 = 2;
 const KIND_START: u8 = 3;
 
+/// A commit's place in the order of all commits of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CommitId {
+    pub(crate) generation: u64,
+    pub(crate) number: u64,
+}
+
 /// Where a commit belongs; mixed into its every CRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use millrace_host::{Completion, Disk, File, OpenMode};
 
-use crate::dir::format::access;
 use crate::error::Error;
 use crate::journal::commit::{self, Header, Place};
 
@@ -84,8 +83,9 @@ impl Journal {
             let file = disk
                 .open(&path, OpenMode::CreateNew)
                 .map_err(Error::io("create", &path))?;
-            zero(file.as_ref(), 0, len)
-                .map_err(|error| access(dir, "make room for the journal in", &path, error))?;
+            zero(file.as_ref(), 0, len).map_err(|error| {
+                Error::access(dir, "make room for the journal in", &path, error)
+            })?;
             Ok(Part {
                 file,
                 len,

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use millrace_host::{Disk, File, OpenMode};
 
 use crate::error::Error;
+use crate::journal::commit::CommitId;
 use crate::journal::commit::{self, BLOCK, Header, Opened};
 use crate::journal::file;
-use crate::ledger::CommitId;
 
 /// Files are read in pieces of this size.
 const CHUNK: u64 = 1 << 20;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::journal::commit::CommitId;
 use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
 
@@ -14,13 +15,6 @@ const SNAPSHOTS_MAX: usize = 3;
 
 /// Bytes that nobody knows the writer of are older than every generation: of another boot (R3).
 pub(crate) const UNKNOWN_GENERATION: u64 = 0;
-
-/// A commit's place in the order of all commits of a directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CommitId {
-    pub(crate) generation: u64,
-    pub(crate) number: u64,
-}
 
 /// Which boot and mount a generation of the journal ran under. `None`: it could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

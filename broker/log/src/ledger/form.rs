@@ -9,10 +9,11 @@
 use std::collections::BTreeMap;
 
 use crate::codec::{Put, Take};
+use crate::journal::commit::CommitId;
 use crate::journal::commit::{put_incarnation, take_incarnation};
 use crate::journal::mark_form::{decode_mode, encode_mode, put_snapshot, take_snapshot};
 use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
-use crate::ledger::fold::{CommitId, Ledger, Run};
+use crate::ledger::fold::{Ledger, Run};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"MRlg");
 const VERSION: u32 = 1;

@@ -6,5 +6,5 @@ pub(crate) mod fold;
 mod form;
 
 pub use entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
-pub(crate) use fold::{CommitId, Ledger, Run, UNKNOWN_GENERATION};
+pub(crate) use fold::{Ledger, Run, UNKNOWN_GENERATION};
 pub(crate) use form::{put_run, take_run};

@@ -10,13 +10,15 @@ use std::path::Path;
 
 use millrace_host::{Disk, Host, OpenMode};
 
-use crate::dir::check::Report;
-use crate::dir::survey::{self, PartitionFiles};
+use crate::check::Report;
+use crate::check::survey::{self, PartitionFiles};
+use crate::dir::format;
 use crate::error::Error;
+use crate::journal::commit::CommitId;
 use crate::journal::commit::Entry;
 use crate::journal::reader::Scan;
 use crate::ledger::file::{self as ledger_file, Found, LedgerFiles};
-use crate::ledger::{CommitId, Ledger, LedgerEntry, SegmentEntry, UNKNOWN_GENERATION};
+use crate::ledger::{Ledger, LedgerEntry, SegmentEntry, UNKNOWN_GENERATION};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
 use crate::partition::verify::Stop;
 
@@ -41,16 +43,16 @@ const UNKNOWN: [&str; 4] = [
 /// or when a file can't be read or written.
 pub async fn rebuild_ledger(host: &Host, path: &Path) -> Result<Report, Error> {
     let disk = host.disk.as_ref();
-    let format = survey::format(disk, path).await?;
-    let lock = survey::lock(disk, path)?;
-    if let Found::Ledger(..) = ledger_file::read(disk, path, format.dir_id).await? {
+    let own = survey::format(disk, path).await?;
+    let lock = format::lock(disk, path)?;
+    if let Found::Ledger(..) = ledger_file::read(disk, path, own.dir_id).await? {
         return Err(Error::Foreign {
             path: path.to_owned(),
             reason: "its ledger can be read; there is nothing to rebuild".to_owned(),
         });
     }
     let mut report = Report::default();
-    let scan = survey::journals(disk, path, format.dir_id, CommitId::default()).await?;
+    let scan = survey::journals(disk, path, own.dir_id, CommitId::default()).await?;
     let newest = scan.names.iter().map(|(generation, _)| *generation).max();
     let in_use = lock.file().read_at(0, 64).await;
     let in_use = in_use.map_err(Error::io("read", lock.file().path()))?;
@@ -74,7 +76,7 @@ pub async fn rebuild_ledger(host: &Host, path: &Path) -> Result<Report, Error> {
     for what in UNKNOWN {
         report.note(what.to_owned());
     }
-    let files = LedgerFiles::open(disk, path, format.dir_id, 0)?;
+    let files = LedgerFiles::open(disk, path, own.dir_id, 0)?;
     let bytes = files.next(&ledger);
     files.write(&bytes).await?;
     let synced = disk.sync_dir(path).await;

@@ -2,20 +2,24 @@
 //!
 //! What always holds: nothing but the lock is touched; every batch of every segment is read.
 
+mod rebuild;
+mod survey;
+
 use std::path::Path;
 
 use millrace_host::{Disk, Host};
 
+use crate::dir::format;
 use crate::dir::history::History;
-use crate::dir::survey::{self, PartitionFiles};
 use crate::error::Error;
 use crate::journal::commit::Entry;
 use crate::ledger::file::{self as ledger_file, Found};
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::mark::{Incarnation, SegmentId};
 use crate::partition::verify::Stop;
+use survey::PartitionFiles;
 
-pub use crate::dir::rebuild::rebuild_ledger;
+pub use rebuild::rebuild_ledger;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +78,20 @@ impl Report {
 /// When it is in use, is none of ours, or is damaged where nothing further can be said.
 pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     let disk = host.disk.as_ref();
-    let format = survey::format(disk, path).await?;
-    let _lock = survey::lock(disk, path)?;
+    let own = survey::format(disk, path).await?;
+    let _lock = format::lock(disk, path)?;
     let mut report = Report::default();
-    let ledger = match ledger_file::read(disk, path, format.dir_id).await? {
+    let ledger = match ledger_file::read(disk, path, own.dir_id).await? {
         Found::Ledger(ledger, _) => *ledger,
         Found::Unreadable => return Err(ledger_file::unreadable(path)),
     };
-    for name in ledger_file::torn(disk, path, format.dir_id).await? {
+    for name in ledger_file::torn(disk, path, own.dir_id).await? {
         report.note(format!(
             "{name} is torn or damaged; the other ledger file is whole, and a start writes both"
         ));
     }
     let settled = ledger.settled_through;
-    let scan = survey::journals(disk, path, format.dir_id, settled).await?;
+    let scan = survey::journals(disk, path, own.dir_id, settled).await?;
     let history = History::fold(ledger, scan).await?;
     let unsettled = note_journal(&history, &mut report).await;
     let (files, others) = survey::partitions(disk, path).await?;

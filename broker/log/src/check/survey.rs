@@ -4,17 +4,16 @@
 //! and its place in the chain checked.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_host::{Disk, EntryKind, LockGuard, OpenMode};
+use millrace_host::{Disk, EntryKind, OpenMode};
 
 use crate::dir::format;
 use crate::error::Error;
+use crate::journal::commit::CommitId;
 use crate::journal::reader::{self, Scan};
 use crate::journal::{file as journal_file, mark_form};
-use crate::ledger::CommitId;
 use crate::mark::Incarnation;
 use crate::partition::verify::{Check, Verified, verify};
 use crate::partition_metadata;
@@ -149,18 +148,6 @@ pub(super) async fn journals(
         .filter(|name| journal_file::parse_name(name).is_some())
         .collect();
     reader::scan(disk, dir, dir_id, &names, settled_through).await
-}
-
-/// Takes the directory's lock, so that no broker has it meanwhile.
-pub(super) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn LockGuard>, Error> {
-    let path = dir.join(format::LOCK);
-    disk.lock(&path).map_err(|error| {
-        if error.kind() == io::ErrorKind::WouldBlock {
-            let path = dir.to_owned();
-            return Error::InUse { path };
-        }
-        format::access(dir, "lock", &path, error)
-    })
 }
 
 /// The directory's format; refuses what isn't one of ours.
