@@ -1,6 +1,6 @@
-//! Writes the seeds of the corpora anew, from Kafka's recorded bytes and from what the log writes:
-//! `cargo run --example seeds` in this directory. A seed is an input like any other; the fuzzer
-//! grows the corpus from them.
+//! Writes seeds from Kafka's recorded bytes and from what the broker writes, to where the fuzzers'
+//! next run finds them: `cargo run --example seeds` in this directory, then `cargo xtask fuzz --keep`
+//! takes those that reach new code into the corpus.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,8 +53,9 @@ fn main() -> io::Result<()> {
     directories(&mut seeds);
     for ((target, name), bytes) in &seeds.0 {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("corpus")
-            .join(target);
+            .join("../target/fuzz-found")
+            .join(target)
+            .join("grown");
         fs::create_dir_all(&directory)?;
         fs::write(directory.join(format!("seed-{name}")), bytes)?;
     }
@@ -91,13 +92,10 @@ fn messages(seeds: &mut Seeds) {
             &seed,
             &[&[u8::from(!request)], &which, &body],
         );
-        if !request {
-            seeds.add("responses", &seed, &[&which, &body]);
-        } else if kind == "filled" && version == row.served.max {
-            seeds.add("requests", &seed, &[&which, &body]);
+        let target = if request { "requests" } else { "responses" };
+        seeds.add(target, &seed, &[&which, &body]);
+        if request && kind == "filled" && version == row.served.max {
             frame(row.api, version, &body, &mut stream);
-        } else {
-            seeds.add("requests", &seed, &[&which, &body]);
         }
     }
     for (at, pieces) in [[0; 8], [255; 8], [3, 0, 17, 250, 2, 90, 0, 31]]
