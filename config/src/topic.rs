@@ -14,9 +14,10 @@ use crate::values::{Setting, Values};
 pub type TopicOverrides = BTreeMap<String, String>;
 
 /// What an acknowledgement and a consumer's view wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
     /// Records are on stable storage.
+    #[default]
     Fsync,
     /// Records are in the page cache: they survive a kill of the process, not a power cut.
     PageCache,

@@ -1,5 +1,8 @@
 //! What a partition is told of its topic's and broker's configuration, and the names of its limits.
 
+/// When bytes count: the topic's `durability`.
+pub use millrace_config::Durability;
+
 /// Default of [`Settings::producers_max`].
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 1_000;
 /// Default of [`Settings::ack_waiters_max`].
@@ -8,16 +11,6 @@ pub const ACK_WAITERS_PER_PARTITION_MAX: usize = 10_000;
 pub const FETCH_WAITERS_PER_PARTITION_MAX: usize = 10_000;
 /// Milliseconds before an ISR proposal that failed for a passing reason is made again.
 pub const ISR_RETRY_MS: u64 = 50;
-
-/// When bytes count: the topic's `durability`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// A record counts once it is on stable storage. The default.
-    #[default]
-    Fsync,
-    /// A record counts once it is in the page cache: survives a kill, not a power cut.
-    PageCache,
-}
 
 /// Configuration of one partition, resolved by the caller. The durability is not among it: it
 /// changes only when the log is opened, so it comes with [`super::Recovered`].
