@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use millrace_host::real::{Options, RealHost};
-use millrace_tests::simulation::run;
+use millrace_tests::shape::Row;
+use millrace_tests::simulation::{Setup, run, run_setup};
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["seed", seed] => seed.parse().map_err(|_| usage()).and_then(replay),
+        ["seed", seed] => replay(seed, None),
+        ["seed", seed, row] => replay(seed, Some(row)),
         ["seconds", seconds] => seconds.parse().map_err(|_| usage()).and_then(fresh),
         ["range", first, count] => range(first, count),
         _ => Err(usage()),
@@ -25,16 +28,29 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    "usage: sim seed N | sim seconds N | sim range FIRST COUNT".to_owned()
+    "usage: sim seed N [ROW] | sim seconds N | sim range FIRST COUNT".to_owned()
 }
 
-/// One seed again, with its last events when it fails.
-fn replay(seed: u64) -> Result<(), String> {
-    let outcome = run(seed, true)?;
-    eprintln!(
-        "sim: seed {seed}: {} records owed, {} there, {} events, trace {:016x}",
-        outcome.owed, outcome.records, outcome.trace.events, outcome.trace.hash
-    );
+/// One seed again, of one row when a test of that row failed, with its last events when it fails.
+/// `RUST_LOG` makes the broker talk.
+fn replay(seed: &str, row: Option<&str>) -> Result<(), String> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .without_time()
+        .init();
+    let named = |name: &str| {
+        let mut rows = Row::ALL.into_iter();
+        rows.find(|row| format!("{row:?}") == name)
+            .ok_or_else(|| format!("the rows are {:?}", Row::ALL))
+    };
+    let setup = Setup {
+        seed: seed.parse().map_err(|_| usage())?,
+        keep_lines: true,
+        row: row.map(named).transpose()?,
+        bug: None,
+    };
+    let outcome = run_setup(setup).map_err(|failure| failure.reason)?;
+    eprintln!("sim: seed {seed}: {outcome:#?}");
     Ok(())
 }
 

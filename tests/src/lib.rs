@@ -1,9 +1,14 @@
 //! Whatever needs more than one room: the oracle of durability, and the workload that it judges,
 //! which runs over real sockets and in the simulation alike.
 
+pub mod churn;
+pub mod ledger;
 pub mod oracle;
+pub mod planted;
 pub mod process;
 pub mod producer;
 pub mod reader;
+pub mod shape;
 pub mod simulation;
+pub mod value;
 pub mod workload;

@@ -1,62 +1,50 @@
-//! The oracle of durability: acknowledged = present, once, in order, at its offset.
+//! The oracle of durability: what each promise is worth, and whether it was kept.
 //!
-//! Every value is unique and says who made it, for which partition, as which of its values; so a
-//! record that turns up in another place, twice or out of order convicts itself. Anomalies are
-//! numbered as in the catalogue: A1 lost, A3 doubled, A4 two values at one offset, A9 reordered,
-//! A11 acknowledged at another offset, A12 altered or misplaced.
+//! A *claim* is one value seen at one offset: acknowledged, or shown to a consumer. How much it is
+//! worth is its [`Strength`]. The broker's time is cut into *lives*, numbered from 0; an end is
+//! *lossy* when the page cache went with it. The rules, with the catalogue's numbers:
+//!
+//! - a durable claim is in the log at its offset from then on (A1, A4, A7, A11);
+//! - a cached one too, until a lossy end after it was last seen: then it may be gone, and with it
+//!   every later offset that was there before that end: what is lost is a suffix, never a hole;
+//!   its offset may hold another value afterwards (A1, A4);
+//! - a value stands at one offset (A3); one producer's values stand in order (A9); every value is
+//!   what was made, where it was meant to be, in the incarnation of the topic it was made for
+//!   (A12, A15);
+//! - a log start never moves back, and never over what retention does not allow (A14).
+//!
+//! acks=0 claims nothing: its values are held to the rules of place, number and order alone.
 
 use std::collections::BTreeMap;
 
-/// What one record says of itself; 24 bytes and a checksum over them.
+use crate::value::Value;
+
+/// What a claim is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Value {
-    /// Which producer made it.
-    pub producer: u32,
-    /// For which partition.
-    pub partition: i32,
-    /// The how-manieth value of this producer for this partition, from 0.
-    pub sequence: u64,
-}
-
-impl Value {
-    /// The bytes of the record's value, padded to `len` (at least 20).
-    pub fn encode(self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len.max(20));
-        bytes.extend_from_slice(&self.producer.to_be_bytes());
-        bytes.extend_from_slice(&self.partition.to_be_bytes());
-        bytes.extend_from_slice(&self.sequence.to_be_bytes());
-        let fill = (self.sequence as u8) ^ (self.producer as u8);
-        bytes.resize(len.max(20) - 4, fill);
-        let crc = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// Reads a value back; `None` when its bytes are not what was made.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (content, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32c::crc32c(content) != u32::from_be_bytes(*crc) {
-            return None;
-        }
-        let (producer, rest) = content.split_first_chunk::<4>()?;
-        let (partition, rest) = rest.split_first_chunk::<4>()?;
-        let (sequence, _) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            producer: u32::from_be_bytes(*producer),
-            partition: i32::from_be_bytes(*partition),
-            sequence: u64::from_be_bytes(*sequence),
-        })
-    }
+pub enum Strength {
+    /// It outlives the process, not the page cache.
+    Cached,
+    /// It outlives everything.
+    Durable,
 }
 
 /// One thing that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// A1: acknowledged, and not in the log.
+    /// A1: claimed, and not in the log, though nothing allowed to lose it happened.
     Lost {
-        /// Where it was acknowledged.
+        /// Where it was claimed.
         offset: i64,
-        /// What was acknowledged.
+        /// What was claimed.
+        value: Value,
+    },
+    /// A1: a lossy end took `offset` and left a later one that was there before it.
+    Hole {
+        /// What is gone.
+        offset: i64,
+        /// What lay behind it and is still there.
+        survivor: i64,
+        /// The value there.
         value: Value,
     },
     /// A3: one value at two offsets.
@@ -68,13 +56,13 @@ pub enum Anomaly {
         /// Where it stands again.
         second: i64,
     },
-    /// A4, A11: acknowledged at an offset that holds another value.
+    /// A4, A11: claimed at an offset that holds another value.
     OtherValue {
         /// The offset.
         offset: i64,
-        /// What was acknowledged there.
-        acknowledged: Value,
-        /// What stands there, or was acknowledged there before.
+        /// What was claimed there.
+        claimed: Value,
+        /// What was seen there too, and nothing between the two made room for it.
         found: Value,
     },
     /// A9: a later value of one producer before an earlier one.
@@ -91,12 +79,126 @@ pub enum Anomaly {
         /// At which offset.
         offset: i64,
     },
+    /// A15: a value of another incarnation of the topic.
+    OldTopic {
+        /// At which offset.
+        offset: i64,
+        /// The value.
+        value: Value,
+        /// The incarnation in which it turned up.
+        incarnation: u32,
+    },
+    /// A14: a log start that was seen moved back.
+    StartMovedBack {
+        /// The partition.
+        partition: i32,
+        /// Where it was seen.
+        seen: i64,
+        /// Where it is.
+        found: i64,
+    },
+    /// A14: a log start over records that retention keeps.
+    StartTooFar {
+        /// The partition.
+        partition: i32,
+        /// The log start.
+        start: i64,
+        /// Why it may not be there.
+        why: String,
+    },
+    /// R15: acknowledged by a directory of which a sync had failed.
+    AfterSyncError {
+        /// What was acknowledged.
+        value: Value,
+    },
+    /// T10: an idempotent producer's sequences are not known, though nothing allowed to lose them.
+    Forgotten {
+        /// What was refused as out of order.
+        value: Value,
+    },
+    /// A16: a topic is not what the last answer about it said.
+    Topic(String),
 }
 
-/// What producers were promised, to be held against what the logs say.
+impl Anomaly {
+    /// The rule's name, for tables.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Lost { .. } => "lost",
+            Self::Hole { .. } => "hole",
+            Self::Doubled { .. } => "doubled",
+            Self::OtherValue { .. } => "other value",
+            Self::Reordered { .. } => "reordered",
+            Self::Altered { .. } => "altered",
+            Self::OldTopic { .. } => "old topic",
+            Self::StartMovedBack { .. } => "start moved back",
+            Self::StartTooFar { .. } => "start too far",
+            Self::AfterSyncError { .. } => "after sync error",
+            Self::Forgotten { .. } => "forgotten",
+            Self::Topic(_) => "topic",
+        }
+    }
+}
+
+/// How the broker's lives ended so far, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Lives {
+    lossy: Vec<bool>,
+}
+
+impl Lives {
+    /// The life of now.
+    pub fn current(&self) -> usize {
+        self.lossy.len()
+    }
+
+    /// The current life is over; `lossy` when the page cache went with it.
+    pub fn end(&mut self, lossy: bool) {
+        self.lossy.push(lossy);
+    }
+
+    /// As it was in the life `life`, which is then the current one.
+    #[must_use]
+    pub fn until(&self, life: usize) -> Self {
+        let lossy = self.lossy.iter().take(life).copied().collect();
+        Self { lossy }
+    }
+
+    /// How many ends were lossy.
+    pub fn lossy_ends(&self) -> usize {
+        self.lossy.iter().filter(|lossy| **lossy).count()
+    }
+
+    /// The first lossy end at or after the life `from` and before the life `until`.
+    pub fn lossy_end(&self, from: usize, until: usize) -> Option<usize> {
+        let until = until.min(self.lossy.len());
+        (from..until).find(|life| self.lossy[*life])
+    }
+}
+
+/// One value at one offset, and when it was seen there.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    value: Value,
+    strength: Strength,
+    first: usize,
+    last: usize,
+}
+
+/// What was claimed of one incarnation of the topic, to be held against what the logs say.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
-    acknowledged: BTreeMap<(i32, i64), Value>,
+    incarnation: u32,
+    claims: BTreeMap<(i32, i64), Vec<Claim>>,
+}
+
+/// What holding a log against its promises came to.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What must not be.
+    pub anomalies: Vec<Anomaly>,
+    /// Claims that lossy ends took, as they may.
+    pub taken: usize,
 }
 
 /// One record as read back.
@@ -109,47 +211,86 @@ pub struct Found {
 }
 
 impl Promises {
-    /// Notes that `value` was acknowledged at `offset`. Gives back an anomaly when another value
-    /// was acknowledged there before.
-    pub fn acknowledge(&mut self, offset: i64, value: Value) -> Option<Anomaly> {
-        let earlier = self.acknowledged.insert((value.partition, offset), value);
-        earlier
-            .filter(|earlier| *earlier != value)
-            .map(|found| Anomaly::OtherValue {
-                offset,
-                acknowledged: value,
-                found,
-            })
+    /// Of the how-manieth incarnation of the topic, from 0.
+    pub fn new(incarnation: u32) -> Self {
+        Self {
+            incarnation,
+            claims: BTreeMap::new(),
+        }
     }
 
-    /// How many records were acknowledged.
+    /// Notes that `value` was seen at `offset` in a life.
+    pub fn claim(&mut self, offset: i64, value: Value, strength: Strength, life: usize) {
+        let claims = self.claims.entry((value.partition, offset)).or_default();
+        match claims.iter_mut().find(|claim| claim.value == value) {
+            Some(claim) => {
+                claim.strength = claim.strength.max(strength);
+                claim.first = claim.first.min(life);
+                claim.last = claim.last.max(life);
+            }
+            None => claims.push(Claim {
+                value,
+                strength,
+                first: life,
+                last: life,
+            }),
+        }
+    }
+
+    /// How many records were claimed.
     pub fn len(&self) -> usize {
-        self.acknowledged.len()
+        self.claims.len()
     }
 
-    /// `true` when nothing was acknowledged: a run that proves nothing.
+    /// `true` when nothing was claimed: a run that proves nothing.
     pub fn is_empty(&self) -> bool {
-        self.acknowledged.is_empty()
+        self.claims.is_empty()
     }
 
-    /// Holds the whole log of one partition, in the order in which it was read, against what was
-    /// promised. `log_start` is the first offset that the log still owes.
-    pub fn check(&self, partition: i32, log_start: i64, log: &[Found]) -> Vec<Anomaly> {
+    /// The values claimed of `partition` at offsets from `from` up to `to`.
+    pub fn between(
+        &self,
+        partition: i32,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = (i64, Value)> + '_ {
+        let range = (partition, from)..(partition, to.max(from));
+        self.claims
+            .range(range)
+            .flat_map(|((_, offset), claims)| claims.iter().map(|claim| (*offset, claim.value)))
+    }
+
+    /// What `bytes` at `offset` of `partition` are, or what is wrong with them.
+    pub fn read(&self, partition: i32, offset: i64, bytes: &[u8]) -> Result<Value, Anomaly> {
+        let value = Value::decode(bytes).filter(|value| value.partition == partition);
+        let value = value.ok_or(Anomaly::Altered { partition, offset })?;
+        if value.incarnation == self.incarnation {
+            Ok(value)
+        } else {
+            Err(Anomaly::OldTopic {
+                offset,
+                value,
+                incarnation: self.incarnation,
+            })
+        }
+    }
+
+    /// Holds the whole log of one partition, in the order in which it was read in the current
+    /// life, against what was claimed. `log_start` is the first offset that the log still owes.
+    pub fn check(&self, partition: i32, log_start: i64, log: &[Found], lives: &Lives) -> Verdict {
         let mut anomalies = Vec::new();
-        let mut by_offset = BTreeMap::new();
-        let mut offset_of = BTreeMap::new();
+        let mut all = Self::new(self.incarnation);
         let mut newest: BTreeMap<u32, Value> = BTreeMap::new();
+        let mut places = BTreeMap::new();
         for found in log {
-            let Some(value) = Value::decode(&found.value).filter(|v| v.partition == partition)
-            else {
-                anomalies.push(Anomaly::Altered {
-                    partition,
-                    offset: found.offset,
-                });
-                continue;
+            let value = match self.read(partition, found.offset, &found.value) {
+                Ok(value) => value,
+                Err(anomaly) => {
+                    anomalies.push(anomaly);
+                    continue;
+                }
             };
-            by_offset.insert(found.offset, value);
-            if let Some(first) = offset_of.insert(value, found.offset) {
+            if let Some(first) = places.insert(value, found.offset) {
                 anomalies.push(Anomaly::Doubled {
                     value,
                     first,
@@ -164,128 +305,104 @@ impl Promises {
                     after: value,
                 });
             }
+            all.claim(found.offset, value, Strength::Cached, lives.current());
         }
-        let owed = self
-            .acknowledged
-            .range((partition, log_start)..=(partition, i64::MAX));
-        for ((_, offset), value) in owed {
-            match by_offset.get(offset) {
-                Some(found) if found == value => {}
-                Some(found) => anomalies.push(Anomaly::OtherValue {
-                    offset: *offset,
-                    acknowledged: *value,
-                    found: *found,
-                }),
-                None => anomalies.push(Anomaly::Lost {
-                    offset: *offset,
-                    value: *value,
-                }),
+        let claimed = self.claims.range((partition, 0)..=(partition, i64::MAX));
+        for (place, claims) in claimed {
+            for claim in claims {
+                all.claim(place.1, claim.value, claim.strength, claim.first);
+                all.claim(place.1, claim.value, claim.strength, claim.last);
             }
         }
-        anomalies
+        let taken = all.judge(log_start, lives, &mut anomalies);
+        all.judge_places(lives, &mut anomalies);
+        Verdict { anomalies, taken }
+    }
+
+    /// Judges what became of every claim, all of one partition, the log of now among them. Gives
+    /// how many lossy ends took.
+    fn judge(&self, log_start: i64, lives: &Lives, anomalies: &mut Vec<Anomaly>) -> usize {
+        let mut count = 0;
+        let now = lives.current();
+        // Of each lossy end, the lowest offset that only it can have taken. Of several ends that
+        // may have, the earliest is meant: it allows most.
+        let mut taken: BTreeMap<usize, i64> = BTreeMap::new();
+        for ((_, offset), claims) in &self.claims {
+            let mut claims = claims.clone();
+            claims.sort_by_key(|claim| (claim.first, claim.last));
+            let nexts = claims.iter().skip(1).map(Some).chain([None]);
+            for (claim, next) in claims.iter().zip(nexts) {
+                let until = match next {
+                    Some(next) => next.first,
+                    // Alive, or gone with the log's front.
+                    None if claim.last >= now || *offset < log_start => continue,
+                    None => now,
+                };
+                let end = lives.lossy_end(claim.last, until);
+                match end.filter(|_| claim.strength == Strength::Cached) {
+                    Some(end) => {
+                        count += 1;
+                        let lowest = taken.entry(end).or_insert(*offset);
+                        *lowest = (*lowest).min(*offset);
+                    }
+                    None => anomalies.push(match next {
+                        Some(next) => Anomaly::OtherValue {
+                            offset: *offset,
+                            claimed: claim.value,
+                            found: next.value,
+                        },
+                        None => Anomaly::Lost {
+                            offset: *offset,
+                            value: claim.value,
+                        },
+                    }),
+                }
+            }
+        }
+        for (end, lowest) in taken {
+            let behind = self.claims.iter().find_map(|(place, claims)| {
+                let survived = |claim: &&Claim| claim.first <= end && claim.last > end;
+                let survivor = claims.iter().find(survived)?;
+                (place.1 > lowest).then_some((place.1, survivor.value))
+            });
+            if let Some((survivor, value)) = behind {
+                anomalies.push(Anomaly::Hole {
+                    offset: lowest,
+                    survivor,
+                    value,
+                });
+            }
+        }
+        count
+    }
+
+    /// Judges that no value was seen at two offsets, unless a lossy end took it from the first.
+    fn judge_places(&self, lives: &Lives, anomalies: &mut Vec<Anomaly>) {
+        let mut seen: BTreeMap<Value, (i64, usize)> = BTreeMap::new();
+        let mut all: Vec<(usize, usize, Value, i64)> = self
+            .claims
+            .iter()
+            .flat_map(|((_, offset), claims)| {
+                claims
+                    .iter()
+                    .map(|claim| (claim.first, claim.last, claim.value, *offset))
+            })
+            .collect();
+        all.sort_unstable();
+        for (first, last, value, offset) in all {
+            if let Some((earlier, until)) = seen.insert(value, (offset, last))
+                && lives.lossy_end(until, first).is_none()
+            {
+                anomalies.push(Anomaly::Doubled {
+                    value,
+                    first: earlier,
+                    second: offset,
+                });
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(sequence: u64) -> Value {
-        Value {
-            producer: 1,
-            partition: 0,
-            sequence,
-        }
-    }
-
-    fn found(offset: i64, sequence: u64) -> Found {
-        Found {
-            offset,
-            value: value(sequence).encode(64),
-        }
-    }
-
-    fn promised(count: u64) -> Promises {
-        let mut promises = Promises::default();
-        for sequence in 0..count {
-            assert_eq!(promises.acknowledge(sequence as i64, value(sequence)), None);
-        }
-        promises
-    }
-
-    #[test]
-    fn a_log_that_keeps_its_promises_has_no_anomaly() {
-        let log = [found(0, 0), found(1, 1), found(2, 2)];
-        assert_eq!(promised(2).check(0, 0, &log), []);
-    }
-
-    #[test]
-    fn a_lost_record_is_found_unless_the_log_start_passed_it() {
-        let log = [found(1, 1)];
-        assert_eq!(
-            promised(2).check(0, 0, &log),
-            [Anomaly::Lost {
-                offset: 0,
-                value: value(0)
-            }]
-        );
-        assert_eq!(promised(2).check(0, 1, &log), []);
-    }
-
-    #[test]
-    fn a_doubled_record_is_found() {
-        let log = [found(0, 0), found(1, 1), found(2, 1)];
-        let doubled = Anomaly::Doubled {
-            value: value(1),
-            first: 1,
-            second: 2,
-        };
-        assert_eq!(promised(2).check(0, 0, &log), [doubled]);
-    }
-
-    #[test]
-    fn reordered_records_are_found() {
-        let log = [found(0, 1), found(1, 0)];
-        let anomalies = Promises::default().check(0, 0, &log);
-        assert_eq!(
-            anomalies,
-            [Anomaly::Reordered {
-                before: value(1),
-                after: value(0)
-            }]
-        );
-    }
-
-    #[test]
-    fn an_altered_or_misplaced_record_is_found() {
-        let mut altered = found(0, 0);
-        altered.value[9] ^= 1;
-        let log = [altered];
-        let anomalies = Promises::default().check(0, 0, &log);
-        assert_eq!(
-            anomalies,
-            [Anomaly::Altered {
-                partition: 0,
-                offset: 0
-            }]
-        );
-        let anomalies = Promises::default().check(1, 0, &[found(0, 0)]);
-        assert_eq!(
-            anomalies,
-            [Anomaly::Altered {
-                partition: 1,
-                offset: 0
-            }]
-        );
-    }
-
-    #[test]
-    fn another_value_at_an_acknowledged_offset_is_found() {
-        let log = [found(0, 5)];
-        assert!(matches!(
-            promised(1).check(0, 0, &log)[..],
-            [Anomaly::OtherValue { .. }]
-        ));
-        assert!(promised(1).acknowledge(0, value(7)).is_some());
-    }
-}
+#[path = "oracle_tests.rs"]
+mod tests;

@@ -1,18 +1,31 @@
-//! One idempotent producer: batches with sequence numbers, several in flight, sent again in order
-//! with the same bytes after whatever went wrong.
+//! One producer. With acks=1 and acks=all it is idempotent: batches with sequence numbers, several
+//! in flight, sent again in order with the same bytes after whatever went wrong. With acks=0 every
+//! batch is sent once.
 //!
 //! What always holds: at most [`Plan::in_flight`] batches are without acknowledgement; answers are
 //! taken in the order of sending, and the first that is not a success ends the connection, so that
-//! everything from there on is sent again, as it was, on the next.
+//! everything from there on is sent again, as it was, on the next. A new identity, and with acks=0
+//! a new connection, begins with a number of its own: order is owed within it.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use millrace_client::{Client, Error, ProducerIdentity, Topic};
+use millrace_client::{Acks, Client, Error, ProducerIdentity};
+use millrace_host::Mono;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::ProduceRequest;
 use millrace_protocol::records::{BatchBuilder, Options};
+use tokio::sync::watch;
 
-use crate::oracle::Value;
-use crate::workload::{Plan, Progress, Reach};
+use crate::ledger::{Answered, Progress};
+use crate::oracle::{Anomaly, Strength};
+use crate::value::Value;
+use crate::workload::{Incarnation, Plan, Reach};
+
+/// Numbers of one producer lie this far apart.
+const NUMBERS: u32 = 1000;
+/// Batches that a producer with acks=0 sends on one connection at least this far apart.
+const UNANSWERED_PAUSE_MS: u64 = 2;
 
 /// A batch that keeps its bytes until it is acknowledged.
 #[derive(Clone, Debug)]
@@ -22,13 +35,38 @@ struct Unacknowledged {
     bytes: Bytes,
 }
 
+/// The answer to a batch, on its way.
+type Answer = (Mono, millrace_client::Pending<ProduceRequest>);
+
+/// A connection, and the broker's life that it was made in.
+struct Session<'a> {
+    client: &'a Client,
+    reach: &'a Reach,
+    progress: &'a Progress,
+    life: usize,
+}
+
+/// How a session ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The workload stops, and everything sent is acknowledged.
+    Done,
+    /// Go on with another session.
+    Again,
+}
+
 /// One producer's state, which outlives its connections.
 #[derive(Debug)]
 pub struct Producer {
+    /// Tells it from the others: its values' numbers are this and [`NUMBERS`] upwards.
     number: u32,
-    identity: ProducerIdentity,
-    topic: Topic,
+    acks: Acks,
     plan: Plan,
+    topics: watch::Receiver<Incarnation>,
+    topic: Incarnation,
+    identity: Option<ProducerIdentity>,
+    /// Lossy ends when the identity was given.
+    lossy_ends: usize,
     made: u64,
     /// The next value of each partition; its low 31 bits are the next sequence number.
     next: Vec<u64>,
@@ -37,15 +75,19 @@ pub struct Producer {
 
 impl Producer {
     /// Producer `number` of a workload, which goes round the partitions batch by batch.
-    pub fn new(number: u32, identity: ProducerIdentity, topic: Topic, plan: &Plan) -> Self {
-        let partitions = usize::try_from(topic.partitions).unwrap_or(0);
+    pub fn new(number: u32, topics: watch::Receiver<Incarnation>, plan: &Plan) -> Self {
+        let topic = topics.borrow().clone();
+        let acks = plan.acks.get(number as usize % plan.acks.len().max(1));
         Self {
             number,
-            identity,
-            topic,
+            acks: acks.copied().unwrap_or(Acks::All),
             plan: plan.clone(),
+            next: topic.fresh(),
+            topic,
+            topics,
+            identity: None,
+            lossy_ends: 0,
             made: u64::from(number),
-            next: vec![0; partitions],
             unacknowledged: VecDeque::new(),
         }
     }
@@ -54,77 +96,198 @@ impl Producer {
     pub async fn run(mut self, reach: &Reach, progress: &Progress) -> Result<(), String> {
         let mut since = reach.host.clock.now().mono;
         loop {
+            self.follow_topic();
             let address = *reach.address.borrow();
             let before = progress.acknowledged();
             let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
             let ended = match connected {
-                Ok(client) => self.session(&client, reach, progress).await,
+                Ok(client) => {
+                    let session = Session {
+                        client: &client,
+                        reach,
+                        progress,
+                        life: progress.life(),
+                    };
+                    self.session(&session).await
+                }
+                Err(error) if self.acks == Acks::None && progress.is_stopping() => {
+                    drop(error);
+                    Ok(Ended::Done)
+                }
                 Err(error) => Err(error),
             };
             if progress.acknowledged() > before {
                 since = reach.host.clock.now().mono;
             }
             match ended {
-                Ok(()) => return Ok(()),
+                Ok(Ended::Done) => return Ok(()),
+                Ok(Ended::Again) => {}
                 Err(error) => reach.bear(&error, &mut since).await?,
             }
         }
     }
 
-    /// One connection's life: what is not acknowledged first, then new batches.
-    async fn session(
-        &mut self,
-        client: &Client,
-        reach: &Reach,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        // The first `sent.len()` of the unacknowledged, in the same order.
-        let mut sent = VecDeque::new();
+    /// Whether the topic was made again. (A watch that is closed no longer says what changed.)
+    fn is_behind(&self) -> bool {
+        self.topics.borrow().number != self.topic.number
+    }
+
+    /// Goes over to the topic's next incarnation: what the last one did not acknowledge is void.
+    fn follow_topic(&mut self) {
+        if self.is_behind() {
+            self.topic = self.topics.borrow().clone();
+            self.next = self.topic.fresh();
+            self.unacknowledged.clear();
+        }
+    }
+
+    /// Begins anew under another number, with whatever identity is asked for next.
+    fn begin_anew(&mut self) {
+        self.number += NUMBERS;
+        self.next = self.topic.fresh();
+        self.unacknowledged.clear();
+        self.identity = None;
+    }
+
+    async fn session(&mut self, session: &Session<'_>) -> Result<Ended, Error> {
+        if self.acks == Acks::None {
+            self.begin_anew();
+            return self.send_unanswered(session).await;
+        }
+        if self.identity.is_none() {
+            self.lossy_ends = session.progress.ledger().lives.lossy_ends();
+            self.identity = Some(session.client.init_producer_id().await?);
+        }
+        // Of the first so many of the unacknowledged, in the same order.
+        let mut sent: VecDeque<Answer> = VecDeque::new();
         loop {
             while sent.len() < self.plan.in_flight {
                 if sent.len() == self.unacknowledged.len() {
-                    if progress.is_stopping() {
+                    if session.progress.is_stopping() {
                         break;
                     }
-                    let batch = self.make(reach.host.clock.now().wall_ms);
+                    let batch = self.make(session.reach.host.clock.now().wall_ms);
                     self.unacknowledged.push_back(batch);
                 }
-                let batch = &self.unacknowledged[sent.len()];
-                let (partition, bytes) = (batch.first.partition, batch.bytes.clone());
-                sent.push_back(client.send_batch(&self.topic, partition, bytes).await?);
+                sent.push_back(self.send(session, sent.len()).await?);
             }
-            let Some(oldest) = sent.pop_front() else {
-                return Ok(());
+            let (Some(oldest), Some(batch)) = (sent.pop_front(), self.unacknowledged.pop_front())
+            else {
+                return Ok(Ended::Done);
             };
-            let produced = oldest.wait().await?;
-            if let Some(Unacknowledged { first, records, .. }) = self.unacknowledged.pop_front() {
-                let values = (0..u64::from(records)).map(|nth| Value {
-                    sequence: first.sequence + nth,
-                    ..first
-                });
-                progress.acknowledge(produced.base_offset, values);
+            if let Err(error) = self.answered(session, oldest, &batch).await {
+                if !is_forgotten(&error) {
+                    self.unacknowledged.push_front(batch);
+                    return Err(error);
+                }
+                if !self.may_be_forgotten(session.progress) {
+                    let value = batch.first;
+                    let anomaly = Anomaly::Forgotten { value };
+                    session.progress.ledger().anomalies.push(anomaly);
+                }
+                while let (Some(late), Some(batch)) =
+                    (sent.pop_front(), self.unacknowledged.pop_front())
+                {
+                    // Refused or unknown: nothing is claimed of it.
+                    self.answered(session, late, &batch).await.ok();
+                }
+                self.begin_anew();
+                return Ok(Ended::Again);
             }
-            if !self.plan.pause.is_zero() {
-                let clock = &reach.host.clock;
-                clock.sleep_until(clock.now().mono + self.plan.pause).await;
+            self.pause(session, 0).await;
+        }
+    }
+
+    /// Sends batches that nobody answers until the workload stops or the topic is another.
+    async fn send_unanswered(&mut self, session: &Session<'_>) -> Result<Ended, Error> {
+        while !session.progress.is_stopping() {
+            if self.is_behind() {
+                return Ok(Ended::Again);
             }
+            let batch = self.make(session.reach.host.clock.now().wall_ms);
+            let partition = batch.first.partition;
+            session
+                .client
+                .produce(&self.topic.topic, partition, Acks::None, batch.bytes)
+                .await?;
+            self.pause(session, UNANSWERED_PAUSE_MS).await;
+        }
+        Ok(Ended::Done)
+    }
+
+    async fn send(&self, session: &Session<'_>, nth: usize) -> Result<Answer, Error> {
+        let batch = &self.unacknowledged[nth];
+        let request = session.client.produce_request(
+            &self.topic.topic,
+            batch.first.partition,
+            self.acks,
+            batch.bytes.clone(),
+        );
+        let now = session.reach.host.clock.now().mono;
+        Ok((now, session.client.send(&request).await?))
+    }
+
+    /// Waits for the answer to `batch`, and notes what it promises.
+    async fn answered(
+        &self,
+        session: &Session<'_>,
+        (sent, pending): Answer,
+        batch: &Unacknowledged,
+    ) -> Result<(), Error> {
+        let answer = pending.wait().await?;
+        let name = &self.topic.topic.name;
+        let partition = batch.first.partition;
+        let produced = session.client.produced(&answer, name, partition)?;
+        let values = (0..u64::from(batch.records)).map(|nth| Value {
+            sequence: batch.first.sequence + nth,
+            ..batch.first
+        });
+        let answered = Answered {
+            life: session.life,
+            sent,
+            base_offset: produced.base_offset,
+            acks: self.acks,
+        };
+        session.progress.acknowledge(answered, values);
+        Ok(())
+    }
+
+    /// Whether the broker may not know this producer's sequences: a lossy end took records of which
+    /// no more was promised, or what retention had taken before it.
+    fn may_be_forgotten(&self, progress: &Progress) -> bool {
+        let terms = progress.terms();
+        let cached = terms.acknowledged(self.acks) == Some(Strength::Cached);
+        (cached || terms.retires()) && progress.ledger().lives.lossy_ends() > self.lossy_ends
+    }
+
+    async fn pause(&self, session: &Session<'_>, least_ms: u64) {
+        let pause = self
+            .plan
+            .pause
+            .max(std::time::Duration::from_millis(least_ms));
+        if !pause.is_zero() {
+            let clock = &session.reach.host.clock;
+            clock.sleep_until(clock.now().mono + pause).await;
         }
     }
 
     fn make(&mut self, wall_ms: i64) -> Unacknowledged {
         let at = usize::try_from(self.made % self.next.len().max(1) as u64).unwrap_or(0);
         self.made += 1;
-        let partition = i32::try_from(at).unwrap_or(0);
         let first = Value {
             producer: self.number,
-            partition,
+            incarnation: self.topic.number,
+            partition: i32::try_from(at).unwrap_or(0),
             sequence: self.next[at],
+            made_ms: wall_ms,
         };
         let records = self.plan.batch_records.max(1);
         let base_sequence = i32::try_from(first.sequence & 0x7fff_ffff).unwrap_or(0);
-        let producer = (self.identity.id.0, self.identity.epoch.0, base_sequence);
+        let producer = self
+            .identity
+            .map(|identity| (identity.id.0, identity.epoch.0, base_sequence));
         let mut builder = BatchBuilder::new(Options {
-            producer: Some(producer),
+            producer,
             ..Options::default()
         });
         for nth in 0..u64::from(records) {
@@ -132,13 +295,9 @@ impl Producer {
                 sequence: first.sequence + nth,
                 ..first
             };
+            let bytes = value.encode(self.plan.record_bytes);
             builder
-                .push(
-                    wall_ms,
-                    None,
-                    Some(&value.encode(self.plan.record_bytes)),
-                    &[],
-                )
+                .push(wall_ms, None, Some(&bytes), &[])
                 .expect("a plan's batches are far below a batch's limit");
         }
         self.next[at] += u64::from(records);
@@ -148,4 +307,15 @@ impl Producer {
             bytes: builder.build(),
         }
     }
+}
+
+/// Whether the broker does not know the producer's sequences.
+fn is_forgotten(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Broker {
+            code: ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId,
+            ..
+        }
+    )
 }

@@ -7,16 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Client, ClientOptions, Error, NewTopic, Topic};
+use millrace_client::{Acks, Client, ClientOptions, Error, NewTopic, Topic};
 use millrace_host::{Host, Mono, Pool};
 use millrace_protocol::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 
-use crate::oracle::{Anomaly, Found, Promises, Value};
+use crate::churn::Churn;
+use crate::ledger::{Progress, Terms};
+use crate::oracle::Anomaly;
 use crate::producer::Producer;
 use crate::reader::{Tail, Whole};
 
@@ -28,8 +29,12 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 pub struct Plan {
     /// The topic; made when missing.
     pub topic: NewTopic,
-    /// Idempotent producers, each with a connection of its own.
+    /// What its configuration promises.
+    pub terms: Terms,
+    /// Producers, each with a connection of its own.
     pub producers: u32,
+    /// What they wait for, in turn. Those with acks=0 are not idempotent.
+    pub acks: Vec<Acks>,
     /// Requests of a producer without an answer; at most five, or retries are not recognised.
     pub in_flight: usize,
     /// Records of each batch.
@@ -38,6 +43,10 @@ pub struct Plan {
     pub record_bytes: usize,
     /// A producer's pause after each acknowledged batch.
     pub pause: Duration,
+    /// The reader begins at the front again in each life of the broker.
+    pub rewinds: bool,
+    /// How long the topic lives before it is removed and made again; `None` for ever.
+    pub churn: Option<Duration>,
     /// How long the broker may be away, or answer with errors that ask for patience.
     pub patience: Duration,
     /// How long one request may take.
@@ -49,80 +58,34 @@ impl Plan {
     pub fn new(topic: impl Into<String>, partitions: i32) -> Self {
         Self {
             topic: NewTopic::new(topic, partitions),
+            terms: Terms::default(),
             producers: 3,
+            acks: vec![Acks::All],
             in_flight: 5,
             batch_records: 7,
             record_bytes: 200,
             pause: Duration::ZERO,
+            rewinds: false,
+            churn: None,
             patience: Duration::from_mins(1),
             request_timeout: Duration::from_secs(10),
         }
     }
 }
 
-/// What producers were promised and what the reader was shown, and what was wrong at once.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    /// Acknowledged or shown: owed from then on.
-    pub promises: Promises,
-    /// What contradicted an earlier promise the moment it was said.
-    pub anomalies: Vec<Anomaly>,
+/// The topic as it is between two removals.
+#[derive(Clone, Debug)]
+pub struct Incarnation {
+    /// How often it had been made before.
+    pub number: u32,
+    /// What the broker calls it.
+    pub topic: Topic,
 }
 
-/// Shared by all tasks of a workload.
-#[derive(Debug)]
-pub struct Progress {
-    ledger: Mutex<Ledger>,
-    acknowledged: AtomicU64,
-    shown: AtomicU64,
-    stopping: AtomicBool,
-}
-
-impl Progress {
-    /// The ledger; held briefly, never across an await.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
-    }
-
-    /// Records shown to the reader so far.
-    pub fn shown(&self) -> u64 {
-        self.shown.load(Ordering::Relaxed)
-    }
-
-    /// Whether producers should end once all they sent is acknowledged.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Notes an acknowledged batch: `values` in the order of their offsets.
-    pub fn acknowledge(&self, base_offset: i64, values: impl Iterator<Item = Value>) {
-        let mut ledger = self.ledger();
-        for (offset, value) in (base_offset..).zip(values) {
-            let anomaly = ledger.promises.acknowledge(offset, value);
-            ledger.anomalies.extend(anomaly);
-            self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes a record that a consumer was shown: it is owed like an acknowledged one.
-    pub fn show(&self, partition: i32, found: &Found) {
-        let mut ledger = self.ledger();
-        let anomaly = match Value::decode(&found.value) {
-            Some(value) if value.partition == partition => {
-                ledger.promises.acknowledge(found.offset, value)
-            }
-            _ => Some(Anomaly::Altered {
-                partition,
-                offset: found.offset,
-            }),
-        };
-        ledger.anomalies.extend(anomaly);
-        self.shown.fetch_add(1, Ordering::Relaxed);
+impl Incarnation {
+    /// A position of 0 for each partition.
+    pub fn fresh<N: Default + Clone>(&self) -> Vec<N> {
+        vec![N::default(); usize::try_from(self.topic.partitions).unwrap_or(0)]
     }
 }
 
@@ -141,9 +104,9 @@ pub struct Reach {
 
 impl Reach {
     /// Calls `attempt` with a fresh connection until it succeeds, fails for good, or patience ends.
-    pub async fn retry<T>(
+    pub async fn retry<T, F: Future<Output = Result<T, Error>>>(
         &self,
-        mut attempt: impl AsyncFnMut(Client) -> Result<T, Error>,
+        mut attempt: impl FnMut(Client) -> F,
     ) -> Result<T, String> {
         let mut since = self.host.clock.now().mono;
         loop {
@@ -184,7 +147,7 @@ pub struct Workload {
     /// What it has achieved so far.
     pub progress: Arc<Progress>,
     reach: Reach,
-    topic: Topic,
+    topics: watch::Receiver<Incarnation>,
     tasks: Vec<oneshot::Receiver<Result<(), String>>>,
 }
 
@@ -208,36 +171,40 @@ impl Workload {
             patience: plan.patience,
         };
         let topic = reach
-            .retry(async |client| make_topic(&client, &plan.topic).await)
+            .retry(|client| make_topic(client, plan.topic.clone()))
             .await?;
-        let progress = Arc::new(Progress {
-            ledger: Mutex::default(),
-            acknowledged: AtomicU64::new(0),
-            shown: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-        });
+        let (tell, topics) = watch::channel(Incarnation { number: 0, topic });
         let mut workload = Self {
-            progress,
+            progress: Arc::new(Progress::new(plan.terms)),
             reach,
-            topic,
+            topics,
             tasks: Vec::new(),
         };
-        for number in 0..plan.producers {
-            let (reach, progress) = (workload.reach.clone(), Arc::clone(&workload.progress));
-            let (plan, topic) = (plan.clone(), workload.topic.clone());
-            workload.spawn("producer", async move {
-                let identity = reach
-                    .retry(async |client| client.init_producer_id().await)
-                    .await?;
-                Producer::new(number, identity, topic, &plan)
-                    .run(&reach, &progress)
-                    .await
-            });
-        }
-        let tail = Tail::new(workload.topic.clone());
-        let (reach, progress) = (workload.reach.clone(), Arc::clone(&workload.progress));
-        workload.spawn("reader", async move { tail.run(&reach, &progress).await });
+        workload.start_tasks(plan, tell);
         Ok(workload)
+    }
+
+    fn start_tasks(&mut self, plan: &Plan, tell: watch::Sender<Incarnation>) {
+        for number in 0..plan.producers {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let producer = Producer::new(number, self.topics.clone(), plan);
+            self.spawn(
+                "producer",
+                async move { producer.run(&reach, &progress).await },
+            );
+        }
+        let tail = Tail::new(self.topics.clone(), plan.rewinds);
+        let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+        self.spawn("reader", async move { tail.run(&reach, &progress).await });
+        if let Some(span) = plan.churn {
+            let churn = Churn {
+                reach: self.reach.clone(),
+                progress: Arc::clone(&self.progress),
+                plan: plan.clone(),
+                topics: tell,
+            };
+            self.spawn("churn", churn.run(span));
+        }
     }
 
     fn spawn(
@@ -256,6 +223,16 @@ impl Workload {
         );
         drop(task);
         self.tasks.push(end);
+    }
+
+    /// The topic as it is now.
+    pub fn topic(&self) -> Incarnation {
+        self.topics.borrow().clone()
+    }
+
+    /// The same, also of later.
+    pub fn topics(&self) -> watch::Receiver<Incarnation> {
+        self.topics.clone()
     }
 
     /// Fails when a producer or the reader has given up.
@@ -285,33 +262,68 @@ impl Workload {
     /// Ends the producers once all they sent is acknowledged, then the reader; gives the final
     /// check of every partition.
     pub async fn finish(mut self) -> Result<Report, String> {
-        self.progress.stopping.store(true, Ordering::Relaxed);
+        self.progress.stop();
         for task in std::mem::take(&mut self.tasks) {
             task.await
                 .map_err(|_| "a task of the workload died".to_owned())??;
         }
-        self.check().await
+        let mut report = self.check().await?;
+        let topic = self.topic().topic;
+        let described = self
+            .reach
+            .retry(|client| describe(client, topic.name.clone()))
+            .await?;
+        if described != topic {
+            let why = format!("{topic:?} was made, {described:?} is there");
+            report.anomalies.push(Anomaly::Topic(why));
+        }
+        Ok(report)
     }
 
     /// Reads all partitions back and holds them against what was promised up to now.
     pub async fn check(&self) -> Result<Report, String> {
-        // Taken before reading: what is promised meanwhile need not be in what is read.
-        let (promises, mut anomalies) = {
-            let ledger = self.progress.ledger();
-            (ledger.promises.clone(), ledger.anomalies.clone())
-        };
-        let mut records = BTreeMap::new();
-        for partition in 0..self.topic.partitions {
-            let (log_start, log) = Whole::read(&self.reach, &self.topic, partition).await?;
-            anomalies.extend(promises.check(partition, log_start, &log));
-            records.insert(partition, log.len());
-        }
-        Ok(Report {
-            owed: promises.len(),
-            records,
-            anomalies,
-        })
+        let mut report = check(&self.reach, &self.progress, &self.topic()).await?;
+        let ledger = self.progress.ledger();
+        report.owed = ledger.claimed();
+        report.anomalies.extend(ledger.anomalies.iter().cloned());
+        Ok(report)
     }
+}
+
+/// Reads all partitions of one incarnation back and holds them against what was promised of it up
+/// to now.
+pub(crate) async fn check(
+    reach: &Reach,
+    progress: &Progress,
+    topic: &Incarnation,
+) -> Result<Report, String> {
+    // Taken before reading: what is promised meanwhile need not be in what is read.
+    let promises = progress.ledger().promises(topic.number).clone();
+    let mut report = Report {
+        owed: promises.len(),
+        records: BTreeMap::new(),
+        taken: 0,
+        anomalies: Vec::new(),
+    };
+    for partition in 0..topic.topic.partitions {
+        let whole = Whole::read(reach, progress, topic, partition).await?;
+        let lives = progress.ledger().lives.until(whole.life);
+        let found = promises.check(partition, whole.log_start, &whole.log, &lives);
+        report.taken += found.taken;
+        report.anomalies.extend(found.anomalies);
+        if let Some(least) = progress.terms().retention_bytes
+            && whole.log_start > 0
+            && whole.bytes < least
+        {
+            report.anomalies.push(Anomaly::StartTooFar {
+                partition,
+                start: whole.log_start,
+                why: format!("{} bytes are left, {least} are kept", whole.bytes),
+            });
+        }
+        report.records.insert(partition, whole.log.len());
+    }
+    Ok(report)
 }
 
 /// What a check found.
@@ -321,11 +333,21 @@ pub struct Report {
     pub owed: usize,
     /// Records read from each partition.
     pub records: BTreeMap<i32, usize>,
+    /// Claims of now's topic that lossy ends took, as they may.
+    pub taken: usize,
     /// What must not be; empty is the only good outcome.
     pub anomalies: Vec<Anomaly>,
 }
 
 impl Report {
+    /// The rules that were broken, each once.
+    pub fn rules(&self) -> Vec<&'static str> {
+        let mut rules: Vec<_> = self.anomalies.iter().map(Anomaly::rule).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+
     /// Fails unless something was promised and all promises are kept.
     pub fn kept(&self) -> Result<(), String> {
         if self.owed == 0 {
@@ -349,12 +371,17 @@ impl Report {
     }
 }
 
-async fn make_topic(client: &Client, new: &NewTopic) -> Result<Topic, Error> {
-    match client.create_topic(new).await {
+/// Makes the topic, or finds it made.
+pub(crate) async fn make_topic(client: Client, new: NewTopic) -> Result<Topic, Error> {
+    match client.create_topic(&new).await {
         Err(Error::Broker {
             code: ErrorCode::TopicAlreadyExists,
             ..
         }) => client.topic(&new.name).await,
         made => made,
     }
+}
+
+async fn describe(client: Client, name: String) -> Result<Topic, Error> {
+    client.topic(&name).await
 }

@@ -1,27 +1,25 @@
-//! The whole broker in the simulation on seeds that never change: crashes that lose un-synced
-//! writes, kills and stops; acknowledged = present, once, in order, at its offset. Fresh seeds are
-//! tried by `cargo xtask sim`.
+//! The whole broker in the simulation on seeds that never change: power cuts that lose un-synced
+//! writes, kills, stops, syncs that fail; every promise of every row held against what is there.
+//! Fresh seeds are tried by `cargo xtask sim`.
 
-use millrace_tests::simulation::{Outcome, run, run_with};
+use millrace_tests::shape::Row;
+use millrace_tests::simulation::{Outcome, Setup, run, run_setup};
 
 /// Seeds of every run of the tests, in four parts that run side by side.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 48;
+
+fn again(seed: u64) -> String {
+    format!("again: cargo xtask sim --seed {seed}")
+}
 
 fn run_every_fourth(first: u64) {
     let mut ends = [0; 3];
     for seed in (first..SEEDS).step_by(4) {
-        let Outcome {
-            owed,
-            records,
-            ends: of_seed,
-            ..
-        } = run(seed, false)
-            .unwrap_or_else(|reason| panic!("{reason}\nagain: cargo xtask sim --seed {seed}"));
-        assert!(
-            owed > 0 && records >= owed,
-            "seed {seed}: {owed} owed, {records} there"
-        );
-        ends.iter_mut().zip(of_seed).for_each(|(sum, n)| *sum += n);
+        let outcome = run(seed, false).unwrap_or_else(|reason| panic!("{reason}\n{}", again(seed)));
+        assert!(outcome.owed > 0, "seed {seed} proves nothing");
+        ends.iter_mut()
+            .zip(outcome.ends)
+            .for_each(|(sum, n)| *sum += n);
     }
     assert!(
         ends.iter().all(|n| *n > 0),
@@ -29,17 +27,22 @@ fn run_every_fourth(first: u64) {
     );
 }
 
-/// Every seed that ever failed, with what it found.
-const ONCE_FAILED: [u64; 1] = [
+/// Every seed that ever failed, with what it found when it was drawn. (A change of what is drawn
+/// makes another run of a seed; what it found has a test of its own beside the code.)
+const ONCE_FAILED: [u64; 3] = [
     // A full disk refused a producer's first batch; the one behind it overtook it.
     3_966_469_980,
+    // The workload itself did not see a topic that was made while it stopped.
+    16,
+    // Retention passed the newest named snapshot of producers, and a power cut followed.
+    25,
 ];
 
 #[test]
 fn seeds_that_once_failed_hold() {
     for seed in ONCE_FAILED {
         if let Err(reason) = run(seed, false) {
-            panic!("seed {seed}: {reason}; again: cargo xtask sim --seed {seed}");
+            panic!("{reason}\n{}", again(seed));
         }
     }
 }
@@ -64,20 +67,39 @@ fn promises_outlive_crashes_fourth_part() {
     run_every_fourth(3);
 }
 
-#[test]
-fn a_seed_is_the_same_run_every_time() {
-    for seed in [3, 1_000_003] {
-        assert_eq!(run(seed, false).unwrap(), run(seed, false).unwrap());
+fn of_row(seed: u64, row: Row) -> Setup {
+    Setup {
+        seed,
+        row: Some(row),
+        ..Setup::default()
     }
 }
 
-/// What the oracle is worth: a topic that is promised no more than the page cache loses records in
-/// a power cut, and the oracle says so.
+/// A row that nothing happens in judges nothing.
 #[test]
-fn the_oracle_sees_what_a_power_cut_takes_from_page_cache_topics() {
-    let losses = (0..12)
-        .filter_map(|seed| run_with(seed, false, &[("durability", "page-cache")]).err())
-        .filter(|reason| reason.contains("promises are broken") || reason.contains("OFFSET_OUT"))
-        .count();
-    assert!(losses > 0);
+fn every_row_meets_what_it_judges() {
+    let met: [(Row, fn(&Outcome) -> bool); 6] = [
+        (Row::AcksMixed, |outcome| outcome.taken > 0),
+        (Row::PageCache, |outcome| outcome.taken > 0),
+        (Row::RetentionMs, |outcome| outcome.retired > 0),
+        (Row::RetentionBytes, |outcome| outcome.retired > 0),
+        (Row::Churn, |outcome| outcome.removals > 1),
+        (Row::SyncError, |outcome| {
+            outcome.trace.counts.contains_key("disk error")
+        }),
+    ];
+    for (row, met) in met {
+        let of_seed = |seed| run_setup(of_row(seed, row)).ok();
+        let outcome = (0..6).filter_map(of_seed).find(met);
+        assert!(outcome.is_some(), "{row:?}");
+    }
+}
+
+/// Whatever the row, and the faults that it has of its own.
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    for (seed, row) in (7..).zip(Row::ALL) {
+        let outcome = || run_setup(of_row(seed, row)).map_err(|failure| failure.reason);
+        assert_eq!(outcome(), outcome(), "{row:?}");
+    }
 }

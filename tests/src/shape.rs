@@ -1,0 +1,177 @@
+//! What a simulated run looks like: which promises are judged, what the clients do, how the broker
+//! is configured. All of it is drawn from the seed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use millrace_client::Acks;
+use millrace_sim::World;
+
+use crate::planted::Bug;
+use crate::workload::Plan;
+
+/// Where the broker listens in the simulated network.
+pub(crate) const ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9092);
+/// The topic's name.
+pub(crate) const TOPIC: &str = "simulated";
+
+/// Which promises a run judges; each row is drawn by some of the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// acks=all on a durable topic.
+    AcksAll,
+    /// acks=all, 1 and 0 beside each other on a durable topic.
+    AcksMixed,
+    /// acks=all, 1 and 0 on a topic of the page cache.
+    PageCache,
+    /// A topic with `retention.ms`.
+    RetentionMs,
+    /// A topic with `retention.bytes`.
+    RetentionBytes,
+    /// A topic that is removed and made again.
+    Churn,
+    /// A log directory of which a sync fails.
+    SyncError,
+}
+
+impl Row {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AcksAll,
+        Self::AcksMixed,
+        Self::PageCache,
+        Self::RetentionMs,
+        Self::RetentionBytes,
+        Self::Churn,
+        Self::SyncError,
+    ];
+
+    /// One of them; the plainest is drawn most.
+    pub(crate) fn draw(world: &World) -> Self {
+        match world.draw(20) {
+            0..=5 => Self::AcksAll,
+            6..=8 => Self::AcksMixed,
+            9..=11 => Self::PageCache,
+            12..=13 => Self::RetentionMs,
+            14..=15 => Self::RetentionBytes,
+            16..=17 => Self::Churn,
+            _ => Self::SyncError,
+        }
+    }
+}
+
+/// A number between two, both included.
+pub(crate) fn between(world: &World, least: u64, most: u64) -> u64 {
+    least + world.draw(most - least + 1)
+}
+
+/// What the clients do. Indexes are so short that segments roll after a few batches.
+pub(crate) fn plan(world: &World, row: Row, bug: Option<Bug>) -> Plan {
+    let draw = |least, most| between(world, least, most);
+    let mut plan = Plan::new(TOPIC, draw(1, 5) as i32);
+    plan.producers = draw(1, 4) as u32;
+    plan.batch_records = draw(1, 12) as u32;
+    plan.record_bytes = [32, 100, 400, 5000][world.draw(4) as usize];
+    plan.pause = Duration::from_millis(draw(0, 10));
+    plan.patience = Duration::from_mins(10);
+    plan.request_timeout = Duration::from_secs(draw(2, 20));
+    let retention = matches!(row, Row::RetentionMs | Row::RetentionBytes);
+    if retention || world.draw(3) > 0 {
+        let entries = draw(1, 30);
+        plan.topic = plan
+            .topic
+            .with("index.interval.bytes", draw(1, 4000).to_string())
+            .with("segment.index.bytes", (entries * 12).to_string());
+    }
+    shape(world, row, &mut plan);
+    if let Some(bug) = bug {
+        // It need not survive what is done to it.
+        plan.patience = Duration::from_secs(20);
+        for (key, value) in bug.told() {
+            plan.topic.configs.retain(|(known, _)| known != key);
+            plan.topic = plan.topic.with(*key, *value);
+        }
+    }
+    plan
+}
+
+/// What makes the row.
+fn shape(world: &World, row: Row, plan: &mut Plan) {
+    let mixed = |plan: &mut Plan| {
+        plan.acks = match world.draw(3) {
+            0 => vec![Acks::Leader],
+            1 => vec![Acks::Leader, Acks::All],
+            _ => vec![Acks::Leader, Acks::None, Acks::All],
+        };
+        plan.producers = plan.producers.max(plan.acks.len() as u32);
+        plan.rewinds = world.draw(2) == 0;
+    };
+    let topic = plan.topic.clone();
+    match row {
+        Row::AcksAll => {}
+        Row::AcksMixed => mixed(plan),
+        Row::PageCache => {
+            mixed(plan);
+            plan.terms.page_cache = true;
+            plan.topic = topic.with("durability", "page-cache");
+        }
+        Row::RetentionMs => {
+            let ms = between(world, 100, 3000);
+            plan.terms.retention_ms = i64::try_from(ms).ok();
+            plan.topic = topic.with("retention.ms", ms.to_string());
+        }
+        Row::RetentionBytes => {
+            let bytes = between(world, 1000, 100_000);
+            plan.terms.retention_bytes = Some(bytes);
+            plan.topic = topic.with("retention.bytes", bytes.to_string());
+        }
+        Row::Churn => {
+            plan.churn = Some(Duration::from_millis(between(world, 100, 2000)));
+            if world.draw(3) == 0 {
+                mixed(plan);
+            }
+        }
+        Row::SyncError => {
+            if world.draw(3) == 0 {
+                mixed(plan);
+            }
+        }
+    }
+    if matches!(row, Row::RetentionMs | Row::RetentionBytes) {
+        let delay_ms = [0, 100, 60_000][world.draw(3) as usize];
+        plan.topic = plan
+            .topic
+            .clone()
+            .with("file.delete.delay.ms", delay_ms.to_string());
+    }
+}
+
+/// The broker's log directories.
+pub(crate) fn directories(world: &World) -> Vec<String> {
+    let count = [1, 1, 1, 2, 3][world.draw(5) as usize];
+    (0..count).map(|number| format!("/data{number}")).collect()
+}
+
+/// How the broker is configured: limits small enough to be met.
+pub(crate) fn settings(world: &World, directories: &[String]) -> Vec<(&'static str, String)> {
+    vec![
+        ("listeners", format!("PLAINTEXT://{ADDRESS}")),
+        ("admin.listener", String::new()),
+        ("log.dirs", directories.join(",")),
+        ("log.dir.reserve.bytes", "0".to_owned()),
+        (
+            "log.direct.sync.bytes",
+            [4096, 16_384, 65_536][world.draw(3) as usize].to_string(),
+        ),
+        (
+            "log.journal.file.bytes.max",
+            (1 << between(world, 20, 24)).to_string(),
+        ),
+        ("log.open.files.max", between(world, 16, 64).to_string()),
+        (
+            "log.retention.check.interval.ms",
+            between(world, 50, 1000).to_string(),
+        ),
+    ]
+}
