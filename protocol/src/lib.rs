@@ -1,7 +1,8 @@
 //! Kafka's protocol: bytes to types and back, without any input or output of its own.
 //!
-//! Always: foreign bytes never panic and never take memory out of proportion to what was received;
-//! the generated codec behind [`messages`] is named by no other crate.
+//! Always: foreign bytes never panic and never take memory out of proportion to what was received
+//! ([`messages::decode`] aside, which is for tests and tools); the generated codec behind
+//! [`messages`] is named by no other crate.
 
 pub mod api;
 pub mod error_code;

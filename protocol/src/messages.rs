@@ -7,10 +7,12 @@
 //!
 //! Named here are the messages that are served, each with a module of the structures in it. The
 //! broker reads requests in place ([`crate::requests`]) and writes answers from here; whoever asks a
-//! broker writes requests and reads answers from here. A decoded value owns its structures: an answer
-//! that is all empty structures takes a few dozen times its own bytes.
+//! broker writes requests from here and reads answers in place ([`crate::responses`]). [`decode`] is
+//! for tests and tools, against which the views are held: a decoded value owns its structures, and
+//! one that is all empty structures takes up to a hundred times its own bytes.
 
 use bytes::{Bytes, BytesMut};
+use kafka_wire::KafkaMessage;
 pub use kafka_wire::{
     ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
@@ -25,7 +27,6 @@ pub use kafka_wire::{
     metadata_response, offset_for_leader_epoch_request, offset_for_leader_epoch_response,
     produce_request, produce_response,
 };
-use kafka_wire::{KafkaMessage, RequestResponsePair};
 use kafka_wire_core::{ApiVersion, Decoder};
 pub use kafka_wire_core::{StrBytes, TaggedFields, Uuid};
 
@@ -35,11 +36,6 @@ use crate::ids::TopicId;
 pub trait Message: KafkaMessage {}
 
 impl<M: KafkaMessage> Message for M {}
-
-/// A request of which the answer's type is known.
-pub trait Request: RequestResponsePair {}
-
-impl<M: RequestResponsePair> Request for M {}
 
 /// Bounds on what decoding believes of a length before the bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +82,7 @@ pub struct EncodeError {
     pub reason: String,
 }
 
-/// Reads a body of `version` from all of `body`.
+/// Reads a body of `version` from all of `body`, in tests and tools: out of proportion to the bytes.
 pub fn decode<M: Message>(
     version: i16,
     body: Bytes,
