@@ -70,6 +70,14 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(1 << 16)),
     Key::own(
+        "queued.response.bytes.max",
+        Kind::Long,
+        "134217728",
+        "Most memory of long answers in progress, on all connections together; a longer one is \
+         built alone.",
+    )
+    .check(Check::AtLeast(1 << 20)),
+    Key::own(
         "request.read.timeout.ms",
         Kind::Long,
         "30000",
@@ -125,8 +133,12 @@ pub struct NetworkConfig {
     pub connection_requests_max: u32,
     /// `connection.request.bytes.max`.
     pub connection_bytes_max: u64,
+    /// `queued.response.bytes.max`: the budget from which a long answer reserves its memory before
+    /// it is built.
+    pub response_bytes_max: u64,
     /// `request.read.timeout.ms`: from a frame's first byte to its last, the wait for the budget
-    /// included.
+    /// included. A client that holds room for answers for which others wait has as long to take
+    /// them.
     pub read_timeout: Duration,
     /// `request.wait.max.ms`: cap on the waits that clients ask for.
     pub wait_max: Duration,
@@ -145,6 +157,7 @@ impl NetworkConfig {
             queued_bytes_max: values.count("queued.max.request.bytes"),
             connection_requests_max: values.count32("connection.requests.max"),
             connection_bytes_max: values.count("connection.request.bytes.max"),
+            response_bytes_max: values.count("queued.response.bytes.max"),
             read_timeout: values.millis("request.read.timeout.ms"),
             wait_max: values.millis("request.wait.max.ms"),
         })

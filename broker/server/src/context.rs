@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, ProducerIds};
 use crate::handlers::fetch::SharedSession;
 use crate::metrics::Metrics;
+use crate::net::Room;
 use crate::runtime::lost_directory::NodeFailure;
 use crate::runtime::registry::Registry;
 use crate::runtime::scratch::Scratches;
@@ -183,6 +184,8 @@ pub(crate) struct RequestContext {
     pub(crate) received: Mono,
     /// When its effect and wait must have ended; a client's own timeout is cut to it.
     pub(crate) deadline: Mono,
+    /// What the answer reserves.
+    pub(crate) room: Arc<Room>,
 }
 
 impl RequestContext {

@@ -128,6 +128,7 @@ impl Service for Dispatch {
                 api_version,
                 received: request.received,
                 deadline: request.deadline,
+                room: request.room,
             };
             (row.handler)(&context, request.body).await
         })

@@ -77,6 +77,10 @@ pub(crate) struct Metrics {
     pub(crate) budget_bytes: IntGauge,
     /// Frames that had to wait for room in that budget.
     pub(crate) budget_waits: IntCounter,
+    /// Bytes reserved now from the budget of answers.
+    pub(crate) answers_bytes: IntGauge,
+    /// Requests that had to wait for room in that budget.
+    pub(crate) answers_waits: IntCounter,
     /// Log directories of the configuration that can't be used.
     pub(crate) offline_directories: IntGauge,
     /// The produce path.
@@ -167,6 +171,14 @@ impl Metrics {
             budget_waits: make.counter(
                 "millrace_request_budget_waits_total",
                 "Requests that waited for room in the budget.",
+            ),
+            answers_bytes: make.gauge(
+                "millrace_response_budget_bytes",
+                "Bytes reserved for long answers in progress.",
+            ),
+            answers_waits: make.counter(
+                "millrace_response_budget_waits_total",
+                "Requests that waited for room for their answer.",
             ),
             offline_directories: make.gauge(
                 "millrace_log_directories_offline",

@@ -26,6 +26,15 @@ impl Reply {
         }
     }
 
+    /// How much of the body is in memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let bytes = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::File(_) => 0,
+        };
+        self.body.iter().map(bytes).sum()
+    }
+
     /// Length of the body in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.body.iter().map(Piece::len).sum()
@@ -66,6 +75,8 @@ pub(crate) enum CloseReason {
     FrameLength,
     /// A request that did not arrive whole in time, the wait for room in the budget included.
     ReadTimeout,
+    /// No room for the answer within the request's time: others' answers hold the budget.
+    NoAnswerRoom,
     /// No such API here, or not in that version.
     Unsupported,
     /// Header or body cannot be read as the API and version say.
@@ -88,9 +99,10 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their declaration.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::FrameLength,
         Self::ReadTimeout,
+        Self::NoAnswerRoom,
         Self::Unsupported,
         Self::Unparsable,
         Self::FailedWithoutReply,
@@ -107,6 +119,7 @@ impl CloseReason {
         match self {
             Self::FrameLength => "frame_length",
             Self::ReadTimeout => "read_timeout",
+            Self::NoAnswerRoom => "no_answer_room",
             Self::Unsupported => "unsupported",
             Self::Unparsable => "unparsable",
             Self::FailedWithoutReply => "failed_without_reply",

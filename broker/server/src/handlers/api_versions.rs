@@ -20,14 +20,13 @@ use crate::outcome::{Close, Outcome};
 /// First version in which the client names its software.
 const SOFTWARE_NAMED_FROM: i16 = 3;
 
-#[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let own = Api::ApiVersions.row();
     if !own.served.contains(context.api_version) {
         context.count_errors([ErrorCode::UnsupportedVersion.code()]);
         return reply_in(0, &response(ErrorCode::UnsupportedVersion, [own]));
     }
-    let request: ApiVersionsRequest<'_> = read(context, &body)?;
+    let request: ApiVersionsRequest<'_> = read(context, &body).await?;
     let named = is_name(request.client_software_name) && is_name(request.client_software_version);
     if context.api_version >= SOFTWARE_NAMED_FROM && !named {
         context.count_errors([ErrorCode::InvalidRequest.code()]);

@@ -13,37 +13,44 @@ use millrace_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
 use millrace_protocol::messages::{CreateTopicsResponse, StrBytes};
-use millrace_protocol::requests::CreateTopicsRequest;
 use millrace_protocol::requests::create_topics::CreatableTopic;
+use millrace_protocol::requests::{Array, CreateTopicsRequest};
 
+use super::answers::Texts;
 use super::error::metadata_error;
-use super::{read, reply};
+use super::{fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: CreateTopicsRequest<'_> = read(context, &body)?;
+    let request: CreateTopicsRequest<'_> = read(context, &body).await?;
     let mut response = CreateTopicsResponse::default();
+    response.topics.reserve_exact(request.topics.len());
+    let mut rows = Rows {
+        body: &body,
+        texts: Texts::default(),
+    };
+    let node = &context.node;
+    if let Err(message) = within_one_request(&node.config.topics, request.topics) {
+        let message = StrBytes::from(message);
+        let code = ErrorCode::PolicyViolation;
+        let refused = |topic| rows.refused(&topic, code, Some(&message));
+        response
+            .topics
+            .extend(request.topics.into_iter().map(refused));
+        context.count_errors(response.topics.iter().map(|topic| topic.error_code));
+        return reply(context, &response);
+    }
     let allowed = |topic: &CreatableTopic<'_>| {
         context.authorize(Operation::Create, Resource::Cluster)
             || context.authorize(Operation::Create, Resource::Topic(topic.name))
     };
     let (wanted, denied): (Vec<_>, Vec<_>) = request.topics.into_iter().partition(allowed);
     for topic in denied {
-        response
-            .topics
-            .push(refused(&topic, ErrorCode::TopicAuthorizationFailed, None));
+        let row = rows.refused(&topic, ErrorCode::TopicAuthorizationFailed, None);
+        response.topics.push(row);
     }
     let topics: Vec<CreateTopic> = wanted.iter().map(wish).collect();
-    let node = &context.node;
-    if let Err(message) = within_one_request(&node.config.topics, &topics) {
-        let results = wanted
-            .iter()
-            .map(|topic| refused(topic, ErrorCode::PolicyViolation, Some(&message)));
-        response.topics.extend(results);
-        context.count_errors(response.topics.iter().map(|topic| topic.error_code));
-        return reply(context, &response);
-    }
     let outcomes = node
         .cluster
         .create_topics(&node.host, &node.config, &topics, request.validate_only)
@@ -53,14 +60,15 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             let results = wanted
                 .iter()
                 .zip(outcomes)
-                .map(|(topic, o)| result(context, topic, o));
+                .map(|(topic, outcome)| rows.of(context, topic, outcome));
             response.topics.extend(results);
         }
         Err(error) => {
             let (code, message) = metadata_error(&error);
+            let message = StrBytes::from(message);
             let results = wanted
                 .iter()
-                .map(|topic| refused(topic, code, Some(message.as_str())));
+                .map(|topic| rows.refused(topic, code, Some(&message)));
             response.topics.extend(results);
         }
     }
@@ -68,27 +76,32 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     reply(context, &response)
 }
 
-/// Whether a request makes no more partitions than one may; else why not. All of it is refused
-/// then, as in Kafka.
+/// How many partitions a request makes, if no more than one may; else why not. All of it is refused
+/// then, as in Kafka. A topic counts at least as one.
 pub(super) fn within_one_request(
     config: &TopicsConfig,
-    topics: &[CreateTopic],
-) -> Result<(), String> {
-    let of_topic = |topic: &CreateTopic| {
+    topics: Array<'_, CreatableTopic<'_>>,
+) -> Result<u64, String> {
+    let of_topic = |topic: CreatableTopic<'_>| {
         let assigned = topic.assignments.len() as u64;
-        let asked = match topic.partitions {
+        let asked = match topic.num_partitions {
             -1 => u64::from(config.partitions),
             count => u64::try_from(count).unwrap_or(0),
         };
-        if assigned > 0 { assigned } else { asked }
+        if assigned > 0 { assigned } else { asked.max(1) }
     };
-    let total: u64 = topics.iter().map(of_topic).sum();
+    within(config, topics.into_iter().map(of_topic).sum())
+}
+
+/// `partitions`, if one request may make so many.
+pub(super) fn within(config: &TopicsConfig, partitions: u64) -> Result<u64, String> {
     let most = u64::from(config.request_partitions_max);
-    if total <= most {
-        return Ok(());
+    if partitions <= most {
+        return Ok(partitions);
     }
     Err(format!(
-        "{total} partitions in one request; {most} are the most (create.partitions.per.request.max)"
+        "{partitions} partitions in one request; {most} are the most \
+         (create.partitions.per.request.max)"
     ))
 }
 
@@ -114,42 +127,55 @@ fn wish(topic: &CreatableTopic<'_>) -> CreateTopic {
     }
 }
 
-fn refused(
-    topic: &CreatableTopic<'_>,
-    code: ErrorCode,
-    message: Option<&str>,
-) -> CreatableTopicResult {
-    let mut result = CreatableTopicResult::default();
-    result.name = StrBytes::from(topic.name);
-    result.error_code = code.code();
-    result.error_message = message.map(StrBytes::from);
-    result.num_partitions = -1;
-    result.replication_factor = -1;
-    result
+/// Makes the rows of an answer.
+struct Rows<'a> {
+    /// The request, of which names are slices.
+    body: &'a Bytes,
+    texts: Texts,
 }
 
-fn result(
-    context: &RequestContext,
-    topic: &CreatableTopic<'_>,
-    outcome: TopicOutcome,
-) -> CreatableTopicResult {
-    match outcome {
-        Err(refusal) => refused(topic, refusal.code, Some(&refusal.message)),
-        Ok(created) => {
-            let mut result = CreatableTopicResult::default();
-            result.name = StrBytes::from(topic.name);
-            result.topic_id = created.id.into();
-            result.num_partitions = created.partitions;
-            result.replication_factor = created.replication_factor;
-            if context.authorize(Operation::DescribeConfigs, Resource::Topic(topic.name)) {
-                result.configs = Some(described(context, created));
-            } else {
-                result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
-                result.num_partitions = -1;
-                result.replication_factor = -1;
+impl Rows<'_> {
+    fn refused(
+        &mut self,
+        topic: &CreatableTopic<'_>,
+        code: ErrorCode,
+        message: Option<&StrBytes>,
+    ) -> CreatableTopicResult {
+        let mut result = CreatableTopicResult::default();
+        result.name = slice(self.body, topic.name);
+        result.error_code = code.code();
+        result.error_message = message.filter(|_| self.texts.tell()).cloned();
+        result.num_partitions = -1;
+        result.replication_factor = -1;
+        result
+    }
+
+    fn of(
+        &mut self,
+        context: &RequestContext,
+        topic: &CreatableTopic<'_>,
+        outcome: TopicOutcome,
+    ) -> CreatableTopicResult {
+        let created = match outcome {
+            Ok(created) => created,
+            Err(refusal) => {
+                let message = StrBytes::from(refusal.message);
+                return self.refused(topic, refusal.code, Some(&message));
             }
-            result
+        };
+        let mut result = CreatableTopicResult::default();
+        result.name = slice(self.body, topic.name);
+        result.topic_id = created.id.into();
+        result.num_partitions = created.partitions;
+        result.replication_factor = created.replication_factor;
+        if context.authorize(Operation::DescribeConfigs, Resource::Topic(topic.name)) {
+            result.configs = Some(described(context, created));
+        } else {
+            result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+            result.num_partitions = -1;
+            result.replication_factor = -1;
         }
+        result
     }
 }
 
@@ -165,7 +191,7 @@ fn described(context: &RequestContext, created: Created) -> Vec<CreatableTopicCo
         .into_iter()
         .map(|described| {
             let mut config = CreatableTopicConfigs::default();
-            config.name = StrBytes::from(described.key.name);
+            config.name = fixed(described.key.name);
             config.value = described.value.as_deref().map(StrBytes::from);
             config.read_only = described.read_only;
             config.config_source = described.origin.kafka_id();

@@ -13,15 +13,18 @@ use millrace_protocol::messages::{DeleteTopicsResponse, StrBytes};
 use millrace_protocol::requests::DeleteTopicsRequest;
 use millrace_protocol::requests::delete_topics::DeleteTopicState;
 
+use super::answers::Texts;
 use super::error::metadata_error;
-use super::{read, reply};
+use super::{read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: DeleteTopicsRequest<'_> = read(context, &body)?;
+    let request: DeleteTopicsRequest<'_> = read(context, &body).await?;
     let topics = asked(&request);
-    let mut results: Vec<DeletableTopicResult> = topics.iter().map(named).collect();
+    let mut results: Vec<DeletableTopicResult> =
+        topics.iter().map(|topic| named(&body, topic)).collect();
+    let mut texts = Texts::default();
     let mut removals = Vec::new();
     let mut places = Vec::new();
     for (place, topic) in topics.iter().enumerate() {
@@ -30,7 +33,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                 removals.push(removal);
                 places.push(place);
             }
-            Err(refusal) => refuse(&mut results[place], refusal),
+            Err(refusal) => refuse(&mut results[place], refusal, &mut texts),
         }
     }
     match context.node.cluster.delete_topics(&removals).await {
@@ -42,20 +45,15 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                         results[place].name = Some(StrBytes::from(name));
                         context.node.partitions.remove_topic(id);
                     }
-                    Err(refusal) => refuse(&mut results[place], refusal),
+                    Err(refusal) => refuse(&mut results[place], refusal, &mut texts),
                 }
             }
         }
         Err(error) => {
             let (code, message) = metadata_error(&error);
             for place in places {
-                refuse(
-                    &mut results[place],
-                    Refusal {
-                        code,
-                        message: message.clone(),
-                    },
-                );
+                let message = message.clone();
+                refuse(&mut results[place], Refusal { code, message }, &mut texts);
             }
         }
     }
@@ -75,9 +73,9 @@ fn asked<'a>(request: &DeleteTopicsRequest<'a>) -> Vec<DeleteTopicState<'a>> {
     request.topics.into_iter().chain(by_name).collect()
 }
 
-fn named(topic: &DeleteTopicState<'_>) -> DeletableTopicResult {
+fn named(body: &Bytes, topic: &DeleteTopicState<'_>) -> DeletableTopicResult {
     let mut result = DeletableTopicResult::default();
-    result.name = topic.name.map(StrBytes::from);
+    result.name = topic.name.map(|name| slice(body, name));
     result.topic_id = topic.topic_id.into();
     result
 }
@@ -124,7 +122,7 @@ fn removal(context: &RequestContext, topic: &DeleteTopicState<'_>) -> Result<Rem
     }
 }
 
-fn refuse(result: &mut DeletableTopicResult, refusal: Refusal) {
+fn refuse(result: &mut DeletableTopicResult, refusal: Refusal, texts: &mut Texts) {
     result.error_code = refusal.code.code();
-    result.error_message = Some(StrBytes::from(refusal.message));
+    result.error_message = texts.tell().then(|| StrBytes::from(refusal.message));
 }

@@ -20,9 +20,8 @@ use crate::outcome::{Close, Outcome};
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-#[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: DescribeClusterRequest = read(context, &body)?;
+    let request: DescribeClusterRequest = read(context, &body).await?;
     let mut response = DescribeClusterResponse::default();
     match request.endpoint_type {
         BROKERS => {}

@@ -10,11 +10,12 @@
 
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::FindCoordinatorResponse;
 use millrace_protocol::messages::find_coordinator_response::Coordinator;
-use millrace_protocol::messages::{FindCoordinatorResponse, StrBytes};
 use millrace_protocol::requests::FindCoordinatorRequest;
 
-use super::{read, reply};
+use super::answers::Texts;
+use super::{fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -33,21 +34,23 @@ const SHARE_FROM: i16 = 6;
 /// Stands for "no node" in the reply.
 const NO_NODE: i32 = -1;
 
-#[expect(clippy::unused_async, reason = "the signature of every handler")]
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: FindCoordinatorRequest<'_> = read(context, &body)?;
+    let request: FindCoordinatorRequest<'_> = read(context, &body).await?;
     let mut response = FindCoordinatorResponse::default();
     if context.api_version >= SEVERAL_KEYS_FROM {
-        response.coordinators = request
-            .coordinator_keys
-            .into_iter()
-            .map(|key| coordinator(context, request.key_type, key))
-            .collect();
+        let mut texts = Texts::default();
+        let row = |key| {
+            let mut row = coordinator(context, request.key_type, key);
+            row.key = slice(&body, key);
+            row.error_message = row.error_message.filter(|_| texts.tell());
+            row
+        };
+        response.coordinators = request.coordinator_keys.into_iter().map(row).collect();
     } else {
         let (error, message) = answer(context, request.key_type, request.key);
         response.error_code = error.code();
         if context.api_version >= MESSAGE_FROM {
-            response.error_message = Some(StrBytes::from(message));
+            response.error_message = Some(fixed(message));
         }
         response.node_id = NO_NODE;
         response.port = NO_NODE;
@@ -60,11 +63,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
 fn coordinator(context: &RequestContext, key_type: i8, key: &str) -> Coordinator {
     let (error, message) = answer(context, key_type, key);
     let mut coordinator = Coordinator::default();
-    coordinator.key = StrBytes::from(key);
     coordinator.node_id = NO_NODE;
     coordinator.port = NO_NODE;
     coordinator.error_code = error.code();
-    coordinator.error_message = Some(StrBytes::from(message));
+    coordinator.error_message = Some(fixed(message));
     coordinator
 }
 

@@ -16,7 +16,7 @@ use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: InitProducerIdRequest<'_> = read(context, &body)?;
+    let request: InitProducerIdRequest<'_> = read(context, &body).await?;
     let mut response = InitProducerIdResponse::default();
     response.producer_id = -1;
     response.producer_epoch = -1;

@@ -13,15 +13,15 @@ use bytes::Bytes;
 use millrace_core::partition::{ListBounds, ReadReject, Reader, Unserved};
 use millrace_log::partition::{LogReader, TimestampOffset};
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::ListOffsetsResponse;
 use millrace_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use millrace_protocol::messages::{ListOffsetsResponse, StrBytes};
 use millrace_protocol::requests::ListOffsetsRequest;
 use millrace_protocol::requests::list_offsets::ListOffsetsPartition;
 
 use super::error::not_served;
-use super::{read, reply};
+use super::{read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -41,7 +41,7 @@ type Answer = (i64, i64, i32);
 const NOTHING: Answer = (-1, -1, -1);
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: ListOffsetsRequest<'_> = read(context, &body)?;
+    let request: ListOffsetsRequest<'_> = read(context, &body).await?;
     let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
     for topic in request.topics {
         for partition in topic.partitions {
@@ -54,9 +54,11 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         _ => Reader::Uncommitted,
     };
     let mut response = ListOffsetsResponse::default();
+    response.topics.reserve_exact(request.topics.len());
     for topic in request.topics {
         let mut rows = ListOffsetsTopicResponse::default();
-        rows.name = StrBytes::from(topic.name);
+        rows.name = slice(&body, topic.name);
+        rows.partitions.reserve_exact(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.partition_index;
             let found = if times[&(topic.name, index)] > 1 {

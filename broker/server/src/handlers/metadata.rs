@@ -7,7 +7,7 @@
 //! - v5: offline replicas; v7: leader epochs; v8–10: the cluster's authorised operations.
 //! - Addresses are those of the listener that the request came by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use millrace_core::cluster::{CreateTopic, Image, Topic, check_topic_name};
@@ -17,11 +17,12 @@ use millrace_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use millrace_protocol::messages::{MetadataResponse, StrBytes};
-use millrace_protocol::requests::MetadataRequest;
+use millrace_protocol::requests::metadata::MetadataRequestTopic;
+use millrace_protocol::requests::{Array, MetadataRequest};
 
-use super::create_topics::within_one_request;
+use super::create_topics::within;
 use super::error::metadata_error;
-use super::{cluster_operations, read, reply, topic_operations};
+use super::{cluster_operations, read, reply, slice, topic_operations};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -33,9 +34,9 @@ const OFFLINE_REPLICAS_FROM: i16 = 5;
 const TOPIC_IDS_FROM: i16 = 12;
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: MetadataRequest<'_> = read(context, &body)?;
+    let request: MetadataRequest<'_> = read(context, &body).await?;
     let mut response = MetadataResponse::default();
-    response.topics = topics(context, &request).await?;
+    response.topics = topics(context, &body, &request).await?;
     context.count_errors(response.topics.iter().map(|topic| topic.error_code));
     let image = context.node.cluster.image();
     response.brokers = brokers(context, &image);
@@ -71,21 +72,28 @@ fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataResponseBroke
         .collect()
 }
 
+/// The topics that are asked for; `None` for all.
+pub(super) fn asked<'a>(
+    version: i16,
+    request: &MetadataRequest<'a>,
+) -> Option<Array<'a, MetadataRequestTopic<'a>>> {
+    let names_some = |asked: &Array<'_, _>| !asked.is_empty() || version >= EMPTY_IS_NONE_FROM;
+    request.topics.filter(names_some)
+}
+
 async fn topics(
     context: &RequestContext,
+    body: &Bytes,
     request: &MetadataRequest<'_>,
 ) -> Result<Vec<MetadataResponseTopic>, Close> {
     let with_operations = request.include_topic_authorized_operations;
     let describe = |name: &str| context.authorize(Operation::Describe, Resource::Topic(name));
-    let asked = match request.topics {
-        Some(asked) if !asked.is_empty() || context.api_version >= EMPTY_IS_NONE_FROM => asked,
-        _ => {
-            let image = context.node.cluster.image();
-            let visible = image.topics_by_name().filter(|topic| describe(&topic.name));
-            return Ok(visible
-                .map(|topic| described(context, &image, topic, with_operations))
-                .collect());
-        }
+    let Some(asked) = asked(context.api_version, request) else {
+        let image = context.node.cluster.image();
+        let visible = image.topics_by_name().filter(|topic| describe(&topic.name));
+        return Ok(visible
+            .map(|topic| described(context, &image, topic, with_operations))
+            .collect());
     };
     let ids: BTreeSet<TopicId> = asked
         .into_iter()
@@ -106,12 +114,12 @@ async fn topics(
         }
     }
     let (allowed, denied): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|n| describe(n));
-    let mut rows = by_name(context, request, &allowed, with_operations).await;
+    let mut rows = by_name(context, body, request, &allowed).await;
     let code = ErrorCode::TopicAuthorizationFailed;
     rows.extend(
         denied
             .into_iter()
-            .map(|name| absent(Some(name), TopicId::ZERO, code)),
+            .map(|name| absent(Some(slice(body, name)), TopicId::ZERO, code)),
     );
     Ok(rows)
 }
@@ -139,17 +147,18 @@ fn by_id(
 
 async fn by_name(
     context: &RequestContext,
+    body: &Bytes,
     request: &MetadataRequest<'_>,
     names: &[&str],
-    with_operations: bool,
 ) -> Vec<MetadataResponseTopic> {
+    let with_operations = request.include_topic_authorized_operations;
     let before = context.node.cluster.image();
     let missing: Vec<&str> = names
         .iter()
         .copied()
         .filter(|name| before.topic_named(name).is_none())
         .collect();
-    let mut refused = Vec::new();
+    let mut refused = BTreeMap::new();
     if !missing.is_empty()
         && request.allow_auto_topic_creation
         && context.node.config.topics.auto_create
@@ -161,9 +170,9 @@ async fn by_name(
         if let Some(topic) = image.topic_named(name) {
             return described(context, &image, topic, with_operations);
         }
-        let known = refused.iter().find(|(refused, _)| *refused == name);
-        let code = known.map_or_else(|| unknown(name), |(_, code)| *code);
-        absent(Some(name), TopicId::ZERO, code)
+        let known = refused.get(name).copied();
+        let code = known.unwrap_or_else(|| unknown(name));
+        absent(Some(slice(body, name)), TopicId::ZERO, code)
     };
     names.iter().map(|name| row(name)).collect()
 }
@@ -177,7 +186,7 @@ fn unknown(name: &str) -> ErrorCode {
 }
 
 /// Makes topics with the broker's defaults; gives back those that weren't made, and why.
-async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str, ErrorCode)> {
+async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> BTreeMap<&'n str, ErrorCode> {
     let allowed = |name: &str| {
         context.authorize(Operation::Create, Resource::Cluster)
             || context.authorize(Operation::Create, Resource::Topic(name))
@@ -189,17 +198,18 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str
         replication_factor: -1,
         ..CreateTopic::default()
     };
-    let wishes: Vec<CreateTopic> = wanted.iter().map(wish).collect();
     let node = &context.node;
-    let mut refused: Vec<_> = denied
+    let mut refused: BTreeMap<_, _> = denied
         .into_iter()
         .map(|name| (name, ErrorCode::TopicAuthorizationFailed))
         .collect();
-    if let Err(message) = within_one_request(&node.config.topics, &wishes) {
+    let config = &node.config.topics;
+    if let Err(message) = within(config, wanted.len() as u64 * u64::from(config.partitions)) {
         tracing::warn!(message, "topics were not made");
         // Nobody made them: that is what the answer says.
         return refused;
     }
+    let wishes: Vec<CreateTopic> = wanted.iter().map(wish).collect();
     match node
         .cluster
         .create_topics(&node.host, &node.config, &wishes, false)
@@ -214,7 +224,9 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str
                         code: ErrorCode::TopicAlreadyExists,
                         ..
                     }) => {}
-                    Err(refusal) => refused.push((name, refusal.code)),
+                    Err(refusal) => {
+                        refused.insert(name, refusal.code);
+                    }
                 }
             }
         }
@@ -227,10 +239,10 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> Vec<(&'n str
     refused
 }
 
-fn absent(name: Option<&str>, id: TopicId, code: ErrorCode) -> MetadataResponseTopic {
+fn absent(name: Option<StrBytes>, id: TopicId, code: ErrorCode) -> MetadataResponseTopic {
     let mut row = MetadataResponseTopic::default();
     row.error_code = code.code();
-    row.name = name.map(StrBytes::from);
+    row.name = name;
     row.topic_id = id.into();
     row
 }

@@ -1,5 +1,7 @@
-//! One file per API: read in place, authorise, run what core decides, encode. No handler decides itself.
+//! One file per API: read in place, take room for the answer, authorise, run what core decides,
+//! encode. No handler decides itself.
 
+mod answers;
 pub(crate) mod api_versions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;
@@ -13,25 +15,62 @@ pub(crate) mod metadata;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 
-use millrace_protocol::messages::{self, Message};
+use bytes::Bytes;
+use millrace_protocol::messages::{self, Message, StrBytes};
 use millrace_protocol::requests::{self, Request};
+
+use answers::Answered;
 
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, CloseReason, Outcome};
 
-/// Reads the body of a request in the version it speaks, where it lies. What cannot be read ends the
-/// connection, as in Kafka.
-pub(crate) fn read<'a, R: Request<'a>>(
+/// Reads the body of a request in the version it speaks, where it lies, and takes room for its
+/// answer. What cannot be read ends the connection, as in Kafka.
+pub(crate) async fn read<'a, R: Request<'a> + Answered>(
     context: &RequestContext,
     body: &'a [u8],
 ) -> Result<R, Close> {
     let version = context.api_version;
-    requests::read(version, body).map_err(|error| {
+    let request: R = requests::read(version, body).map_err(|error| {
         let name = context.api.name;
         Close::unparsable(format_args!(
             "{name} version {version} can't be read: {error}"
         ))
-    })
+    })?;
+    take_room(context, request.answer_bytes(context)).await?;
+    Ok(request)
+}
+
+/// Takes room for an answer of `bytes` in memory, within the request's time.
+async fn take_room(context: &RequestContext, bytes: u64) -> Result<(), Close> {
+    let node = &context.node;
+    tokio::select! {
+        biased;
+        () = context.room.take(bytes) => Ok(()),
+        () = node.stopping.cancelled() => {
+            Err(Close::new(CloseReason::Stopping, "the broker stops"))
+        }
+        () = node.host.clock.sleep_until(context.deadline) => {
+            let name = context.api.name;
+            let detail = format!(
+                "no room for the answer to {name}, {bytes} bytes, within request.wait.max.ms: other \
+                 answers hold queued.response.bytes.max"
+            );
+            Err(Close::new(CloseReason::NoAnswerRoom, detail))
+        }
+    }
+}
+
+/// A part of the request's text, as a slice of its body: for answers that are encoded at once.
+pub(crate) fn slice(body: &Bytes, text: &str) -> StrBytes {
+    let slice = body.slice_ref(text.as_bytes());
+    StrBytes::try_from(slice).expect("the same bytes are text already")
+}
+
+/// A text that is part of the program.
+pub(crate) fn fixed(text: &'static str) -> StrBytes {
+    let bytes = Bytes::from_static(text.as_bytes());
+    StrBytes::try_from(bytes).expect("the same bytes are text already")
 }
 
 /// Writes a reply in the version that was asked.

@@ -7,24 +7,26 @@
 use bytes::Bytes;
 use millrace_core::partition::{EpochEnd as Known, ReadReject, Unserved};
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::messages::OffsetForLeaderEpochResponse;
 use millrace_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
-use millrace_protocol::messages::{OffsetForLeaderEpochResponse, StrBytes};
 use millrace_protocol::requests::OffsetForLeaderEpochRequest;
 use millrace_protocol::requests::offset_for_leader_epoch::OffsetForLeaderPartition;
 
 use super::error::not_served;
-use super::{read, reply};
+use super::{read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: OffsetForLeaderEpochRequest<'_> = read(context, &body)?;
+    let request: OffsetForLeaderEpochRequest<'_> = read(context, &body).await?;
     let mut response = OffsetForLeaderEpochResponse::default();
+    response.topics.reserve_exact(request.topics.len());
     for topic in request.topics {
         let mut rows = OffsetForLeaderTopicResult::default();
-        rows.topic = StrBytes::from(topic.topic);
+        rows.topic = slice(&body, topic.topic);
+        rows.partitions.reserve_exact(topic.partitions.len());
         for partition in topic.partitions {
             let found = find(context, topic.topic, &partition).await;
             let mut row = EpochEndOffset::default();

@@ -27,6 +27,7 @@ use millrace_protocol::records::{
 use millrace_protocol::requests::ProduceRequest;
 use millrace_protocol::requests::produce::{PartitionProduceData, TopicProduceData};
 
+use super::answers::Texts;
 use super::error::{append_error, not_served};
 use super::metadata::is_internal;
 use super::read;
@@ -48,6 +49,7 @@ const STALL: Duration = Duration::from_millis(50);
 struct Answer {
     response: ProduceResponse,
     waits: Vec<Waiting>,
+    texts: Texts,
 }
 
 /// One partition's part of the answer, and its condition if it isn't met yet.
@@ -62,6 +64,9 @@ struct Waiting {
     wait: AckWait,
 }
 
+/// What a row keeps beside it while it waits: its wait, and the partition's memory of that.
+pub(super) const WAIT_BYTES: usize = size_of::<Waiting>() + 128;
+
 /// What holds for all batches of a topic in one request.
 struct Terms<'a> {
     /// The request, of which batches are slices.
@@ -74,7 +79,7 @@ struct Terms<'a> {
 }
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: ProduceRequest<'_> = read(context, &body)?;
+    let request: ProduceRequest<'_> = read(context, &body).await?;
     let mut answer = Answer::default();
     answer.response.responses.reserve(request.topic_data.len());
     if let Some(code) = refuse_whole(context, &request) {
@@ -116,6 +121,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         for Waiting { topic, row, wait } in answer.waits {
             let row = &mut answer.response.responses[topic].partition_responses[row];
             finish(row, wait, clock.as_ref(), deadline).await;
+            limit_texts(row, &mut answer.texts);
         }
         encoded(&context, &answer.response)
     })))
@@ -135,7 +141,8 @@ impl Answer {
     }
 
     /// Adds a row to the topic that was begun last.
-    fn push(&mut self, (row, wait): Row) {
+    fn push(&mut self, (mut row, wait): Row) {
+        limit_texts(&mut row, &mut self.texts);
         let last = self.response.responses.len() - 1;
         let rows = &mut self.response.responses[last].partition_responses;
         self.waits.extend(wait.map(|wait| Waiting {
@@ -152,6 +159,14 @@ impl Answer {
             self.push((refused(partition.index, code, None), None));
         }
     }
+}
+
+/// Leaves out the texts that are too many for one answer.
+fn limit_texts(row: &mut PartitionProduceResponse, texts: &mut Texts) {
+    row.error_message.take_if(|_| !texts.tell());
+    let told = texts.tell_some(row.record_errors.len());
+    row.record_errors.truncate(told);
+    row.record_errors.shrink_to_fit();
 }
 
 /// Why no partition of the request may be written.

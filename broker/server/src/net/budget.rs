@@ -1,18 +1,27 @@
-//! Room for requests in progress, on all connections together.
+//! Room for requests and for answers in progress, on all connections together: a budget for each.
 //!
 //! A frame longer than [`FREE_BYTES`] reserves its whole length before more of its body is read: a
 //! reservation, not an allocation. First come, first served, so that a large frame is not starved
 //! by small ones; whoever waits has a deadline of its own. Shorter frames need no room here: they
 //! are bounded by the number of connections and of requests in progress on each, and so half-sent
-//! frames never stop a short one. What is reserved never exceeds the size given at the start.
+//! frames never stop a short one. Answers are reserved likewise ([`super::Room`]). What is reserved
+//! never exceeds the size given at the start.
+//!
+//! Why nobody waits for ever: room is asked for in one order. A frame asks its connection's own
+//! limit, then the budget of requests; a request, its frame whole, asks the budget of answers once,
+//! before its effect begins. Who holds room for an answer asks no budget again: it waits for locks,
+//! disks and acknowledgements, within the request's deadline (a fetch doesn't wait while others
+//! want its room), and for its client to take the answer, which has a deadline too. So answers end
+//! by themselves, then the frames that wait for answers do, then those that wait for frames.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of a frame that are read without a reservation.
+/// Bytes of a frame that are read, and of an answer that are built, without a reservation.
 pub(crate) const FREE_BYTES: usize = 64 * 1024;
 
 /// Reservations are counted in units of this many bytes, rounded up.
@@ -24,6 +33,7 @@ pub(crate) struct Budget {
     units: Arc<Semaphore>,
     units_total: u32,
     waiting: AtomicU32,
+    wanted: Notify,
     reserved_bytes: IntGauge,
     waits: IntCounter,
 }
@@ -31,15 +41,35 @@ pub(crate) struct Budget {
 /// Room that is held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    _permit: OwnedSemaphorePermit,
-    bytes: i64,
+    permit: Mutex<OwnedSemaphorePermit>,
     reserved_bytes: IntGauge,
+}
+
+impl Reservation {
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink_to(&self, bytes: u64) {
+        let units = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        let excess = permit.num_permits().saturating_sub(units);
+        if let Some(freed) = permit.split(excess) {
+            self.reserved_bytes.sub(bytes_of(&freed));
+        }
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.reserved_bytes.sub(self.bytes);
+        let permit = self
+            .permit
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.reserved_bytes.sub(bytes_of(permit));
     }
+}
+
+fn bytes_of(permit: &OwnedSemaphorePermit) -> i64 {
+    let bytes = (permit.num_permits() as u64).saturating_mul(UNIT_BYTES);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Counts who waits for as long as it lives, also when the wait is given up.
@@ -62,6 +92,7 @@ impl Budget {
             units: Arc::new(Semaphore::new(units_total as usize)),
             units_total,
             waiting: AtomicU32::new(0),
+            wanted: Notify::new(),
             reserved_bytes,
             waits,
         }
@@ -76,11 +107,9 @@ impl Budget {
             Ok(permit) => permit,
             Err(_) => self.wait_for(units).await,
         };
-        let bytes = i64::from(units) * UNIT_BYTES as i64;
-        self.reserved_bytes.add(bytes);
+        self.reserved_bytes.add(bytes_of(&permit));
         Reservation {
-            _permit: permit,
-            bytes,
+            permit: Mutex::new(permit),
             reserved_bytes: self.reserved_bytes.clone(),
         }
     }
@@ -90,10 +119,21 @@ impl Budget {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Completes when someone waits for room. Cancel-safe.
+    pub(crate) async fn wanted(&self) {
+        let mut wanted = pin!(self.wanted.notified());
+        // From here on no one who begins to wait is missed.
+        wanted.as_mut().enable();
+        if !self.is_wanted() {
+            wanted.await;
+        }
+    }
+
     async fn wait_for(&self, units: u32) -> OwnedSemaphorePermit {
         self.waits.inc();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
+        self.wanted.notify_waiters();
         Arc::clone(&self.units)
             .acquire_many_owned(units)
             .await
@@ -146,6 +186,29 @@ mod tests {
         assert_eq!(budget.reserved_bytes.get(), 10 * 1024);
         drop(large);
         assert_eq!(budget.reserved_bytes.get(), 1024);
+    }
+
+    #[test]
+    fn what_is_given_back_early_lets_the_next_one_in() {
+        let budget = budget(8 * 1024);
+        let Poll::Ready(first) = poll(pin!(budget.reserve(8 * 1024))) else {
+            panic!("free")
+        };
+        let mut wanted = pin!(budget.wanted());
+        assert!(poll(wanted.as_mut()).is_pending());
+        let mut second = pin!(budget.reserve(6 * 1024));
+        assert!(poll(second.as_mut()).is_pending());
+        assert!(poll(wanted).is_ready());
+        assert!(poll(pin!(budget.wanted())).is_ready(), "still wanted");
+        first.shrink_to(2 * 1024 - 1);
+        first.shrink_to(3 * 1024);
+        let Poll::Ready(second) = poll(second) else {
+            panic!("there is room for both")
+        };
+        assert_eq!(budget.reserved_bytes.get(), 8 * 1024);
+        assert!(poll(pin!(budget.wanted())).is_pending());
+        drop((first, second));
+        assert_eq!(budget.reserved_bytes.get(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reader::{Frame, Reader};
 use super::writer::{Entry, Pending, Writer};
-use super::{Request, Route, Service, Shared};
+use super::{Request, Room, Route, Service, Shared};
 use crate::context::ConnectionInfo;
 use crate::outcome::{Close, CloseReason, Outcome};
 
@@ -112,6 +112,7 @@ impl Requests {
             ..
         } = route;
         metrics.requests.inc();
+        let room = Room::of(&self.shared.answers);
         let request = Request {
             connection: Arc::clone(&self.info),
             api_key,
@@ -120,13 +121,17 @@ impl Requests {
             received,
             deadline: received + self.shared.limits.wait_max,
             body,
+            room: Arc::clone(&room),
         };
         let outcome = self.service.handle(request).await?;
         if whole.is_some_and(|whole| self.reader.recycle(whole).is_ok()) {
             held = None;
         }
         let reply = match outcome {
-            Outcome::Ready(reply) => Pending::Ready(reply),
+            Outcome::Ready(reply) => {
+                room.shrink_to(reply.memory_bytes());
+                Pending::Ready(reply)
+            }
             Outcome::Wait(wait) => Pending::Wait(wait),
             Outcome::NoReply => return Ok(()),
         };
@@ -138,6 +143,7 @@ impl Requests {
             metrics,
             _slots: slots,
             _held: held,
+            room,
         };
         // The queue is as long as there are places, so it fails only when the writer has ended.
         replies

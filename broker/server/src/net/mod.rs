@@ -13,6 +13,7 @@ mod connection;
 mod gate;
 mod listener;
 mod reader;
+mod room;
 mod writer;
 
 #[cfg(test)]
@@ -35,6 +36,8 @@ use crate::outcome::{Close, Outcome};
 pub(crate) use buffers::BufferPool;
 pub use listener::ListenError;
 pub(crate) use listener::{Bound, Door};
+
+pub(crate) use room::Room;
 
 use budget::Budget;
 use closing::ClosingLog;
@@ -80,6 +83,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Mono,
     /// What follows the header.
     pub(crate) body: Bytes,
+    /// What its answer reserves.
+    pub(crate) room: Arc<Room>,
 }
 
 /// What all connections of a node share.
@@ -89,6 +94,7 @@ pub(crate) struct Shared {
     limits: NetworkConfig,
     metrics: Arc<Metrics>,
     budget: Budget,
+    answers: Arc<Budget>,
     buffers: Arc<BufferPool>,
     gate: Arc<Gate>,
     closing: ClosingLog,
@@ -132,6 +138,11 @@ impl Shared {
                 metrics.budget_bytes.clone(),
                 metrics.budget_waits.clone(),
             ),
+            answers: Arc::new(Budget::new(
+                limits.response_bytes_max,
+                metrics.answers_bytes.clone(),
+                metrics.answers_waits.clone(),
+            )),
             buffers: Arc::default(),
             gate: Gate::new(limits.connections_max, limits.connections_per_ip_max),
             closing: ClosingLog::default(),

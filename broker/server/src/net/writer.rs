@@ -2,7 +2,8 @@
 //!
 //! A reply that is not complete yet holds back all behind it. Replies that are complete together
 //! are sent together. What a request reserved is freed when its reply has been handed over, so a
-//! client that does not read its replies is not read from either.
+//! client that does not read its replies is not read from either. A client that is slow to take
+//! replies for whose room others wait loses its connection.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,9 +14,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use millrace_host::{BoxFuture, Mono, Piece, Rope, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::Shared;
 use super::alarm::Alarm;
 use super::reader::Held;
+use super::{Room, Shared};
 use crate::metrics::ApiMetrics;
 use crate::outcome::{Close, CloseReason, Reply};
 
@@ -41,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) _slots: OwnedSemaphorePermit,
     /// What a long request reserved, if its memory is still in use.
     pub(crate) _held: Option<Held>,
+    /// What the reply reserved.
+    pub(crate) room: Arc<Room>,
 }
 
 /// A reply now or later.
@@ -92,6 +95,7 @@ struct Batch {
 impl Batch {
     fn add(&mut self, entry: Entry, reply: Reply) -> Result<(), Close> {
         let header = header(&entry, reply.len())?;
+        entry.room.shrink_to(reply.memory_bytes());
         self.bytes += header.len() as u64 + reply.len();
         self.rope.push(Piece::Bytes(header));
         self.rope
@@ -136,18 +140,35 @@ impl Writer {
             entries,
         } = batch;
         let clock = &self.shared.host.clock;
-        self.alarm
-            .set(Some(clock.now().mono + self.shared.limits.idle_timeout));
+        let limits = &self.shared.limits;
+        let start = clock.now().mono;
+        let end = start + limits.idle_timeout;
+        let pace = limits.read_timeout;
+        // Those that hold any hold it of one budget, so the first speaks for all.
+        let room = entries.iter().find(|entry| entry.room.is_held());
+        let room = room.map(|entry| Arc::clone(&entry.room));
+        let mut ring = room.as_ref().map_or(end, |_| end.min(start + pace));
+        self.alarm.set(Some(ring));
         let mut sending = pin!(self.write.send(rope));
         let alarm = &mut self.alarm;
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(sent.map_err(|error| gone(&error)));
             }
-            alarm.poll(cx).map(|()| {
-                let detail = "replies not taken within connections.max.idle.ms";
-                Err(Close::new(CloseReason::SendTimeout, detail))
-            })
+            while alarm.poll(cx).is_ready() {
+                if ring >= end {
+                    let detail = "replies not taken within connections.max.idle.ms";
+                    return Poll::Ready(Err(Close::new(CloseReason::SendTimeout, detail)));
+                }
+                if room.as_ref().is_some_and(|room| room.is_wanted()) {
+                    let detail = "replies that hold room for which others wait were not taken \
+                                  within request.read.timeout.ms";
+                    return Poll::Ready(Err(Close::new(CloseReason::SendTimeout, detail)));
+                }
+                ring = end.min(ring + pace);
+                alarm.set(Some(ring));
+            }
+            Poll::Pending
         })
         .await?;
         self.shared.metrics.sent_bytes.inc_by(bytes);

@@ -6,6 +6,7 @@
 //!   otherwise when one of these comes, or `max_wait_ms` are over.
 //! - v7: sessions (KIP-227). v9: leader epochs are checked. v12: diverging epochs (KIP-595).
 //!   v13: topics by id. v15: the replica's state is a tagged field.
+//! - A fetch of many partitions, which holds room for its answer, doesn't wait while others want it.
 //! - Records are empty bytes where there are none, never null (KAFKA-18646).
 //! - Followers don't exist yet: whoever says to be one is refused with 31.
 
@@ -20,17 +21,19 @@ use bytes::Bytes;
 use millrace_core::partition::Reader;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::fetch_body::{FetchPartitionPart, FetchTopicPart};
 use millrace_protocol::requests::FetchRequest;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::read;
+use super::answers::fetch_bytes;
+use super::{read, take_room};
 use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::fetch_waiter::FetchWaiter;
 use crate::runtime::partition::FetchPlace;
-use crate::runtime::sessions::{Ask, Partitions, Route, SessionAsk, TopicKey};
+use crate::runtime::sessions::{Ask, Partitions, Route, SessionAsk, SessionPartition, TopicKey};
 use answer::{Kind, answer, refusal};
-use look::Looks;
+use look::{Found, Looks};
 
 /// First version with sessions.
 const SESSIONS_FROM: i16 = 7;
@@ -38,6 +41,16 @@ const SESSIONS_FROM: i16 = 7;
 pub(super) const TOPIC_IDS_FROM: i16 = 13;
 /// First version that tells the replica's state in a tagged field.
 const REPLICA_STATE_FROM: i16 = 15;
+
+/// What a fetch keeps of one partition: what is asked, what was found, the row that tells it, and
+/// the space that growing lists of these leave free.
+pub(super) const PARTITION_BYTES: usize = size_of::<SessionPartition>()
+    + size_of::<(TopicKey, i32, u64)>()
+    + 2 * size_of::<(TopicKey, Found)>()
+    + 2 * size_of::<FetchPartitionPart>();
+/// What a fetch keeps of one topic, a list of its first rows included.
+pub(super) const TOPIC_BYTES: usize =
+    size_of::<FetchTopicPart<'_>>() + 4 * size_of::<FetchPartitionPart>();
 
 /// What one fetch, or all fetches of one session, look at.
 #[derive(Debug, Default)]
@@ -63,13 +76,14 @@ struct Terms {
 }
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
-    let request: FetchRequest<'_> = read(context, &body)?;
+    let request: FetchRequest<'_> = read(context, &body).await?;
     let replica = if context.api_version >= REPLICA_STATE_FROM {
         request.replica_state.replica_id
     } else {
         request.replica_id
     };
     if replica >= 0 {
+        take_room(context, fetch_bytes(&request, 0)).await?;
         return refusal(context, &request, ErrorCode::ClusterAuthorizationFailed);
     }
     let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
@@ -97,6 +111,8 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     };
     let partitions = {
         let mut session = session.lock().await;
+        // Taken once the session is ours, so that nobody holds room while waiting for it.
+        take_room(context, fetch_bytes(&request, session.ready.len())).await?;
         session.change(&request, uses_topic_ids);
         session.partitions.len()
     };
@@ -208,7 +224,9 @@ async fn serve(
             ..
         } = &mut looking;
         looks.look(context, session, slots).await;
-        let over = node.host.clock.now().mono >= terms.deadline || node.stopping.is_cancelled();
+        let over = node.host.clock.now().mono >= terms.deadline
+            || node.stopping.is_cancelled()
+            || context.room.is_wanted();
         if over || waiter.take_refusal() || looks.are_enough() || session.partitions.len() == 0 {
             break;
         }
@@ -218,6 +236,8 @@ async fn serve(
             biased;
             () = node.stopping.cancelled() => {}
             () = waiter.pushed() => {}
+            // A fetch that waits doesn't hold up answers that could leave.
+            () = context.room.wanted() => {}
             () = node.host.clock.sleep_until(terms.deadline) => {}
         }
         looking.slots = waiter.take();

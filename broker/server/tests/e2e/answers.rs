@@ -1,0 +1,154 @@
+//! What answers take: dense requests share one budget, each is answered, and a short request beside
+//! them is served meanwhile.
+
+use bytes::{BufMut, BytesMut};
+use millrace_protocol::api::Api;
+use millrace_protocol::header;
+use millrace_protocol::messages::{self, DecodeLimits, FindCoordinatorResponse};
+
+use crate::node::{Node, with};
+use crate::wire::Client;
+
+const RESERVED: &str = "millrace_response_budget_bytes";
+const WAITS: &str = "millrace_response_budget_waits_total";
+
+const BUDGET_BYTES: u64 = 4 << 20;
+
+/// A body between `head` and `tail`: an array of flexible versions with `count` elements.
+fn dense(head: &[u8], count: u32, element: impl Fn(u32, &mut BytesMut), tail: &[u8]) -> BytesMut {
+    let mut body = BytesMut::from(head);
+    let mut len = count + 1;
+    while len >= 0x80 {
+        body.put_u8(u8::try_from(len & 0x7f).unwrap() | 0x80);
+        len >>= 7;
+    }
+    body.put_u8(u8::try_from(len).unwrap());
+    for at in 0..count {
+        element(at, &mut body);
+    }
+    body.put_slice(tail);
+    body
+}
+
+/// Elements of these bytes, all alike.
+fn alike(element: &[u8]) -> impl Fn(u32, &mut BytesMut) {
+    move |_, body| body.put_slice(element)
+}
+
+/// For each API one of the densest requests that it reads.
+fn densest() -> Vec<(Api, i16, BytesMut)> {
+    // A name of its own for each: a name that is repeated is one topic.
+    let name = |at: u32, body: &mut BytesMut| {
+        let letter = |shift: u32| b'0' + u8::try_from((at >> shift) & 0x3f).unwrap();
+        body.put_slice(&[4, letter(12), letter(6), letter(0), 0]);
+    };
+    let index = |bytes: usize| {
+        move |at: u32, body: &mut BytesMut| {
+            body.put_u32(at);
+            body.put_bytes(0, bytes);
+        }
+    };
+    // One topic, `x`, with as many partitions as follow.
+    let one = b"\x02\x02x";
+    let at_one = |head: &[u8]| [head, &one[..]].concat();
+    let fetch = at_one(b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x01\0\x10\0\0\0\0\0\0\0\xff\xff\xff\xff");
+    vec![
+        (
+            Api::FindCoordinator,
+            4,
+            dense(b"\0", 240_000, alike(b"\x01"), b"\0"),
+        ),
+        (Api::Metadata, 9, dense(b"", 100_000, name, b"\0\0\0\0")),
+        (
+            Api::ListOffsets,
+            6,
+            dense(&at_one(b"\xff\xff\xff\xff\0"), 50_000, index(13), b"\0\0"),
+        ),
+        (
+            Api::OffsetForLeaderEpoch,
+            4,
+            dense(&at_one(b"\xff\xff\xff\xff"), 50_000, index(9), b"\0\0"),
+        ),
+        (
+            Api::Produce,
+            9,
+            dense(&at_one(b"\0\0\x01\0\0\0\x01"), 50_000, index(2), b"\0\0"),
+        ),
+        (
+            Api::Fetch,
+            12,
+            dense(&fetch, 20_000, index(29), b"\0\x01\x01\0"),
+        ),
+        (
+            Api::DeleteTopics,
+            5,
+            dense(b"", 240_000, alike(b"\x01"), b"\0\0\0\x01\0"),
+        ),
+        (
+            Api::CreateTopics,
+            5,
+            dense(
+                b"",
+                100_000,
+                alike(b"\x01\0\0\0\0\0\x01\x01\x01\0"),
+                b"\0\0\0\x01\0\0",
+            ),
+        ),
+    ]
+}
+
+async fn send(node: &Node, api: Api, version: i16, body: &[u8]) -> Client {
+    let mut client = node.connect().await;
+    let flexible = api.row().request_header_version(version) == 2;
+    client
+        .send_request(api.key(), version, flexible, body)
+        .await;
+    client
+}
+
+#[test]
+fn dense_requests_of_every_api_share_one_budget_and_hold_up_no_short_one() {
+    let budget = BUDGET_BYTES.to_string();
+    with(
+        &[("queued.response.bytes.max", &budget)],
+        async |mut node| {
+            for (api, version, body) in densest() {
+                let waits = node.metric(WAITS);
+                let mut senders = Vec::new();
+                for _ in 0..4 {
+                    senders.push(send(&node, api, version, &body).await);
+                    assert!(node.client.is_served().await, "{api:?}");
+                    assert!(node.metric(RESERVED) <= BUDGET_BYTES, "{api:?}");
+                }
+                for mut sender in senders {
+                    let reply = sender.reply().await;
+                    assert!(reply.is_some_and(|reply| reply.len() > 10_000), "{api:?}");
+                    assert!(node.metric(RESERVED) <= BUDGET_BYTES, "{api:?}");
+                    assert!(node.client.is_served().await, "{api:?}");
+                }
+                assert!(node.metric(WAITS) > waits, "{api:?}: all of them had room");
+                assert_eq!(node.metric(RESERVED), 0, "{api:?}");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_long_answer_tells_its_text_for_the_first_rows_and_the_code_for_all() {
+    with(&[], async |node| {
+        let (api, version, body) = densest().remove(0);
+        let mut sender = send(&node, api, version, &body).await;
+        let mut reply = sender.reply().await.unwrap();
+        header::decode_response(&mut reply, true).unwrap();
+        let limits = DecodeLimits {
+            array_elements_max: 250_000,
+            ..DecodeLimits::default()
+        };
+        let response: FindCoordinatorResponse = messages::decode(version, reply, &limits).unwrap();
+        let rows = &response.coordinators;
+        assert_eq!(rows.len(), 240_000);
+        assert!(rows.iter().all(|row| row.error_code == 15));
+        let texts = rows.iter().map(|row| row.error_message.is_some());
+        assert!(texts.enumerate().all(|(at, told)| told == (at < 1000)));
+    });
+}
