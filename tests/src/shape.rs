@@ -74,7 +74,7 @@ pub(crate) fn plan(world: &World, row: Row, bug: Option<Bug>) -> Plan {
     plan.batch_records = draw(1, 12) as u32;
     plan.record_bytes = [32, 100, 400, 5000][world.draw(4) as usize];
     plan.pause = Duration::from_millis(draw(0, 10));
-    plan.patience = Duration::from_mins(10);
+    plan.patience = Duration::from_mins(3);
     plan.request_timeout = Duration::from_secs(draw(2, 20));
     let retention = matches!(row, Row::RetentionMs | Row::RetentionBytes);
     if retention || world.draw(3) > 0 {

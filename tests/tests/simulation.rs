@@ -98,7 +98,7 @@ fn every_row_meets_what_it_judges() {
 /// Whatever the row, and the faults that it has of its own.
 #[test]
 fn a_seed_is_the_same_run_every_time() {
-    for (seed, row) in (7..).zip(Row::ALL) {
+    for (seed, row) in (0..).zip(Row::ALL) {
         let outcome = || run_setup(of_row(seed, row)).map_err(|failure| failure.reason);
         assert_eq!(outcome(), outcome(), "{row:?}");
     }
