@@ -16,8 +16,15 @@ use crate::binaries::target_directory;
 use crate::process::{println, succeed};
 use crate::{Outcome, root};
 
-/// How long a target runs in a smoke, after all kept inputs.
-const SMOKE_SECONDS: u64 = 5;
+/// Inputs that a smoke makes for a target, after all kept ones: the same each time, so that the gate
+/// depends on neither luck nor speed. A few seconds' worth.
+const SMOKE_RUNS: u64 = 20_000;
+
+/// The same for targets that open a directory with each input.
+const SMOKE_RUNS_OF_DIRECTORIES: u64 = 400;
+
+/// What a smoke's inputs are drawn from.
+const SMOKE_SEED: u64 = 1;
 
 /// Targets that run side by side; each keeps one core busy.
 const TARGETS_AT_ONCE: usize = 2;
@@ -86,20 +93,17 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Outcome {
         let program = programs.join(&chosen[0]);
         return succeed(Command::new(program).arg(input).env("RUST_BACKTRACE", "1"));
     }
-    let seconds = if arguments.smoke {
-        SMOKE_SECONDS
+    let length = if arguments.smoke {
+        Length::Smoke
     } else {
-        arguments.seconds
+        Length::Seconds(arguments.seconds)
     };
-    println(&format!(
-        "xtask: {seconds} s for each of {}",
-        chosen.join(", ")
-    ));
+    println(&format!("xtask: {length:?} of {}", chosen.join(", ")));
     let mut broken = Vec::new();
     for side_by_side in chosen.chunks(TARGETS_AT_ONCE) {
         let begun = side_by_side
             .iter()
-            .map(|target| begin(&programs, target, seconds));
+            .map(|target| begin(&programs, target, length));
         let begun: Vec<_> = begun.collect();
         for (running, target) in begun.into_iter().zip(side_by_side) {
             match running.and_then(Running::end) {
@@ -210,6 +214,48 @@ fn host() -> Result<String, String> {
         .ok_or_else(|| "rustc does not say its host".to_owned())
 }
 
+/// How long a target runs.
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    /// The same few inputs each time.
+    Smoke,
+    /// As many inputs as there is time for, from those of runs before.
+    Seconds(u64),
+}
+
+impl Length {
+    /// The directory that takes what is new, and libFuzzer's flags.
+    fn of(self, target: &str, found: &Path) -> Result<(PathBuf, Vec<String>), String> {
+        match self {
+            Self::Seconds(seconds) => {
+                let flags = vec![format!("-max_total_time={seconds}")];
+                Ok((found.join("grown"), flags))
+            }
+            Self::Smoke => {
+                let new = found.join("smoke");
+                match fs::remove_dir_all(&new) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(at(&new)(error));
+                    }
+                    _ => {}
+                }
+                let corpus = home().join("corpus").join(target);
+                let kept = fs::read_dir(&corpus).map_err(at(&corpus))?.count() as u64;
+                let made = if target.starts_with("log_") || target.ends_with("_directory") {
+                    SMOKE_RUNS_OF_DIRECTORIES
+                } else {
+                    SMOKE_RUNS
+                };
+                let flags = vec![
+                    format!("-runs={}", kept + made),
+                    format!("-seed={SMOKE_SEED}"),
+                ];
+                Ok((new, flags))
+            }
+        }
+    }
+}
+
 /// A fuzzer at work.
 struct Running {
     target: String,
@@ -217,22 +263,23 @@ struct Running {
     log: PathBuf,
 }
 
-/// Starts one target, from the kept inputs and those of runs before.
-fn begin(programs: &Path, target: &str, seconds: u64) -> Result<Running, String> {
+/// Starts one target, from the kept inputs.
+fn begin(programs: &Path, target: &str, length: Length) -> Result<Running, String> {
     let found = found(target)?;
-    let (grown, broken) = (found.join("grown"), found.join("broken"));
-    for directory in [&grown, &broken] {
+    let (new, flags) = length.of(target, &found)?;
+    let broken = found.join("broken");
+    for directory in [&new, &broken] {
         fs::create_dir_all(directory).map_err(at(directory))?;
     }
     let log = found.join("log");
     let output = fs::File::create(&log).map_err(at(&log))?;
     let process = Command::new(programs.join(target))
-        .arg(format!("-max_total_time={seconds}"))
+        .args(flags)
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-rss_limit_mb={PROCESS_MIB_MAX}"))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-artifact_prefix={}/", broken.display()))
-        .args([&grown, &home().join("corpus").join(target)])
+        .args([&new, &home().join("corpus").join(target)])
         .stdin(Stdio::null())
         .stderr(output)
         .spawn()
