@@ -215,6 +215,10 @@ impl Service for ScriptedService {
                         Reply::bytes(name)
                     })))
                 }
+                "room" => {
+                    request.room.take(1 << 20).await;
+                    Ok(Outcome::bytes(name.clone()))
+                }
                 "quiet" => Ok(Outcome::NoReply),
                 "fail" => Err(Close::failed_without_reply("failed")),
                 other => panic!("no such way: {other}"),
@@ -669,6 +673,35 @@ fn the_wait_for_room_has_a_deadline() {
     holder.run();
     assert_eq!(holder.replies(), ["1"]);
     assert_eq!(bench.metrics.budget_bytes.get(), 0);
+}
+
+#[test]
+fn a_client_that_takes_no_answer_for_whose_room_others_wait_is_closed() {
+    let bench = Bench::with(|limits| limits.response_bytes_max = 1 << 20);
+    let mut holder = bench.connect();
+    holder.wire.lock().unwrap().takes_no_replies = true;
+    holder.ask(BARRIER, "1 room");
+    assert_eq!(
+        bench.metrics.answers_bytes.get(),
+        1024,
+        "no more is held than the answer's bytes"
+    );
+    bench.pass(Duration::from_secs(31));
+    holder.run();
+    assert_eq!(holder.ended, None, "nobody else wants the room");
+    let mut waiter = bench.connect();
+    waiter.ask(BARRIER, "2 room");
+    assert_eq!(waiter.replies(), [""; 0]);
+    let mut short = bench.connect();
+    short.ask(BARRIER, "3 now");
+    assert_eq!(short.replies(), ["3"], "short answers need no room");
+    bench.pass(Duration::from_secs(30));
+    holder.run();
+    assert_eq!(holder.ended, Some(CloseReason::SendTimeout));
+    waiter.run();
+    assert_eq!(waiter.replies(), ["2"]);
+    assert_eq!(bench.metrics.answers_waits.get(), 1);
+    assert_eq!(bench.metrics.answers_bytes.get(), 0);
 }
 
 #[test]
