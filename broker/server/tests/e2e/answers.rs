@@ -152,3 +152,24 @@ fn a_long_answer_tells_its_text_for_the_first_rows_and_the_code_for_all() {
         assert!(texts.enumerate().all(|(at, told)| told == (at < 1000)));
     });
 }
+
+#[test]
+fn a_request_without_room_for_its_answer_in_time_is_closed_and_counted() {
+    let pairs = [
+        ("queued.response.bytes.max", "1048576"),
+        ("request.wait.max.ms", "1000"),
+    ];
+    with(&pairs, async |mut node| {
+        let (api, version, body) = densest().remove(0);
+        // Reads no reply.
+        let mut holder = send(&node, api, version, &body).await;
+        assert!(node.client.is_served().await);
+        let mut waiter = send(&node, api, version, &body).await;
+        assert_eq!(waiter.reply().await, None);
+        let closes = "millrace_connection_closes_total{reason=\"no_answer_room\"}";
+        assert_eq!(node.metric(closes), 1);
+        assert!(node.client.is_served().await);
+        assert!(holder.reply().await.is_some());
+        assert_eq!(node.metric(RESERVED), 0);
+    });
+}
