@@ -78,7 +78,8 @@ fn of_row(seed: u64, row: Row) -> Setup {
 /// A row that nothing happens in judges nothing.
 #[test]
 fn every_row_meets_what_it_judges() {
-    let met: [(Row, fn(&Outcome) -> bool); 6] = [
+    type Met = fn(&Outcome) -> bool;
+    let met: [(Row, Met); 6] = [
         (Row::AcksMixed, |outcome| outcome.taken > 0),
         (Row::PageCache, |outcome| outcome.taken > 0),
         (Row::RetentionMs, |outcome| outcome.retired > 0),
