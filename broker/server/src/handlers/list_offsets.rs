@@ -131,7 +131,7 @@ async fn find(
     }
     let open = node
         .partitions
-        .get(&node.cluster, topic, partition.partition_index)
+        .get(topic, partition.partition_index)
         .await
         .map_err(|error| not_served(&error).0)?;
     let bounds = open

@@ -61,7 +61,7 @@ async fn find(
     }
     let open = node
         .partitions
-        .get(&node.cluster, topic, partition.partition)
+        .get(topic, partition.partition)
         .await
         .map_err(|error| not_served(&error).0)?;
     open.look(|core| {

@@ -266,7 +266,7 @@ async fn try_append(
         return Err(refuse(ErrorCode::UnknownTopicOrPartition, None));
     }
     let (bytes, produced) = checked(context, data, terms)?;
-    let open = node.partitions.get(&node.cluster, topic, data.index).await;
+    let open = node.partitions.get(topic, data.index).await;
     let open = open.map_err(|error| {
         let (code, message) = not_served(&error);
         refuse(code, Some(message))

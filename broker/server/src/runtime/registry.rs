@@ -71,7 +71,6 @@ impl Registry {
     /// The partition, opened if need be.
     pub(crate) async fn get(
         self: &Arc<Self>,
-        _cluster: &Cluster,
         topic: &Topic,
         partition: i32,
     ) -> Result<Arc<OpenPartition>, NotServed> {
@@ -306,9 +305,7 @@ impl Registry {
             for incarnation in partitions.dir().entries().keys() {
                 if let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) {
                     // One that can't be opened has said so in the log.
-                    self.get(&self.cluster, topic, incarnation.partition)
-                        .await
-                        .ok();
+                    self.get(topic, incarnation.partition).await.ok();
                 }
             }
         }

@@ -241,7 +241,7 @@ async fn open(
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     node.partitions
-        .get(&node.cluster, topic, partition.partition)
+        .get(topic, partition.partition)
         .await
         .map_err(|error| in_version(not_served(&error).0, context.api_version))
 }
