@@ -591,6 +591,29 @@ fn j4_a_commit_that_counted_after_a_kill_still_counts_after_a_power_cut() {
 }
 
 #[test]
+fn j4_whoever_opens_while_the_last_commit_cant_be_made_again_is_told_each_time() {
+    let sim = Sim::new(19);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut part = Part::open(&host, &dir, 0).await;
+        sim.inject("n", on_journal_sync(DiskEffect::Hang));
+        part.append(1, 5000, true);
+        sim.pause(Duration::from_millis(10)).await;
+    });
+    sim.kill("n");
+    sim.heal_disk("n", None);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        sim.inject("n", on_journal_sync(DiskEffect::Error));
+        for _ in 0..3 {
+            assert!(matches!(dir.proven().await, Err(Error::Offline { .. })));
+        }
+    });
+}
+
+#[test]
 fn j4_two_unsettled_generations_are_settled_before_anyone_is_served() {
     let sim = Sim::new(18);
     for id in 1..4_u64 {

@@ -251,6 +251,10 @@ impl LogDir {
     pub(crate) async fn proven(&self) -> Result<(), Error> {
         let mut repeated = self.repeated.lock().await;
         if let Some(told) = repeated.as_mut() {
+            // Of a failure the receiver tells once; whoever comes later hears it from here.
+            if self.shared.ended().is_some() {
+                return Err(self.shared.offline());
+            }
             told.await.map_err(|_| self.shared.offline())?;
             *repeated = None;
         }

@@ -2,8 +2,7 @@
 //!
 //! What always holds: nothing is written before the lock is held; *unreadable* is never taken for
 //! *empty* (L3); an earlier generation's files are left as they are until what they hold is settled
-//! (J4). Syncs in series: the files made by the start (1), their directories (1), and, if the last
-//! commit has to be repeated, the first commit (1) (R9).
+//! (J4). Syncs in series: one round, files and names side by side (R9).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -103,6 +103,8 @@ impl Sweep<'_> {
     async fn run(&mut self) -> Result<Recovered, Error> {
         self.find_files().await?;
         if let Some(pending) = self.known.entry.pending_cut {
+            // The intent may be in the page cache only, and nothing goes by that (C5).
+            self.partitions.dir.proven().await?;
             self.finish_cut(pending.to, pending.cut_count).await?;
         }
         let mut cut = None;
@@ -119,6 +121,8 @@ impl Sweep<'_> {
         if let Some((to, why)) = cut {
             self.cut(to, &why).await?;
         }
+        // What says that a file is no part of the log may be in the page cache only.
+        self.partitions.dir.proven().await?;
         self.set_aside().await?;
         self.finish().await
     }
@@ -337,8 +341,7 @@ impl Sweep<'_> {
     /// that place: on the same boot, behind a clean close, which synced every name, or in a
     /// directory that the ledger did not know, where nothing was ever removed.
     async fn adopt(&mut self) -> Result<Option<(Position, String)>, Error> {
-        let taken_in = self.known.entry.since_generation == UNKNOWN_GENERATION;
-        let safe = self.same_boot || taken_in || self.known.entry.close.is_some();
+        let safe = self.same_boot || self.is_taken_in() || self.known.entry.close.is_some();
         let last = self.entries().last().map(|entry| entry.id.base_offset);
         while let Some(base) = self.expected.filter(|base| {
             safe && self.files.contains_key(base) && last.is_none_or(|last| last < *base)
@@ -376,6 +379,11 @@ impl Sweep<'_> {
             return Ok(Some((position(id, found.end), why)));
         }
         Ok(None)
+    }
+
+    /// Whether it is a directory that the ledger did not know.
+    pub(super) fn is_taken_in(&self) -> bool {
+        self.known.entry.since_generation == UNKNOWN_GENERATION
     }
 
     /// Whether the disk must hold what is verified. After a kill a page-cache topic counts on the

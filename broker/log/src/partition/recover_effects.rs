@@ -172,7 +172,10 @@ impl Sweep<'_> {
             .filter(|_| self.must_sync() && self.quarantined.is_none())
         {
             let recovered = Mark::Recovered(end);
-            if self.untold {
+            // Until that mark is durable the bytes count as of the boot before, and a segment that
+            // is begun meanwhile would not be adopted after a kill (R6).
+            let rebooted = !self.same_boot && !self.is_taken_in();
+            if self.untold || rebooted {
                 self.flush.mark_now(recovered).await?;
             } else {
                 // Ahead of everything that is appended from now on. Without it the next start
@@ -195,9 +198,18 @@ impl Sweep<'_> {
 
     /// The records up to the log start are gone with the cut: the log restarts empty there (A3).
     async fn restart_empty(&mut self, log_start: i64) -> Result<(), Error> {
-        for segment in std::mem::take(&mut self.segments) {
-            self.flush.mark(Mark::SegmentRemoved(segment.id()));
-            remove_files(self.partitions.host.disk.as_ref(), &segment).await;
+        let gone = std::mem::take(&mut self.segments);
+        for (at, segment) in gone.iter().enumerate() {
+            let mark = Mark::SegmentRemoved(segment.id());
+            if at + 1 == gone.len() {
+                // Marks of one partition become durable in order: the last one covers all (C5).
+                self.flush.mark_now(mark).await?;
+            } else {
+                self.flush.mark(mark);
+            }
+        }
+        for segment in &gone {
+            remove_files(self.partitions.host.disk.as_ref(), segment).await;
         }
         let id = SegmentId {
             base_offset: log_start,

@@ -298,6 +298,14 @@ impl Part {
         done.await.unwrap();
     }
 
+    /// Moves the log start as [`Self::move_start`] does, up to the marks of what goes.
+    pub(super) async fn begin_move_start(&mut self, to: i64) {
+        self.acks.change(|promise| promise.announced = to);
+        self.log.advance_log_start(to).unwrap().await.unwrap();
+        self.acks.change(|promise| promise.log_start = to);
+        drop(self.log.finish_log_start(to));
+    }
+
     /// Moves the log start, as retention does.
     pub(super) async fn move_start(&mut self, to: i64) {
         self.acks.change(|promise| promise.announced = to);

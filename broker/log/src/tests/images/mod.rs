@@ -11,4 +11,5 @@ mod judge;
 mod planted_tests;
 pub(crate) mod promise;
 mod rule_tests;
+mod start_tests;
 mod volume;

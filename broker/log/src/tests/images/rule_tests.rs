@@ -256,8 +256,9 @@ fn r9_a_start_waits_for_few_syncs_in_series() {
         // Files and names; beside the last commit made again, the partition's own; the append's.
         stage.kill();
         assert_eq!(in_series(stage, start_and_append).await, 3);
+        // The same, and that it is recovered: what is appended from now on is of this boot.
         stage.cut_power();
-        assert_eq!(in_series(stage, start_and_append).await, 3);
+        assert_eq!(in_series(stage, start_and_append).await, 4);
         let one = stage.open(0).await;
         stage.stop(vec![one]).await;
         assert_eq!(in_series(stage, start_and_append).await, 2);
