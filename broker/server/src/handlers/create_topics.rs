@@ -18,7 +18,7 @@ use millrace_protocol::requests::{Array, CreateTopicsRequest};
 
 use super::answers::Texts;
 use super::error::metadata_error;
-use super::{fixed, read, reply, slice};
+use super::{Pace, fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -30,14 +30,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         body: &body,
         texts: Texts::default(),
     };
+    let mut pace = Pace::default();
     let node = &context.node;
     if let Err(message) = within_one_request(&node.config.topics, request.topics) {
         let message = StrBytes::from(message);
         let code = ErrorCode::PolicyViolation;
-        let refused = |topic| rows.refused(&topic, code, Some(&message));
-        response
-            .topics
-            .extend(request.topics.into_iter().map(refused));
+        for topic in request.topics {
+            let row = rows.refused(&topic, code, Some(&message));
+            response.topics.push(row);
+            pace.step().await;
+        }
         context.count_errors(response.topics.iter().map(|topic| topic.error_code));
         return reply(context, &response);
     }
@@ -57,11 +59,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         .await;
     match outcomes {
         Ok(outcomes) => {
-            let results = wanted
-                .iter()
-                .zip(outcomes)
-                .map(|(topic, outcome)| rows.of(context, topic, outcome));
-            response.topics.extend(results);
+            for (topic, outcome) in wanted.iter().zip(outcomes) {
+                response.topics.push(rows.of(context, topic, outcome));
+                pace.step().await;
+            }
         }
         Err(error) => {
             let (code, message) = metadata_error(&error);

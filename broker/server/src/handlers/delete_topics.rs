@@ -15,7 +15,7 @@ use millrace_protocol::requests::delete_topics::DeleteTopicState;
 
 use super::answers::Texts;
 use super::error::metadata_error;
-use super::{read, reply, slice};
+use super::{Pace, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -25,6 +25,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let mut results: Vec<DeletableTopicResult> =
         topics.iter().map(|topic| named(&body, topic)).collect();
     let mut texts = Texts::default();
+    let mut pace = Pace::default();
     let mut removals = Vec::new();
     let mut places = Vec::new();
     for (place, topic) in topics.iter().enumerate() {
@@ -35,18 +36,23 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             }
             Err(refusal) => refuse(&mut results[place], refusal, &mut texts),
         }
+        pace.step().await;
     }
     match context.node.cluster.delete_topics(&removals).await {
         Ok(outcomes) => {
+            // At once, before others run: what the metadata removed is served no more.
+            for (id, _) in outcomes.iter().flatten() {
+                context.node.partitions.remove_topic(*id);
+            }
             for (place, outcome) in places.into_iter().zip(outcomes) {
                 match outcome {
                     Ok((id, name)) => {
                         results[place].topic_id = id.into();
                         results[place].name = Some(StrBytes::from(name));
-                        context.node.partitions.remove_topic(id);
                     }
                     Err(refusal) => refuse(&mut results[place], refusal, &mut texts),
                 }
+                pace.step().await;
             }
         }
         Err(error) => {
@@ -54,6 +60,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             for place in places {
                 let message = message.clone();
                 refuse(&mut results[place], Refusal { code, message }, &mut texts);
+                pace.step().await;
             }
         }
     }

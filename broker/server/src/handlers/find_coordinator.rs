@@ -15,7 +15,7 @@ use millrace_protocol::messages::find_coordinator_response::Coordinator;
 use millrace_protocol::requests::FindCoordinatorRequest;
 
 use super::answers::Texts;
-use super::{fixed, read, reply, slice};
+use super::{Pace, fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -39,13 +39,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let mut response = FindCoordinatorResponse::default();
     if context.api_version >= SEVERAL_KEYS_FROM {
         let mut texts = Texts::default();
-        let row = |key| {
+        let mut pace = Pace::default();
+        let keys = request.coordinator_keys;
+        response.coordinators.reserve_exact(keys.len());
+        for key in keys {
             let mut row = coordinator(context, request.key_type, key);
             row.key = slice(&body, key);
             row.error_message = row.error_message.filter(|_| texts.tell());
-            row
-        };
-        response.coordinators = request.coordinator_keys.into_iter().map(row).collect();
+            response.coordinators.push(row);
+            pace.step().await;
+        }
     } else {
         let (error, message) = answer(context, request.key_type, request.key);
         response.error_code = error.code();

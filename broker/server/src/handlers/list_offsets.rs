@@ -21,7 +21,7 @@ use millrace_protocol::requests::ListOffsetsRequest;
 use millrace_protocol::requests::list_offsets::ListOffsetsPartition;
 
 use super::error::not_served;
-use super::{read, reply, slice};
+use super::{Pace, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -42,11 +42,13 @@ const NOTHING: Answer = (-1, -1, -1);
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: ListOffsetsRequest<'_> = read(context, &body).await?;
+    let mut pace = Pace::default();
     let mut times: BTreeMap<(&str, i32), usize> = BTreeMap::new();
     for topic in request.topics {
         for partition in topic.partitions {
             let place = (topic.name, partition.partition_index);
             *times.entry(place).or_default() += 1;
+            pace.step().await;
         }
     }
     let reader = match (request.replica_id, request.isolation_level) {
@@ -67,9 +69,11 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                 find(context, topic.name, &partition, reader).await
             };
             rows.partitions.push(row(context.api_version, index, found));
+            pace.step().await;
         }
         context.count_errors(rows.partitions.iter().map(|row| row.error_code));
         response.topics.push(rows);
+        pace.step().await;
     }
     reply(context, &response)
 }

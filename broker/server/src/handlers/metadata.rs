@@ -22,7 +22,7 @@ use millrace_protocol::requests::{Array, MetadataRequest};
 
 use super::create_topics::within;
 use super::error::metadata_error;
-use super::{cluster_operations, read, reply, slice, topic_operations};
+use super::{Pace, cluster_operations, read, reply, slice, topic_operations};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
@@ -88,12 +88,17 @@ async fn topics(
 ) -> Result<Vec<MetadataResponseTopic>, Close> {
     let with_operations = request.include_topic_authorized_operations;
     let describe = |name: &str| context.authorize(Operation::Describe, Resource::Topic(name));
+    let mut pace = Pace::default();
     let Some(asked) = asked(context.api_version, request) else {
         let image = context.node.cluster.image();
-        let visible = image.topics_by_name().filter(|topic| describe(&topic.name));
-        return Ok(visible
-            .map(|topic| described(context, &image, topic, with_operations))
-            .collect());
+        let mut rows = Vec::new();
+        for topic in image.topics_by_name() {
+            if describe(&topic.name) {
+                rows.push(described(context, &image, topic, with_operations));
+            }
+            pace.steps(partitions(Some(topic))).await;
+        }
+        return Ok(rows);
     };
     let ids: BTreeSet<TopicId> = asked
         .into_iter()
@@ -101,7 +106,7 @@ async fn topics(
         .filter(|id| !id.is_zero())
         .collect();
     if !ids.is_empty() {
-        return by_id(context, &ids, with_operations);
+        return by_id(context, &ids, with_operations).await;
     }
     let mut names = Vec::new();
     let mut seen = BTreeSet::new();
@@ -112,6 +117,7 @@ async fn topics(
         if seen.insert(name) {
             names.push(name);
         }
+        pace.step().await;
     }
     let (allowed, denied): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|n| describe(n));
     let mut rows = by_name(context, body, request, &allowed).await;
@@ -124,7 +130,7 @@ async fn topics(
     Ok(rows)
 }
 
-fn by_id(
+async fn by_id(
     context: &RequestContext,
     ids: &BTreeSet<TopicId>,
     with_operations: bool,
@@ -133,16 +139,19 @@ fn by_id(
         return Err(Close::unparsable("topic ids are not known in this version"));
     }
     let image = context.node.cluster.image();
-    let row = |id: &TopicId| {
+    let mut pace = Pace::default();
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
         let topic = image
             .topic(*id)
             .filter(|t| context.authorize(Operation::Describe, Resource::Topic(&t.name)));
-        match topic {
+        rows.push(match topic {
             Some(topic) => described(context, &image, topic, with_operations),
             None => absent(None, *id, ErrorCode::UnknownTopicId),
-        }
-    };
-    Ok(ids.iter().map(row).collect())
+        });
+        pace.steps(partitions(topic)).await;
+    }
+    Ok(rows)
 }
 
 async fn by_name(
@@ -166,15 +175,25 @@ async fn by_name(
         refused = create(context, &missing).await;
     }
     let image = context.node.cluster.image();
-    let row = |name: &str| {
-        if let Some(topic) = image.topic_named(name) {
-            return described(context, &image, topic, with_operations);
-        }
-        let known = refused.get(name).copied();
-        let code = known.unwrap_or_else(|| unknown(name));
-        absent(Some(slice(body, name)), TopicId::ZERO, code)
-    };
-    names.iter().map(|name| row(name)).collect()
+    let mut pace = Pace::default();
+    let mut rows = Vec::with_capacity(names.len());
+    for name in names {
+        let topic = image.topic_named(name);
+        rows.push(if let Some(topic) = topic {
+            described(context, &image, topic, with_operations)
+        } else {
+            let known = refused.get(name).copied();
+            let code = known.unwrap_or_else(|| unknown(name));
+            absent(Some(slice(body, name)), TopicId::ZERO, code)
+        });
+        pace.steps(partitions(topic)).await;
+    }
+    rows
+}
+
+/// What describing a topic counts for in an effect's pace.
+fn partitions(topic: Option<&Topic>) -> usize {
+    1 + topic.map_or(0, |topic| topic.partitions.size())
 }
 
 /// Why a topic isn't there: its name can't be a topic's, or nobody made it.

@@ -13,6 +13,7 @@ pub(crate) mod init_producer_id;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offset_for_leader_epoch;
+mod pace;
 pub(crate) mod produce;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use millrace_protocol::messages::{self, Message, StrBytes};
 use millrace_protocol::requests::{self, Request};
 
 use answers::Answered;
+use pace::Pace;
 
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, CloseReason, Outcome};

@@ -15,13 +15,14 @@ use millrace_protocol::requests::OffsetForLeaderEpochRequest;
 use millrace_protocol::requests::offset_for_leader_epoch::OffsetForLeaderPartition;
 
 use super::error::not_served;
-use super::{read, reply, slice};
+use super::{Pace, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: OffsetForLeaderEpochRequest<'_> = read(context, &body).await?;
     let mut response = OffsetForLeaderEpochResponse::default();
+    let mut pace = Pace::default();
     response.topics.reserve_exact(request.topics.len());
     for topic in request.topics {
         let mut rows = OffsetForLeaderTopicResult::default();
@@ -36,9 +37,11 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             row.end_offset = known.end_offset;
             row.error_code = found.err().map_or(0, ErrorCode::code);
             rows.partitions.push(row);
+            pace.step().await;
         }
         context.count_errors(rows.partitions.iter().map(|row| row.error_code));
         response.topics.push(rows);
+        pace.step().await;
     }
     reply(context, &response)
 }

@@ -30,7 +30,7 @@ use millrace_protocol::requests::produce::{PartitionProduceData, TopicProduceDat
 use super::answers::Texts;
 use super::error::{append_error, not_served};
 use super::metadata::is_internal;
-use super::read;
+use super::{Pace, read};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::partition::{AckResult, AckWait, Refused};
@@ -50,6 +50,7 @@ struct Answer {
     response: ProduceResponse,
     waits: Vec<Waiting>,
     texts: Texts,
+    pace: Pace,
 }
 
 /// One partition's part of the answer, and its condition if it isn't met yet.
@@ -85,7 +86,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     if let Some(code) = refuse_whole(context, &request) {
         for data in request.topic_data {
             answer.begin(context, &data);
-            answer.refuse(&data, code);
+            answer.refuse(&data, code).await;
         }
     } else {
         let acks = match request.acks {
@@ -101,9 +102,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                     let terms = Terms::new(context, &config, &body, acks);
                     for partition in data.partition_data {
                         answer.push(append(context, topic, &partition, &terms).await);
+                        answer.pace.step().await;
                     }
                 }
-                Err(code) => answer.refuse(&data, code),
+                Err(code) => answer.refuse(&data, code).await,
             }
         }
     }
@@ -154,9 +156,10 @@ impl Answer {
     }
 
     /// Adds rows that refuse each partition of the topic that was begun last.
-    fn refuse(&mut self, data: &TopicProduceData<'_>, code: ErrorCode) {
+    async fn refuse(&mut self, data: &TopicProduceData<'_>, code: ErrorCode) {
         for partition in data.partition_data {
             self.push((refused(partition.index, code, None), None));
+            self.pace.step().await;
         }
     }
 }
