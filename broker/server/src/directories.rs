@@ -3,7 +3,7 @@
 //!
 //! What always holds (`docs/durability.md` A1): every directory is looked at before the first one is
 //! changed; the metadata log is found by what a directory holds, never by its place in `log.dirs`,
-//! and never begun anew beside data; a directory that the machine fails is left out, and its
+//! and never begun anew beside data, nor in a directory that was once opened beside it; a directory that the machine fails is left out, and its
 //! partitions are offline, but one that belongs elsewhere stops the start; an empty directory is not
 //! taken into use while one that holds partitions is missing: it may be that one, not mounted.
 
@@ -14,13 +14,17 @@ use std::sync::Arc;
 
 use millrace_config::BrokerConfig;
 use millrace_core::cluster::{Directory, Image};
-use millrace_host::Host;
+use millrace_host::{Host, OpenMode};
 use millrace_log::dir::{DirOptions, LogDir};
 use millrace_log::error::Error;
 use millrace_log::partition::{PartitionOptions, Partitions};
 use millrace_protocol::ids::TopicId;
 
 use crate::cluster::{MetadataError, is_metadata_name};
+
+/// A file that says of its directory: the metadata log lies in another one. Without it a directory
+/// that never held a partition looks as an interrupted first start leaves the first one.
+const ELSEWHERE: &str = ".metadata-elsewhere";
 
 /// How many offline partitions a message names.
 const NAMED_MAX: usize = 5;
@@ -107,6 +111,8 @@ enum Seen {
     Formatted {
         /// With the metadata log.
         metadata: bool,
+        /// It was opened beside the one with the metadata log.
+        elsewhere: bool,
     },
     /// It can't be looked at.
     Failed(Error),
@@ -148,7 +154,7 @@ impl Directories {
     /// Opens the directory of the metadata log; on the first start, which finds no data at all, the
     /// first directory becomes it.
     pub(crate) async fn open_metadata(&mut self) -> Result<(Directory, Partitions), StorageError> {
-        let known = |seen: &Seen| matches!(seen, Seen::Formatted { metadata: true });
+        let known = |seen: &Seen| matches!(seen, Seen::Formatted { metadata: true, .. });
         let formatted = |seen: &Seen| matches!(seen, Seen::Formatted { .. });
         let mut holders = self.seen.iter().filter(|(_, seen)| known(seen));
         if let (Some((first, _)), Some((second, _))) = (holders.next(), holders.next()) {
@@ -157,6 +163,15 @@ impl Directories {
                 second: second.clone(),
             });
         }
+        let elsewhere = |seen: &Seen| {
+            matches!(
+                seen,
+                Seen::Formatted {
+                    elsewhere: true,
+                    ..
+                }
+            )
+        };
         let place = |test: &dyn Fn(&Seen) -> bool| self.seen.iter().position(|(_, s)| test(s));
         let at = match place(&known) {
             Some(at) => at,
@@ -174,6 +189,9 @@ impl Directories {
         let holds_metadata = known(&seen);
         if let Seen::Failed(error) = seen {
             return Err(StorageError::of(&path, error));
+        }
+        if !holds_metadata && elsewhere(&seen) {
+            return Err(StorageError::MetadataMissing { path });
         }
         if !holds_metadata && let Some((path, _)) = self.seen.iter().find(|(_, s)| formatted(s)) {
             return Err(StorageError::MetadataMissing { path: path.clone() });
@@ -218,10 +236,27 @@ impl Directories {
         let cluster_id = Arc::clone(&self.cluster_id);
         match self.open(path, Some(&cluster_id)).await {
             Ok((dir, _)) => {
+                self.mark_elsewhere(&dir).await;
                 self.take_in(dir);
                 Ok(())
             }
             Err(error) => self.leave_out(path, error),
+        }
+    }
+
+    /// Says in a directory that the metadata log lies in another one; once, and durably.
+    async fn mark_elsewhere(&self, dir: &LogDir) {
+        let (disk, path) = (&self.host.disk, dir.path().join(ELSEWHERE));
+        match disk.open(&path, OpenMode::CreateNew) {
+            Ok(_) => {
+                if let Err(error) = disk.sync_dir(dir.path()).await {
+                    dir.fail(&format!("sync of {}: {error}", dir.path().display()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "it can't be made for now");
+            }
         }
     }
 
@@ -301,8 +336,10 @@ impl Directories {
 async fn look(host: &Host, path: &Path) -> Result<Seen, Error> {
     let names = LogDir::names(host.disk.as_ref(), path).await?;
     Ok(if names.is_formatted {
-        let metadata = names.names.iter().any(|name| is_metadata_name(name));
-        Seen::Formatted { metadata }
+        Seen::Formatted {
+            metadata: names.names.iter().any(|name| is_metadata_name(name)),
+            elsewhere: names.names.iter().any(|name| name == ELSEWHERE),
+        }
     } else {
         Seen::Unformatted
     })

@@ -224,6 +224,23 @@ fn data_without_their_metadata_are_never_begun_anew() {
 }
 
 #[test]
+fn metadata_are_never_begun_anew_in_a_directory_that_held_no_partition_yet() {
+    with(&BOTH, async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        // As when the disk of /a is not mounted, and its place is empty.
+        for dirs in ["/b", "/empty,/b", "/b,/empty"] {
+            node.set("log.dirs", dirs);
+            let words = node.refusal().await;
+            assert!(words.contains("__cluster_metadata-0"), "{words}");
+        }
+        node.set("log.dirs", "/a,/b");
+        node.start_again().await;
+        let outcome = node.produce(&topic, batch(&["one"])).await;
+        assert_eq!((outcome.error_code, outcome.base_offset), (0, 0));
+    });
+}
+
+#[test]
 fn an_empty_directory_does_not_take_the_place_of_a_missing_one() {
     with(&BOTH, async |mut node| {
         let (topic, in_b) = spread(&mut node).await;
