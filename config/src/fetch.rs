@@ -18,6 +18,14 @@ pub(crate) const KEYS: &[Key] = &[
         "Most fetch sessions kept at once; 0 keeps none.",
     )
     .check(Check::AtLeast(0)),
+    Key::own(
+        "fetch.session.partitions.max",
+        Kind::Int,
+        "1000000",
+        "Most partitions that all fetch sessions remember together, some 500 bytes each; past it a \
+         client gets no session, and is served without.",
+    )
+    .check(Check::AtLeast(0)),
 ];
 
 /// Limits of the fetch path.
@@ -28,6 +36,8 @@ pub struct FetchConfig {
     pub response_bytes_max: u64,
     /// `max.incremental.fetch.session.cache.slots`.
     pub sessions_max: u32,
+    /// `fetch.session.partitions.max`: in all sessions together.
+    pub session_partitions_max: u32,
 }
 
 impl FetchConfig {
@@ -35,6 +45,7 @@ impl FetchConfig {
         Self {
             response_bytes_max: values.count("fetch.max.bytes"),
             sessions_max: values.count32("max.incremental.fetch.session.cache.slots"),
+            session_partitions_max: values.count32("fetch.session.partitions.max"),
         }
     }
 }

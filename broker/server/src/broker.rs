@@ -111,10 +111,7 @@ impl Broker {
             producer_ids: ProducerIds::new(),
             partitions: storage.partitions,
             scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
-            sessions: Mutex::new(SessionCache::new(
-                config.fetch.sessions_max as usize,
-                metrics.fetch.sessions.clone(),
-            )),
+            sessions: Mutex::new(SessionCache::new(&config.fetch, &metrics.fetch)),
             metadata_directory: storage.metadata_directory,
             ready: Arc::clone(&ready),
             failure: watch::Sender::new(None),

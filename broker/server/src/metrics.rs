@@ -54,6 +54,10 @@ pub(crate) struct FetchMetrics {
     pub(crate) empty: IntCounter,
     /// Fetch sessions in the cache.
     pub(crate) sessions: IntGauge,
+    /// Partitions that fetch sessions remember.
+    pub(crate) session_partitions: IntGauge,
+    /// Fetch sessions that were wanted and not made, or closed because they grew.
+    pub(crate) sessions_refused: IntCounter,
 }
 
 /// All counters of a node.
@@ -248,6 +252,14 @@ fn fetch(make: &Maker) -> FetchMetrics {
         ),
         empty: make.counter("millrace_fetch_empty_total", "Fetches that waited in vain."),
         sessions: make.gauge("millrace_fetch_sessions", "Fetch sessions in the cache."),
+        session_partitions: make.gauge(
+            "millrace_fetch_session_partitions",
+            "Partitions that fetch sessions remember.",
+        ),
+        sessions_refused: make.counter(
+            "millrace_fetch_sessions_refused_total",
+            "Fetch sessions not made, or closed when they grew, for want of room.",
+        ),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod recompress;
 pub(crate) mod registry;
 mod removal;
 pub(crate) mod scratch;
+mod session_room;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 mod slot;

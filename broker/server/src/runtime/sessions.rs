@@ -3,17 +3,22 @@
 //! Pure bookkeeping; the fetch handler reads and waits. What always holds: a session's epoch is the
 //! one that its next request must carry; partitions keep the order in which they are served, and
 //! one that had data moves to its end; a session never mixes topic names and topic ids; the cache
-//! holds at most its slots, and a session in use is never evicted by one that is not larger; a
+//! holds at most its slots, and all sessions together at most so many partitions; a session in use
+//! is never evicted by one that is not larger, nor by one that only needs room for partitions; a
 //! session belongs to the principal that made it, and is not there for anyone else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_config::FetchConfig;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
-use prometheus::IntGauge;
+
+pub(crate) use super::session_room::Share;
+use super::session_room::{Room, weight};
+use crate::metrics::FetchMetrics;
 
 /// A session idle for longer gives way to any new one, as in Kafka.
 const IDLE_EVICTION: Duration = Duration::from_mins(2);
@@ -64,6 +69,8 @@ pub(crate) struct Partitions {
     by_slot: BTreeMap<u64, SessionPartition>,
     slots: BTreeMap<(TopicKey, i32), u64>,
     next_slot: u64,
+    /// What all of them count for in the room of all sessions.
+    weight: u64,
 }
 
 impl Partitions {
@@ -78,6 +85,7 @@ impl Partitions {
         }
         let slot = self.next_slot;
         self.next_slot += 1;
+        self.weight += weight(topic);
         self.slots.insert((topic.clone(), partition), slot);
         self.by_slot.insert(
             slot,
@@ -94,6 +102,7 @@ impl Partitions {
     /// Removes a partition, and says at which slot it was.
     pub(crate) fn remove(&mut self, topic: &TopicKey, partition: i32) -> Option<u64> {
         let slot = self.slots.remove(&(topic.clone(), partition))?;
+        self.weight -= weight(topic);
         self.by_slot.remove(&slot);
         Some(slot)
     }
@@ -163,24 +172,28 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(crate) struct SessionCache<T> {
     slots: usize,
-    /// Shows how many there are, after every change.
-    gauge: IntGauge,
+    room: Arc<Room>,
+    metrics: FetchMetrics,
     entries: BTreeMap<i32, Entry<T>>,
 }
 
 impl<T: Clone> SessionCache<T> {
-    /// A cache of at most `slots` sessions (`max.incremental.fetch.session.cache.slots`).
-    pub(crate) fn new(slots: usize, gauge: IntGauge) -> Self {
+    /// A cache without sessions, within the configuration's limits.
+    pub(crate) fn new(config: &FetchConfig, metrics: &FetchMetrics) -> Self {
+        let partitions_max = u64::from(config.session_partitions_max);
         Self {
-            slots,
-            gauge,
+            slots: config.sessions_max as usize,
+            room: Room::new(partitions_max, metrics.session_partitions.clone()),
+            metrics: metrics.clone(),
             entries: BTreeMap::new(),
         }
     }
 
     fn show(&self) {
         let count = self.entries.len();
-        self.gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics
+            .sessions
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Where a request goes; closes the session that it gives up, checks and steps the epoch of
@@ -189,8 +202,7 @@ impl<T: Clone> SessionCache<T> {
         let own = |entry: &Entry<T>| entry.principal == ask.principal;
         if matches!(ask.epoch, NO_SESSION | NEW_SESSION) {
             if self.entries.get(&ask.id).is_some_and(own) {
-                self.entries.remove(&ask.id);
-                self.show();
+                self.close(ask.id);
             }
             return Ok(if ask.epoch == NEW_SESSION {
                 Route::Create
@@ -219,11 +231,45 @@ impl<T: Clone> SessionCache<T> {
         self.entries.get(&id).map(|entry| entry.session.clone())
     }
 
-    /// Remembers how many partitions a session has: larger ones stay longer.
-    pub(crate) fn resized(&mut self, id: i32, partitions: usize) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.partitions = partitions;
+    /// Forgets a session.
+    pub(crate) fn close(&mut self, id: i32) {
+        self.entries.remove(&id);
+        self.show();
+    }
+
+    /// Takes room for the partitions of a new session; [`SessionCache::create`] comes next. `None`
+    /// when there is none, though every idle session gave way.
+    pub(crate) fn take_room(&mut self, partitions: &Partitions, now: Mono) -> Option<Share> {
+        let mut share = Share::new(Arc::clone(&self.room));
+        self.fits(&mut share, partitions, now).then_some(share)
+    }
+
+    /// Remembers what partitions a session has now: larger ones stay longer. False, and nothing
+    /// remembered, when there is no room for what came to them.
+    pub(crate) fn resized(
+        &mut self,
+        id: i32,
+        share: &mut Share,
+        partitions: &Partitions,
+        now: Mono,
+    ) -> bool {
+        let fits = self.fits(share, partitions, now);
+        if let Some(entry) = self.entries.get_mut(&id).filter(|_| fits) {
+            entry.partitions = partitions.len();
         }
+        fits
+    }
+
+    /// Whether the partitions have room, once enough idle sessions gave way.
+    fn fits(&mut self, share: &mut Share, partitions: &Partitions, now: Mono) -> bool {
+        while !share.try_set(partitions.weight) {
+            let Some(idle) = self.idle(now) else {
+                self.metrics.sessions_refused.inc();
+                return false;
+            };
+            self.close(idle);
+        }
+        true
     }
 
     /// Takes a slot for a new session. `draw` gives candidate ids. `None` when no slot is free and
@@ -237,6 +283,7 @@ impl<T: Clone> SessionCache<T> {
         mut draw: impl FnMut() -> i32,
     ) -> Option<i32> {
         if self.slots == 0 || (self.entries.len() >= self.slots && !self.evict(partitions, now)) {
+            self.metrics.sessions_refused.inc();
             return None;
         }
         // Ids are positive and unguessable; a session in use keeps its own.
@@ -260,20 +307,26 @@ impl<T: Clone> SessionCache<T> {
     /// Makes room as Kafka does: the longest idle session if it is idle for long enough, else the
     /// smallest one that is old enough and smaller than the newcomer.
     fn evict(&mut self, newcomer_partitions: usize, now: Mono) -> bool {
-        let idle = self.entries.iter().min_by_key(|(_, entry)| entry.last_used);
-        let victim = match idle {
-            Some((id, entry)) if now.since(entry.last_used) > IDLE_EVICTION => Some(*id),
-            _ => self
-                .entries
-                .iter()
-                .filter(|(_, entry)| now.since(entry.created) > IDLE_EVICTION)
+        let smaller = || {
+            let old = self.entries.iter();
+            old.filter(|(_, entry)| now.since(entry.created) > IDLE_EVICTION)
                 .min_by_key(|(_, entry)| entry.partitions)
                 .filter(|(_, entry)| entry.partitions < newcomer_partitions)
-                .map(|(id, _)| *id),
+                .map(|(id, _)| *id)
         };
-        let evicted = victim.is_some_and(|id| self.entries.remove(&id).is_some());
-        self.show();
-        evicted
+        let victim = self.idle(now).or_else(smaller);
+        if let Some(id) = victim {
+            self.close(id);
+        }
+        victim.is_some()
+    }
+
+    /// The session idle for longest, if that is long enough.
+    fn idle(&self, now: Mono) -> Option<i32> {
+        let longest = self.entries.iter().min_by_key(|(_, entry)| entry.last_used);
+        longest
+            .filter(|(_, entry)| now.since(entry.last_used) > IDLE_EVICTION)
+            .map(|(id, _)| *id)
     }
 }
 
@@ -285,6 +338,7 @@ fn next_epoch(epoch: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     const ASK: Ask = Ask {
         fetch_offset: 0,
@@ -311,9 +365,27 @@ mod tests {
         (Arc::from("User:a"), true)
     }
 
-    fn cache(slots: usize) -> SessionCache<&'static str> {
-        let gauge = IntGauge::new("sessions", "Sessions.").expect("a plain name");
-        SessionCache::new(slots, gauge)
+    fn cache(slots: u32) -> SessionCache<&'static str> {
+        limited(slots, 1000)
+    }
+
+    fn limited(slots: u32, partitions_max: u32) -> SessionCache<&'static str> {
+        let config = FetchConfig {
+            response_bytes_max: 1,
+            sessions_max: slots,
+            session_partitions_max: partitions_max,
+        };
+        SessionCache::new(&config, &Metrics::new().fetch)
+    }
+
+    /// So many partitions of one topic.
+    fn partitions(count: i32) -> Partitions {
+        let mut partitions = Partitions::default();
+        let topic = TopicKey::Name(Arc::from("t"));
+        for partition in 0..count {
+            partitions.put(&topic, partition, ASK);
+        }
+        partitions
     }
 
     #[test]
@@ -378,7 +450,7 @@ mod tests {
             cache.route(&ask(id, -2), at(0)),
             Err(ErrorCode::InvalidFetchSessionEpoch)
         );
-        assert_eq!(cache.gauge.get(), 1);
+        assert_eq!(cache.metrics.sessions.get(), 1);
     }
 
     #[test]
@@ -388,12 +460,12 @@ mod tests {
             .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
         assert_eq!(cache.route(&ask(id, -1), at(0)), Ok(Route::Sessionless));
-        assert_eq!(cache.gauge.get(), 0);
+        assert_eq!(cache.metrics.sessions.get(), 0);
         let id = cache
             .create("a", 1, owner(), at(0), || 7)
             .expect("a free slot");
         assert_eq!(cache.route(&ask(id, 0), at(0)), Ok(Route::Create));
-        assert_eq!(cache.gauge.get(), 0);
+        assert_eq!(cache.metrics.sessions.get(), 0);
     }
 
     #[test]
@@ -440,6 +512,38 @@ mod tests {
                 .is_some(),
             "one is idle"
         );
+    }
+
+    #[test]
+    fn partitions_past_the_limit_have_no_room_until_a_session_is_idle() {
+        let mut cache = limited(9, 10);
+        let mut share = cache.take_room(&partitions(6), at(0)).expect("room");
+        let id = cache
+            .create("a", 6, owner(), at(0), || 7)
+            .expect("a free slot");
+        assert!(cache.take_room(&partitions(5), at(100)).is_none());
+        assert!(cache.take_room(&partitions(4), at(100)).is_some());
+        assert!(cache.resized(id, &mut share, &partitions(10), at(100)));
+        assert!(!cache.resized(id, &mut share, &partitions(11), at(100)));
+        assert!(cache.resized(id, &mut share, &partitions(2), at(100)));
+        assert!(cache.take_room(&partitions(9), at(100)).is_none());
+        assert_eq!(cache.metrics.sessions_refused.get(), 3);
+        assert_eq!(cache.get(id), Some("a"), "it is in use");
+        drop(share);
+        assert!(cache.take_room(&partitions(10), at(100)).is_some());
+        assert_eq!(cache.get(id), Some("a"), "there was room");
+    }
+
+    #[test]
+    fn a_partition_counts_once_however_often_it_is_put() {
+        let mut partitions = partitions(3);
+        let topic = TopicKey::Name(Arc::from("t"));
+        let slot = partitions.put(&topic, 0, ASK);
+        partitions.move_to_end(slot);
+        assert_eq!(partitions.weight, 3);
+        partitions.remove(&topic, 0);
+        partitions.remove(&topic, 0);
+        assert_eq!(partitions.weight, 2);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What answers take: dense requests share one budget, each is answered, and a short request beside
 //! them is served meanwhile.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use millrace_protocol::api::Api;
 use millrace_protocol::header;
 use millrace_protocol::messages::{self, DecodeLimits, FindCoordinatorResponse};
+use millrace_sim::{NetOptions, Sim, SimOptions};
 
 use crate::node::{Node, with};
 use crate::wire::Client;
@@ -172,4 +175,48 @@ fn a_request_without_room_for_its_answer_in_time_is_closed_and_counted() {
         assert!(holder.reply().await.is_some());
         assert_eq!(node.metric(RESERVED), 0);
     });
+}
+
+/// How often others run between the beginning of a request's effect and its end.
+async fn runs_beside(mut node: Node, api: Api, version: i16, body: &[u8]) -> usize {
+    let name = api.row().name;
+    let requests = format!("millrace_requests_total{{api=\"{name}\"}}");
+    let errors = format!("millrace_request_errors_total{{api=\"{name}\"");
+    // All of it arrives at once, and no virtual time goes by from then on.
+    node.world.partition("client", "broker");
+    let flexible = api.row().request_header_version(version) == 2;
+    node.client
+        .send_request(api.key(), version, flexible, body)
+        .await;
+    node.world.pause(Duration::from_secs(1)).await;
+    node.world.heal_net();
+    let mut runs = 0;
+    for _ in 0..100_000 {
+        tokio::task::yield_now().await;
+        let text = node.broker.as_ref().unwrap().metrics_text();
+        if text.contains(&errors) {
+            break;
+        }
+        runs += usize::from(node.metric(&requests) == 1);
+    }
+    runs
+}
+
+#[test]
+fn a_dense_request_of_any_api_lets_others_run_before_it_ends() {
+    for (api, version, body) in densest() {
+        let sim = Sim::with_options(SimOptions {
+            net: NetOptions {
+                buffer_bytes: 4 << 20,
+                ..NetOptions::default()
+            },
+            ..SimOptions::default()
+        });
+        let world = sim.world();
+        let runs = sim.block_on(async {
+            let node = Node::start(world, &[]).await.unwrap();
+            runs_beside(node, api, version, &body).await
+        });
+        assert!((10..1000).contains(&runs), "{api:?}: {runs}");
+    }
 }

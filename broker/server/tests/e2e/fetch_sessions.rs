@@ -186,3 +186,124 @@ fn what_a_fetch_saw_that_was_never_answered_is_told_by_the_next_one() {
         assert_eq!(node.metric("millrace_fetch_sessions"), 0);
     });
 }
+
+const REMEMBERED: &str = "millrace_fetch_session_partitions";
+const REFUSED: &str = "millrace_fetch_sessions_refused_total";
+
+#[test]
+fn past_the_limit_of_partitions_a_fetch_is_served_without_a_session() {
+    with(
+        &[("fetch.session.partitions.max", "3")],
+        async |mut node| {
+            let topic = node.topic_of("t", 4, &[]).await;
+            let two = in_session(&topic, 0, 0, &[(0, 0), (1, 0)]);
+            let (_, first, _) = said(&mut node, FETCH, &two).await;
+            assert_ne!(first, 0);
+            for version in 7..=FETCH {
+                let (code, none, rows) = said(&mut node, version, &two).await;
+                assert_eq!((code, none, rows.len()), (0, 0, 2), "version {version}");
+            }
+            assert_eq!(node.metric(REMEMBERED), 2);
+            assert_eq!(node.metric(REFUSED), 12);
+            // There is room for one more; and for two, when an idle one gives way.
+            let one = in_session(&topic, 0, 0, &[(3, 0)]);
+            let (_, second, _) = said(&mut node, FETCH, &one).await;
+            assert_ne!(second, 0);
+            node.world.pause(Duration::from_secs(100)).await;
+            let next = in_session(&topic, second, 1, &[]);
+            assert_eq!(said(&mut node, FETCH, &next).await, (0, second, vec![]));
+            node.world.pause(Duration::from_secs(30)).await;
+            let (_, third, _) = said(&mut node, FETCH, &two).await;
+            assert_ne!(third, 0, "the idle one gave way");
+            let next = in_session(&topic, second, 2, &[]);
+            assert_eq!(said(&mut node, FETCH, &next).await, (0, second, vec![]));
+            assert_eq!(node.metric(REMEMBERED), 3);
+            assert_eq!(node.metric("millrace_fetch_sessions"), 2);
+        },
+    );
+}
+
+#[test]
+fn a_session_that_grows_past_the_limit_is_gone_and_its_client_begins_anew() {
+    with(
+        &[("fetch.session.partitions.max", "3")],
+        async |mut node| {
+            let topic = node.topic_of("t", 4, &[]).await;
+            let full = in_session(&topic, 0, 0, &[(0, 0), (1, 0)]);
+            let (_, id, _) = said(&mut node, FETCH, &full).await;
+            let grown = in_session(&topic, id, 1, &[(2, 0)]);
+            let expected = vec![row(2, &[])];
+            assert_eq!(said(&mut node, FETCH, &grown).await, (0, id, expected));
+            assert_eq!(node.metric(REMEMBERED), 3);
+            // One goes, one comes.
+            let mut forgotten = ForgottenTopic::default();
+            forgotten.topic = topic.name.clone();
+            forgotten.topic_id = topic.id;
+            forgotten.partitions = vec![0];
+            let mut changed = in_session(&topic, id, 2, &[(3, 0)]);
+            changed.forgotten_topics_data = vec![forgotten];
+            let expected = vec![row(3, &[])];
+            assert_eq!(said(&mut node, FETCH, &changed).await, (0, id, expected));
+            assert_eq!(node.metric(REMEMBERED), 3);
+            // A partition that no topic has is remembered like any other.
+            let grown = in_session(&topic, id, 3, &[(77, 0)]);
+            assert_eq!(said(&mut node, FETCH, &grown).await, (70, 0, vec![]));
+            assert_eq!(node.metric(REMEMBERED), 0);
+            assert_eq!(node.metric(REFUSED), 1);
+            let next = in_session(&topic, id, 4, &[]);
+            assert_eq!(said(&mut node, FETCH, &next).await, (70, 0, vec![]));
+            let all = in_session(&topic, 0, 0, &[(0, 0), (1, 0), (2, 0), (3, 0)]);
+            let (code, none, rows) = said(&mut node, FETCH, &all).await;
+            assert_eq!((code, none, rows.len()), (0, 0, 4));
+            let (_, again, _) = said(&mut node, FETCH, &full).await;
+            assert_ne!(again, 0);
+        },
+    );
+}
+
+#[test]
+fn a_session_that_forgot_all_its_partitions_is_closed() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let full = in_session(&topic, 0, 0, &[(0, 0)]);
+        let (_, id, _) = said(&mut node, FETCH, &full).await;
+        let mut forgotten = ForgottenTopic::default();
+        forgotten.topic_id = topic.id;
+        forgotten.partitions = vec![0];
+        let mut last = in_session(&topic, id, 1, &[]);
+        last.forgotten_topics_data = vec![forgotten];
+        assert_eq!(said(&mut node, FETCH, &last).await, (0, 0, vec![]));
+        assert_eq!(node.metric("millrace_fetch_sessions"), 0);
+        assert_eq!(node.metric(REMEMBERED), 0);
+    });
+}
+
+#[test]
+fn what_a_waiting_fetch_remembers_counts_until_it_ends() {
+    with(
+        &[("fetch.session.partitions.max", "2")],
+        async |mut node| {
+            let topic = node.topic_of("t", 2, &[]).await;
+            let full = in_session(&topic, 0, 0, &[(0, 0), (1, 0)]);
+            let (_, id, _) = said(&mut node, FETCH, &full).await;
+            let mut waiting = in_session(&topic, id, 1, &[]);
+            waiting.max_wait_ms = 10_000;
+            let body = messages::encode(&waiting, FETCH).unwrap();
+            let mut other = node.connect().await;
+            other
+                .send_request(Api::Fetch.key(), FETCH, true, &body)
+                .await;
+            node.world.pause(Duration::from_secs(1)).await;
+            let closing = in_session(&topic, id, -1, &[(0, 0)]);
+            said(&mut node, FETCH, &closing).await;
+            assert_eq!(node.metric("millrace_fetch_sessions"), 0);
+            assert_eq!(node.metric(REMEMBERED), 2);
+            let (_, none, _) = said(&mut node, FETCH, &full).await;
+            assert_eq!(none, 0);
+            assert!(other.reply().await.is_some());
+            assert_eq!(node.metric(REMEMBERED), 0);
+            let (_, some, _) = said(&mut node, FETCH, &full).await;
+            assert_ne!(some, 0);
+        },
+    );
+}

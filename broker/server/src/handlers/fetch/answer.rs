@@ -9,6 +9,7 @@ use millrace_protocol::fetch_body::{
 };
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::requests::FetchRequest;
+use tokio::sync::OwnedMutexGuard;
 
 use super::look::{Found, Looks};
 use super::{Session, SharedSession, TOPIC_IDS_FROM};
@@ -27,8 +28,7 @@ pub(super) enum Kind {
 /// Answers with what was found, and leaves the session as the next fetch needs it.
 pub(super) fn answer(
     context: &RequestContext,
-    shared: &SharedSession,
-    session: &mut Session,
+    session: &mut OwnedMutexGuard<Session>,
     looks: Looks,
     kind: Kind,
 ) -> Reply {
@@ -61,7 +61,7 @@ pub(super) fn answer(
     let session_id = match kind {
         Kind::Sessionless => 0,
         Kind::Continue(id) => id,
-        Kind::Create => create(context, shared, session),
+        Kind::Create => create(context, session),
     };
     let bytes: u64 = rows
         .iter()
@@ -76,7 +76,8 @@ pub(super) fn answer(
     rope(context.api_version, session_id, &mut rows)
 }
 
-fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -> i32 {
+/// The id of a new session; 0 where there is no room for one, and the fetch was served without.
+fn create(context: &RequestContext, session: &mut OwnedMutexGuard<Session>) -> i32 {
     let node = &context.node;
     let partitions = session.partitions.len();
     if partitions == 0 {
@@ -85,13 +86,20 @@ fn create(context: &RequestContext, shared: &SharedSession, session: &Session) -
     let draw = || (node.host.rng.next_u64() >> 32) as i32;
     let now = node.host.clock.now().mono;
     let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
+    let shared = SharedSession::clone(OwnedMutexGuard::mutex(session));
     let mut sessions = node.sessions();
+    let Some(share) = sessions.take_room(&session.partitions, now) else {
+        return 0;
+    };
     let owner = (
         Arc::clone(&context.connection.principal.name),
         uses_topic_ids,
     );
-    let id = sessions.create(shared.clone(), partitions, owner, now, draw);
-    id.unwrap_or(0)
+    let Some(id) = sessions.create(shared, partitions, owner, now, draw) else {
+        return 0;
+    };
+    session.share = Some(share);
+    id
 }
 
 /// Header chunks and file regions in the order of the wire; takes them out of the rows.

@@ -15,6 +15,7 @@ use millrace_protocol::fetch_body::{EpochEnd, FetchPartitionPart};
 
 use super::{Session, Terms};
 use crate::context::{Operation, RequestContext, Resource};
+use crate::handlers::Pace;
 use crate::handlers::error::not_served;
 use crate::runtime::partition::OpenPartition;
 use crate::runtime::sessions::{SessionPartition, TopicKey};
@@ -90,7 +91,9 @@ impl Looks {
         session: &mut Session,
         slots: &BTreeSet<u64>,
     ) {
+        let mut pace = Pace::default();
         for slot in slots {
+            pace.step().await;
             let Some(partition) = session.partitions.get(*slot).cloned() else {
                 continue;
             };

@@ -23,15 +23,17 @@ use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::fetch_body::{FetchPartitionPart, FetchTopicPart};
 use millrace_protocol::requests::FetchRequest;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::answers::fetch_bytes;
-use super::{read, take_room};
+use super::{Pace, read, take_room};
 use crate::context::RequestContext;
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::fetch_waiter::FetchWaiter;
 use crate::runtime::partition::FetchPlace;
-use crate::runtime::sessions::{Ask, Partitions, Route, SessionAsk, SessionPartition, TopicKey};
+use crate::runtime::sessions::{
+    Ask, Partitions, Route, SessionAsk, SessionPartition, Share, TopicKey,
+};
 use answer::{Kind, answer, refusal};
 use look::{Found, Looks};
 
@@ -61,6 +63,8 @@ pub(crate) struct Session {
     /// Slots that must be looked at in any case: something was left there, or they are new.
     ready: BTreeSet<u64>,
     waiter: Arc<FetchWaiter>,
+    /// The room for what is remembered; a fetch without session remembers nothing. Goes last.
+    share: Option<Share>,
 }
 
 /// A session as the cache keeps it; one request at a time works on it.
@@ -100,7 +104,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     };
     let now = context.node.host.clock.now().mono;
     let route = context.node.sessions().route(&ask, now);
-    let (session, kind) = match route {
+    let (shared, mut kind) = match route {
         Err(code) => return answer::top_level(context, code),
         Ok(Route::Sessionless) => (SharedSession::default(), Kind::Sessionless),
         Ok(Route::Create) => (SharedSession::default(), Kind::Create),
@@ -109,15 +113,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             None => return answer::top_level(context, ErrorCode::FetchSessionIdNotFound),
         },
     };
-    let partitions = {
-        let mut session = session.lock().await;
-        // Taken once the session is ours, so that nobody holds room while waiting for it.
-        take_room(context, fetch_bytes(&request, session.ready.len())).await?;
-        session.change(&request, uses_topic_ids);
-        session.partitions.len()
-    };
+    // Held until the answer: nobody else's fetch comes between this one's effect and its wait.
+    let mut session = shared.lock_owned().await;
+    // Taken once the session is ours, so that nobody holds room while waiting for it.
+    take_room(context, fetch_bytes(&request, session.ready.len())).await?;
+    session.change(&request, uses_topic_ids).await;
     if let Kind::Continue(id) = kind {
-        context.node.sessions().resized(id, partitions);
+        kind = match session.keep(context, id) {
+            Ok(kind) => kind,
+            Err(code) => return answer::top_level(context, code),
+        };
     }
     let terms = terms(context, &request);
     let context = context.clone();
@@ -144,8 +149,10 @@ fn terms(context: &RequestContext, request: &FetchRequest<'_>) -> Terms {
 }
 
 impl Session {
-    /// Applies what a request adds, changes and forgets. What it names is looked at.
-    fn change(&mut self, request: &FetchRequest<'_>, uses_topic_ids: bool) {
+    /// Applies what a request adds, changes and forgets. What it names is looked at. Part of an
+    /// effect, which is run to its end: [`Session::keep`] always follows.
+    async fn change(&mut self, request: &FetchRequest<'_>, uses_topic_ids: bool) {
+        let mut pace = Pace::default();
         let key = |name: &str, id| {
             if uses_topic_ids {
                 TopicKey::Id(id)
@@ -164,6 +171,7 @@ impl Session {
                 };
                 let slot = self.partitions.put(&key, partition.partition, ask);
                 self.ready.insert(slot);
+                pace.step().await;
             }
         }
         for topic in request.forgotten_topics_data {
@@ -173,21 +181,45 @@ impl Session {
                     self.ready.remove(&slot);
                     self.places.remove(&slot);
                 }
+                pace.step().await;
             }
         }
+    }
+
+    /// Tells the cache what session `id` remembers now. One that remembers nothing any more is
+    /// closed, as in Kafka; so is one without room to grow, whose client then begins a new one.
+    fn keep(&mut self, context: &RequestContext, id: i32) -> Result<Kind, ErrorCode> {
+        let node = &context.node;
+        if self.partitions.len() == 0 {
+            node.sessions().close(id);
+            return Ok(Kind::Sessionless);
+        }
+        let now = node.host.clock.now().mono;
+        let partitions = &self.partitions;
+        let fits = self
+            .share
+            .as_mut()
+            .is_some_and(|share| node.sessions().resized(id, share, partitions, now));
+        if fits {
+            return Ok(Kind::Continue(id));
+        }
+        node.sessions().close(id);
+        // Whoever still holds it holds nothing.
+        *self = Self::default();
+        Err(ErrorCode::FetchSessionIdNotFound)
     }
 }
 
 /// One request's work on a session. If it goes before its answer, what it looked at is looked at
 /// again by the next one: nobody was told of it.
-struct Looking<'s> {
-    session: MutexGuard<'s, Session>,
+struct Looking {
+    session: OwnedMutexGuard<Session>,
     looks: Looks,
     slots: BTreeSet<u64>,
     answered: bool,
 }
 
-impl Drop for Looking<'_> {
+impl Drop for Looking {
     fn drop(&mut self) {
         if !self.answered {
             self.session.ready.append(&mut self.slots);
@@ -201,17 +233,16 @@ impl Drop for Looking<'_> {
 async fn serve(
     context: &RequestContext,
     terms: Terms,
-    session: SharedSession,
+    mut session: OwnedMutexGuard<Session>,
     kind: Kind,
 ) -> Reply {
     let node = &context.node;
-    let mut guard = session.lock().await;
-    let waiter = Arc::clone(&guard.waiter);
+    let waiter = Arc::clone(&session.waiter);
     waiter.take_refusal();
-    let mut slots = std::mem::take(&mut guard.ready);
+    let mut slots = std::mem::take(&mut session.ready);
     slots.append(&mut waiter.take());
     let mut looking = Looking {
-        session: guard,
+        session,
         looks: Looks::new(terms),
         slots,
         answered: false,
@@ -244,5 +275,5 @@ async fn serve(
     }
     looking.answered = true;
     let looks = std::mem::replace(&mut looking.looks, Looks::new(terms));
-    answer(context, &session, &mut looking.session, looks, kind)
+    answer(context, &mut looking.session, looks, kind)
 }
