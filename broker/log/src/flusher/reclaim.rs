@@ -85,7 +85,7 @@ impl Shared {
     pub(crate) async fn retire(&self, generation: u64, retired: Retired) -> Result<(), Error> {
         let disk = self.host.disk.as_ref();
         for work in retired.works {
-            work.start(disk).await?;
+            work.start_late(disk, &self.path).await?;
         }
         // Even when nothing was folded: the ledger that was read may be in the page cache only, or a
         // failed write-back may have left it there, and without the journal it is all there is.

@@ -1,6 +1,7 @@
 //! Syncs of segment files and their names, beside the journal.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -19,15 +20,35 @@ impl Work {
     /// Starts all of it at once; completes when all of it is durable. Files whose name is not yet
     /// durable need both (C4), and neither has to come first.
     pub(crate) fn start(self, disk: &dyn Disk) -> BoxFuture<'static, Result<(), Error>> {
-        let files = self
-            .files
-            .iter()
-            .map(|file| (file.path().clone(), file.sync()));
-        let dirs = self
-            .dirs
-            .iter()
-            .map(|dir| (dir.clone(), disk.sync_dir(dir)));
-        let mut pending: Vec<(PathBuf, Completion<()>)> = files.chain(dirs).collect();
+        self.start_where(disk, |_| false)
+    }
+
+    /// The same of partitions' files that were written in the log directory `root` some time ago: a
+    /// partition's directory that is gone was renamed by its removal since, behind a durable intent.
+    pub(crate) fn start_late(
+        self,
+        disk: &dyn Disk,
+        root: &Path,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        self.start_where(disk, |dir| dir != root)
+    }
+
+    fn start_where(
+        self,
+        disk: &dyn Disk,
+        may_be_gone: impl Fn(&Path) -> bool,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        let files = self.files.iter().map(|file| Pending {
+            path: file.path().clone(),
+            sync: file.sync(),
+            may_be_gone: false,
+        });
+        let dirs = self.dirs.iter().map(|dir| Pending {
+            path: dir.clone(),
+            sync: disk.sync_dir(dir),
+            may_be_gone: may_be_gone(dir),
+        });
+        let mut pending: Vec<Pending> = files.chain(dirs).collect();
         Box::pin(async move {
             // Whichever fails is heard of at once: nobody may read what it left as if it were sound.
             std::future::poll_fn(|cx| poll_all(&mut pending, cx)).await
@@ -35,16 +56,24 @@ impl Work {
     }
 }
 
-fn poll_all(
-    pending: &mut Vec<(PathBuf, Completion<()>)>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Error>> {
+/// A sync on its way.
+struct Pending {
+    path: PathBuf,
+    sync: Completion<()>,
+    may_be_gone: bool,
+}
+
+fn poll_all(pending: &mut Vec<Pending>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
     let mut index = 0;
     while index < pending.len() {
-        let (path, sync) = &mut pending[index];
-        match sync.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) => drop(pending.swap_remove(index)),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::io("sync", path)(error))),
+        let one = &mut pending[index];
+        match one.sync.as_mut().poll(cx) {
+            Poll::Ready(Err(error))
+                if !(one.may_be_gone && error.kind() == io::ErrorKind::NotFound) =>
+            {
+                return Poll::Ready(Err(Error::io("sync", &one.path)(error)));
+            }
+            Poll::Ready(_) => drop(pending.swap_remove(index)),
             Poll::Pending => index += 1,
         }
     }

@@ -1,11 +1,19 @@
-//! Histories of starts that stand on what the process before left in the page cache only.
+//! Starts that stand on, or still settle, what the process before left in the page cache only.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};
 
 use super::history::{Stage, record, settings};
 use super::judge::every_image;
-use crate::mark::Durability;
-use crate::partition::LogSettings;
+use crate::dir::LogDir;
+use crate::fixture::{Seen, Silent, options};
+use crate::mark::{Durability, Incarnation};
+use crate::partition::log_tests::try_append;
+use crate::partition::{LogSettings, PartitionOptions, Partitions};
+use crate::testing::BatchSpec;
 
 const LAG: Duration = Duration::from_millis(10);
 
@@ -60,4 +68,49 @@ fn r6_a_roll_behind_the_recovery_from_a_power_cut_outlives_a_kill() {
         assert_eq!(stage.open(0).await.log.log_end(), end);
     });
     assert!(!history.ops.is_empty());
+}
+
+#[test]
+fn j4_a_removal_beside_the_settling_of_the_run_before_costs_no_directory() {
+    const PARTITIONS: i32 = 40;
+    let whose = |partition| Incarnation {
+        topic_id: [7; 16],
+        partition,
+    };
+    let sim = Sim::new(1);
+    sim.block_on(async {
+        let partitions = opened(&sim).await;
+        let mut logs = Vec::new();
+        for partition in 0..PARTITIONS {
+            let (silent, mut seen) = (Arc::new(Silent), Seen::default());
+            let one = partitions.open(whose(partition), "t", settings(), silent, &mut seen);
+            let mut log = one.await.unwrap().log;
+            try_append(&mut log, BatchSpec::default()).unwrap();
+            logs.push(log);
+        }
+        while logs.iter().any(|log| log.flushed() < log.log_end()) {
+            sim.pause(Duration::from_millis(1)).await;
+        }
+    });
+    sim.kill("n");
+    let slow = DiskFault {
+        op: DiskOp::Sync,
+        path_contains: ".log".into(),
+        when: When::Always,
+        effect: DiskEffect::Slow(Duration::from_millis(200)),
+    };
+    sim.inject("n", slow);
+    sim.block_on(async {
+        let partitions = opened(&sim).await;
+        let last = whose(PARTITIONS - 1);
+        partitions.remove(last, Duration::ZERO).await.unwrap();
+        sim.pause(Duration::from_secs(2)).await;
+        assert_eq!(partitions.dir().offline(), None);
+    });
+}
+
+async fn opened(sim: &Sim) -> Partitions {
+    let host = sim.node("n");
+    let opened = LogDir::open(host.clone(), Path::new("/data"), options()).await;
+    Partitions::new(opened.unwrap().0, host, PartitionOptions::default())
 }
