@@ -136,6 +136,7 @@ impl Gather {
         let before = part.files.len();
         part.dirty(upto.segment, file, None);
         part.end = part.end.max(upto);
+        part.again |= part.sync.is_some();
         let added = part.files.len() - before;
         self.unsettled_files += added;
         self.want_sync(slot);
@@ -234,7 +235,8 @@ impl Gather {
         let again = part.direct_bytes > 0 || (part.direct && part.flushed < part.end && !valid);
         part.direct = again;
         let idle = again && !part.urgent;
-        let wanted = (again && part.urgent)
+        let wanted = std::mem::take(&mut part.again)
+            || (again && part.urgent)
             || !part.waiters.is_empty()
             || (part.released && part.is_unsettled());
         if let Some(upto) = settled {

@@ -122,3 +122,29 @@ fn a_slot_is_kept_until_its_last_handle_is_gone() {
         "a slot nobody has is used again"
     );
 }
+
+#[test]
+fn a_sync_asked_for_while_one_runs_follows_it() {
+    with_file(|gather, file| {
+        let slot = open(gather, 0);
+        let upto = |offset| Position {
+            offset,
+            bytes: offset as u64,
+            ..Position::default()
+        };
+        gather.sync_later(slot, file, upto(1));
+        assert_eq!(gather.sync_queue.pop(), Some(slot));
+        assert!(gather.begin_sync(slot).is_some());
+        // The queue may be looked at before the first one ends.
+        gather.sync_later(slot, file, upto(2));
+        assert_eq!(gather.sync_queue.pop(), Some(slot));
+        assert!(gather.begin_sync(slot).is_none());
+        gather.end_sync(slot, &mut Vec::new());
+        assert_eq!(gather.part(slot).flushed.offset, 1);
+        assert_eq!(gather.sync_queue.pop(), Some(slot));
+        assert!(gather.begin_sync(slot).is_some());
+        gather.end_sync(slot, &mut Vec::new());
+        assert_eq!(gather.part(slot).flushed.offset, 2);
+        assert!(gather.sync_queue.is_empty());
+    });
+}

@@ -71,6 +71,8 @@ pub(super) struct Part {
     /// Waits in the queue for a sync to be started.
     pub(super) queued: bool,
     pub(super) sync: Option<Sync>,
+    /// Another sync was asked for while one runs that does not cover it.
+    pub(super) again: bool,
     /// A sync counts only once this round is durable: it carries the mark of a segment's existence
     /// or the end of a cut (C4, C5).
     pub(super) needs_round: u64,
@@ -112,6 +114,7 @@ impl Part {
             idle: false,
             queued: false,
             sync: None,
+            again: false,
             needs_round: 0,
             synced: None,
             files: Vec::new(),

@@ -13,7 +13,8 @@ use millrace_protocol::records::BatchHeader;
 use super::recover::{self, Recovered};
 use super::snapshots::{self, Snapshots};
 use super::{
-    LogReader, LogSettings, PartitionLog, Partitions, Phase, partition_path, read_identity,
+    LogReader, LogSettings, PartitionLog, Partitions, Phase, partition_path, position,
+    read_identity,
 };
 use crate::error::Error;
 use crate::flusher::FlushHandle;
@@ -102,11 +103,10 @@ impl Partitions {
             Some(recovered) => recovered,
             None => recover::recover(self, &known).await?,
         };
-        let end = recovered.end().unwrap_or_default();
-        let flush = self
-            .dir
-            .flush_handle(incarnation, end, recovered.cut_count, sink);
+        let (flushed, cut_count) = (recovered.flushed, recovered.cut_count);
+        let flush = self.dir.flush_handle(incarnation, flushed, cut_count, sink);
         let flush = Arc::new(flush);
+        self.settle_later(&path, &flush, &recovered)?;
         if entry.mode != settings.durability {
             flush.mark_now(Mark::Mode(settings.durability)).await?;
         }
@@ -114,6 +114,23 @@ impl Partitions {
         opened.log.replay(&entry, replay).await?;
         self.dir.proven().await?;
         Ok(opened)
+    }
+
+    /// Has what a kill left in the page cache synced beside whatever comes (A3). The sync of a later
+    /// roll would else speak of segments before it whose own sync the kill has overtaken.
+    fn settle_later(
+        &self,
+        path: &Path,
+        flush: &FlushHandle,
+        recovered: &Recovered,
+    ) -> Result<(), Error> {
+        for segment in &recovered.unsettled {
+            let log = segment.path(names::LOG);
+            let file = self.handles.log(segment).map_err(Error::io("open", &log))?;
+            flush.new_names([path.to_path_buf(), self.dir.path().clone()]);
+            flush.sync_later(&file, position(segment.id(), segment.end()));
+        }
+        Ok(())
     }
 
     /// A partition that was never written: nothing on disk, nothing done.
@@ -300,6 +317,8 @@ impl Partitions {
             // Appends of a later run may have gone with the page cache, their marks too.
             may_have_lost: entry.mode == Durability::PageCache && !self.dir.same_boot(entry),
             quarantined: None,
+            flushed: close,
+            unsettled: Vec::new(),
         }))
     }
 

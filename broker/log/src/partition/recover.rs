@@ -33,15 +33,10 @@ pub(super) struct Recovered {
     pub(super) cut_count: u32,
     pub(super) may_have_lost: bool,
     pub(super) quarantined: Option<String>,
-}
-
-impl Recovered {
-    /// Where the log ends.
-    pub(super) fn end(&self) -> Option<Position> {
-        self.segments
-            .last()
-            .map(|segment| position(segment.id(), segment.end()))
-    }
+    /// Durable by itself; behind it the page cache is believed (A3).
+    pub(super) flushed: Position,
+    /// Segments with bytes behind it: nothing may call them settled before they are synced.
+    pub(super) unsettled: Vec<Arc<Segment>>,
 }
 
 /// Recovers the partition; what comes back is verified and, for topics that count on the disk,
@@ -142,7 +137,7 @@ impl Sweep<'_> {
     }
 
     /// The durable mark, a pending cut applied.
-    fn flushed(&self) -> Option<Position> {
+    pub(super) fn flushed(&self) -> Option<Position> {
         let flushed = self.known.entry.flushed?;
         let cut = self.known.entry.pending_cut.map(|cut| cut.to);
         Some(cut.map_or(flushed, |to| flushed.min(to)))

@@ -4,6 +4,7 @@
 //! directory offline; *recovered* is stated only of a log that is whole.
 
 use std::io;
+use std::sync::Arc;
 
 use millrace_host::OpenMode;
 
@@ -14,8 +15,8 @@ use super::{cut, position, snapshots};
 use crate::error::Error;
 use crate::flusher::settle::Work;
 use crate::mark::{Durability, Mark, Position, SegmentId};
-use crate::segment::names;
 use crate::segment::tail::End;
+use crate::segment::{Segment, names};
 
 /// Files that are synced side by side, at most.
 const SYNCS_MAX: usize = 16;
@@ -185,7 +186,10 @@ impl Sweep<'_> {
         }
         let disk = self.partitions.host.disk.as_ref();
         snapshots::sweep(disk, self.known.path, &entry.snapshots).await;
+        let (flushed, unsettled) = self.proven();
         Ok(Recovered {
+            flushed,
+            unsettled,
             segments: std::mem::take(&mut self.segments),
             log_start,
             has_dir: true,
@@ -194,6 +198,19 @@ impl Sweep<'_> {
             may_have_lost: entry.mode == Durability::PageCache && !self.same_boot,
             quarantined: self.quarantined.take(),
         })
+    }
+
+    /// Up to where the log is durable, and the segments that hold what is not: none, unless the
+    /// page cache is believed (A3). Of a damaged log nothing more is claimed.
+    fn proven(&mut self) -> (Position, Vec<Arc<Segment>>) {
+        let end = self.end().unwrap_or_default();
+        if self.must_sync() {
+            return (end, Vec::new());
+        }
+        let flushed = self.flushed().unwrap_or_default().min(end);
+        let mut unsettled = std::mem::take(&mut self.verified);
+        unsettled.retain(|one| self.quarantined.is_none() && one.base() <= end.segment.base_offset);
+        (flushed, unsettled)
     }
 
     /// The records up to the log start are gone with the cut: the log restarts empty there (A3).

@@ -40,6 +40,13 @@ pub(super) fn settings() -> LogSettings {
     }
 }
 
+pub(super) fn settings_of(durability: Durability) -> LogSettings {
+    LogSettings {
+        durability,
+        ..settings()
+    }
+}
+
 /// What a history left.
 pub(super) struct Recorded {
     pub(super) ops: Vec<Op>,
@@ -176,6 +183,14 @@ impl Stage<'_> {
         self.open_with(index, settings()).await
     }
 
+    /// Opens a partition of a page-cache topic; so does whoever judges.
+    pub(super) async fn open_page_cache(&self, index: u8) -> Part {
+        let durability = Durability::PageCache;
+        let part = self.open_with(index, settings_of(durability)).await;
+        part.acks.change(|promise| promise.durability = durability);
+        part
+    }
+
     pub(super) async fn open_with(&self, index: u8, settings: LogSettings) -> Part {
         let (whose, name) = topic(index);
         let acks = Arc::new(Acks {
@@ -285,10 +300,7 @@ impl Part {
 
     /// Changes the topic's durability while it is open; appends once in between.
     pub(super) async fn switch(&mut self, to: Durability) {
-        self.log.configure(LogSettings {
-            durability: to,
-            ..settings()
-        });
+        self.log.configure(settings_of(to));
         let switch = self.log.begin_switch().unwrap();
         self.append(40);
         let outcome = switch.run().await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::mark::Incarnation;
+use crate::mark::{Durability, Incarnation};
 use crate::partition::{Opened, PartitionLog};
 use crate::sink::DurabilitySink;
 
@@ -30,6 +30,8 @@ pub(crate) struct Promise {
     /// A log start that was announced and is not confirmed.
     pub(crate) announced: i64,
     pub(crate) removal: Removal,
+    /// What a start opens it with.
+    pub(crate) durability: Durability,
 }
 
 /// How far a partition's deletion is.

@@ -225,6 +225,34 @@ fn a3_a_durability_that_changes_both_ways_under_appends() {
     judged("durability", &record(None, durability_switched), 300);
 }
 
+/// Segments of a page-cache topic whose syncs a kill has overtaken, and what a later life says of
+/// them.
+pub(super) async fn page_cache_killed(stage: &mut Stage<'_>) {
+    let mut one = stage.open_page_cache(0).await;
+    for _ in 0..3 {
+        one.append(900);
+    }
+    stage.pause(LAG).await;
+    one.append(900);
+    one.append(900);
+    drop(one);
+    stage.kill();
+    stage.start().await;
+    let mut one = stage.open_page_cache(0).await;
+    one.append(900);
+    stage.begin();
+    one.append(900);
+    stage.pause(LAG).await;
+    // Not a record more, but somebody asks for a sync.
+    one.log.flush_now();
+    stage.acked(&one).await;
+}
+
+#[test]
+fn a3_a_kill_between_the_rolls_of_a_page_cache_topic() {
+    judged("page cache", &record(None, page_cache_killed), 500);
+}
+
 /// How many syncs stood one behind the other in what `work` waited for: nothing else takes time.
 async fn in_series<T>(stage: &mut Stage<'_>, work: impl AsyncFnOnce(&mut Stage<'_>) -> T) -> u128 {
     let before = stage.sim.elapsed();
