@@ -82,7 +82,8 @@ struct Terms<'a> {
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: ProduceRequest<'_> = read(context, &body).await?;
     let mut answer = Answer::default();
-    answer.response.responses.reserve(request.topic_data.len());
+    let topics = request.topic_data.len();
+    answer.response.responses.reserve_exact(topics);
     if let Some(code) = refuse_whole(context, &request) {
         for data in request.topic_data {
             answer.begin(context, &data);
@@ -138,7 +139,8 @@ impl Answer {
         } else {
             topic.name = StrBytes::from(data.name);
         }
-        topic.partition_responses.reserve(data.partition_data.len());
+        let count = data.partition_data.len();
+        topic.partition_responses.reserve_exact(count);
         self.response.responses.push(topic);
     }
 

@@ -5,6 +5,8 @@
 
 mod answers;
 mod bad_input;
+#[path = "../dense/mod.rs"]
+mod dense;
 mod directories;
 mod disk;
 mod fetch;
