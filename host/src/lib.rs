@@ -5,6 +5,7 @@
 //! broker code runs on both, and one conformance suite (`conformance`) holds both to the words
 //! of the trait documentation. Nothing else lives here: no Kafka, no policy, no configuration.
 
+pub mod changing;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use changing::Changing;
 pub use clock::{Clock, Mono, Now};
 pub use disk::{
     DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space, is_out_of_descriptors,

@@ -1,8 +1,9 @@
 //! Faults planted on a disk by a test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use millrace_host::Changing;
 
 /// What an operation is, for choosing faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +96,10 @@ pub struct FaultId(u64);
 pub(crate) struct Faults {
     planted: Vec<(FaultId, DiskFault, u64)>,
     next: u64,
-    /// Changes when faults are healed: what hangs looks again.
-    healed: watch::Sender<u64>,
+    /// How often faults were healed.
+    heals: u64,
+    /// The same, for what hangs: it looks again.
+    healed: Arc<Changing<u64>>,
 }
 
 impl Faults {
@@ -104,7 +107,8 @@ impl Faults {
         Self {
             planted: Vec::new(),
             next: 0,
-            healed: watch::Sender::new(0),
+            heals: 0,
+            healed: Arc::new(Changing::new(0)),
         }
     }
 
@@ -118,7 +122,8 @@ impl Faults {
     pub(crate) fn remove(&mut self, fault: Option<FaultId>) {
         self.planted
             .retain(|(id, _, _)| fault.is_some_and(|healed| healed != *id));
-        self.healed.send_modify(|times| *times += 1);
+        self.heals += 1;
+        self.healed.modify(|heals| *heals = self.heals);
     }
 
     /// The effect on one operation: of the first fault that strikes it, and whose it is.
@@ -150,7 +155,8 @@ impl Faults {
     pub(crate) fn healing(&self, fault: FaultId) -> Healing {
         Healing {
             fault,
-            healed: self.healed.subscribe(),
+            seen: self.heals,
+            healed: Arc::clone(&self.healed),
         }
     }
 
@@ -163,5 +169,15 @@ impl Faults {
 #[derive(Debug)]
 pub(crate) struct Healing {
     pub(crate) fault: FaultId,
-    pub(crate) healed: watch::Receiver<u64>,
+    seen: u64,
+    healed: Arc<Changing<u64>>,
+}
+
+impl Healing {
+    /// Waits until faults were healed since the last look.
+    pub(crate) async fn changed(&mut self) {
+        let seen = self.seen;
+        let changed = |heals: &u64| (*heals != seen).then_some(*heals);
+        self.seen = self.healed.wait_for(changed).await;
+    }
 }

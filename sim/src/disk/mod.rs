@@ -107,9 +107,7 @@ impl Begun {
         }
         if let Some(hangs) = &mut self.hangs {
             while lock(&node.disk).faults.is_planted(hangs.fault) {
-                if hangs.healed.changed().await.is_err() {
-                    return;
-                }
+                hangs.changed().await;
             }
         }
     }

@@ -21,12 +21,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use millrace_core::cluster::{Directory, Image, Registration, ReplayError, data_removed, register};
-use millrace_host::{Host, Pool};
+use millrace_host::{Changing, Host, Pool};
 use millrace_log::partition::Partitions;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::MetadataRecord;
 use millrace_protocol::records::RecordError;
-use tokio::sync::watch;
 
 pub(crate) use log::is_metadata_name;
 use log::{MetadataLog, Written};
@@ -129,7 +128,7 @@ pub(crate) struct Cluster {
     image: ArcSwap<Image>,
     log: MetadataLog,
     decided: Mutex<Decided>,
-    progress: watch::Sender<Progress>,
+    progress: Changing<Progress>,
 }
 
 impl Cluster {
@@ -147,7 +146,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             image: ArcSwap::new(Arc::clone(&state.image)),
             log,
-            progress: watch::Sender::new(Progress {
+            progress: Changing::new(Progress {
                 published: state.entry.end_offset,
                 over: None,
             }),
@@ -261,15 +260,14 @@ impl Cluster {
 
     /// Waits until every entry that ends at `end_offset` or before is published.
     async fn published(&self, end_offset: i64) -> Result<(), MetadataError> {
-        let mut progress = self.progress.subscribe();
-        let settled =
-            |progress: &Progress| progress.published >= end_offset || progress.over.is_some();
-        let unknown = |reason: &Arc<str>| Err(MetadataError::Unknown(Arc::clone(reason)));
-        match progress.wait_for(settled).await {
-            Ok(progress) if progress.published >= end_offset => Ok(()),
-            Ok(progress) => progress.over.as_ref().map_or(Ok(()), unknown),
-            Err(_) => unknown(&"the node has ended".into()),
-        }
+        let settled = |progress: &Progress| {
+            if progress.published >= end_offset {
+                return Some(Ok(()));
+            }
+            let reason = Arc::clone(progress.over.as_ref()?);
+            Some(Err(MetadataError::Unknown(reason)))
+        };
+        self.progress.wait_for(settled).await
     }
 
     /// Remembers that these directories hold no data of some removed topics any more.

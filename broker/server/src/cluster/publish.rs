@@ -50,7 +50,7 @@ impl Cluster {
             self.image.store(newest.image);
         }
         self.progress
-            .send_modify(|progress| progress.published = published);
+            .modify(|progress| progress.published = published);
     }
 
     /// The outcome of what waits will never be known here.
@@ -64,7 +64,7 @@ impl Cluster {
         let reason = Arc::clone(decided.over.get_or_insert_with(|| Arc::clone(reason)));
         let over = Some(reason);
         self.progress
-            .send_modify(|progress: &mut Progress| progress.over = over);
+            .modify(|progress: &mut Progress| progress.over = over);
     }
 
     /// Takes note that a snapshot was taken when `bytes` had been written.
@@ -93,7 +93,8 @@ impl Snapshots {
     /// Runs until the log can't grow any more.
     pub(super) async fn run(mut self) {
         let clock = Arc::clone(&self.host.clock);
-        let mut progress = self.cluster.progress.subscribe();
+        let cluster = Arc::clone(&self.cluster);
+        let mut seen = None;
         let mut since = clock.now().mono;
         let mut not_before: Option<Mono> = None;
         loop {
@@ -125,10 +126,14 @@ impl Snapshots {
             };
             tokio::select! {
                 biased;
-                changed = progress.changed() => {
-                    if changed.is_err() || progress.borrow_and_update().over.is_some() {
+                (published, is_over) = cluster.progress.wait_for(|progress| {
+                    let now = (Some(progress.published), progress.over.is_some());
+                    (now != (seen, false)).then_some(now)
+                }) => {
+                    if is_over {
                         return;
                     }
+                    seen = published;
                 }
                 () = timer => {}
             }
