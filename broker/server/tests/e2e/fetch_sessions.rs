@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use millrace_protocol::api::Api;
+use millrace_protocol::header;
 use millrace_protocol::messages::fetch_request::ForgottenTopic;
-use millrace_protocol::messages::{self, FetchRequest, FetchResponse};
+use millrace_protocol::messages::{self, DecodeLimits, FetchRequest, FetchResponse};
 
 use crate::node::{FETCH, Node, Topic, batch, fetch_request, produce_request, values, with};
 
@@ -306,4 +307,40 @@ fn what_a_waiting_fetch_remembers_counts_until_it_ends() {
             assert_ne!(some, 0);
         },
     );
+}
+
+#[test]
+fn two_fetches_of_one_session_are_answered_one_after_the_other() {
+    with(&[], async |mut node| {
+        let topic = node.topic_of("t", 2, &[]).await;
+        put(&mut node, &topic, 1, "a").await;
+        let full = in_session(&topic, 0, 0, &[(0, 0)]);
+        let (_, id, _) = said(&mut node, FETCH, &full).await;
+        // The first adds a partition with a record, the second only asks; both are there at once.
+        let first = in_session(&topic, id, 1, &[(1, 0)]);
+        let second = in_session(&topic, id, 2, &[(1, 1)]);
+        let mut one = node.connect().await;
+        let mut other = node.connect().await;
+        assert!(one.is_served().await && other.is_served().await);
+        node.world.partition("client", "broker");
+        for (client, request) in [(&mut one, &first), (&mut other, &second)] {
+            let body = messages::encode(request, FETCH).unwrap();
+            client
+                .send_request(Api::Fetch.key(), FETCH, true, &body)
+                .await;
+        }
+        node.world.pause(Duration::from_secs(1)).await;
+        node.world.heal_net();
+        let mut rows: Vec<Vec<(i32, Vec<String>)>> = Vec::new();
+        for client in [&mut one, &mut other] {
+            let mut reply = client.reply().await.unwrap();
+            header::decode_response(&mut reply, true).unwrap();
+            let response: FetchResponse =
+                messages::decode(FETCH, reply, &DecodeLimits::default()).unwrap();
+            assert_eq!((response.error_code, response.session_id), (0, id));
+            let all = response.responses.iter().flat_map(|t| &t.partitions);
+            rows.push(all.map(|p| (p.partition_index, values(p))).collect());
+        }
+        assert_eq!(rows, [vec![row(1, &["a"])], vec![]]);
+    });
 }
