@@ -159,6 +159,7 @@ impl Start {
         let dir = LogDir {
             shared,
             room,
+            homes: Arc::default(),
             dir_id,
             cluster_id,
             generation,

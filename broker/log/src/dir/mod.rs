@@ -6,6 +6,7 @@
 mod begin;
 pub(crate) mod format;
 pub(crate) mod history;
+pub(crate) mod homes;
 mod replay;
 mod space;
 mod start;
@@ -26,6 +27,7 @@ use crate::ledger::LedgerEntry;
 use crate::mark::{Incarnation, Position};
 use crate::sink::DurabilitySink;
 use crate::slots::SlotFile;
+use homes::Homes;
 use space::Room;
 
 /// How a directory is opened.
@@ -86,6 +88,7 @@ pub const SLOTS: &str = "quorum-state";
 pub struct LogDir {
     shared: Arc<Shared>,
     room: Arc<Room>,
+    homes: Arc<Homes>,
     dir_id: [u8; 16],
     cluster_id: String,
     generation: u64,
@@ -244,6 +247,11 @@ impl LogDir {
     /// What the flusher has done since the start.
     pub fn flusher_counts(&self) -> FlusherCounts {
         self.shared.counts()
+    }
+
+    /// The names of its partitions' directories.
+    pub(crate) fn homes(&self) -> &Arc<Homes> {
+        &self.homes
     }
 
     /// Completes once everything that the start read is durable. What a partition holds is shown to

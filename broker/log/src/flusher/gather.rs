@@ -190,6 +190,12 @@ impl Gather {
         matches!(self.state, State::Ended(_))
     }
 
+    /// Whether bytes and marks of the partition are taken: the directory goes on, and no removal of
+    /// the partition has begun.
+    pub(super) fn takes(&mut self, slot: u32) -> bool {
+        !self.is_ended() && !self.part(slot).removing
+    }
+
     pub(super) fn part(&mut self, slot: u32) -> &mut Part {
         self.parts[slot as usize]
             .as_mut()

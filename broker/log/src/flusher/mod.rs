@@ -66,7 +66,7 @@ impl FlushHandle {
     /// Takes bytes that were just appended. Never blocks.
     pub fn stage(&self, staged: &Staged<'_>) {
         self.shared.with(|gather| {
-            if !gather.is_ended() {
+            if gather.takes(self.slot) {
                 gather.stage(self.slot, staged);
             }
         });
@@ -75,7 +75,7 @@ impl FlushHandle {
     /// Adds a mark to the gathering commit; it waits for company or the closing commit (C7).
     pub fn mark(&self, mark: Mark) {
         self.shared.with(|gather| {
-            if !gather.is_ended() {
+            if gather.takes(self.slot) {
                 gather.mark(self.slot, mark);
             }
         });
@@ -84,9 +84,12 @@ impl FlushHandle {
     /// Adds a mark and commits at once: an intent. Resolves when it is durable (C5).
     pub fn mark_now(&self, mark: Mark) -> Durable {
         let (tell, told) = oneshot::channel();
+        let removal = matches!(mark, Mark::DeleteIntent | Mark::DeleteDone);
         self.shared.with(|gather| {
             if !gather.is_ended() {
-                gather.mark(self.slot, mark);
+                if removal || gather.takes(self.slot) {
+                    gather.mark(self.slot, mark);
+                }
                 gather.hurry(tell);
             }
         });
@@ -96,22 +99,28 @@ impl FlushHandle {
     /// Directories in which names were made that must be synced before a direct sync counts and
     /// before the partition counts as settled (C4): the partition's own and the log directory.
     pub fn new_names(&self, dirs: [PathBuf; 2]) {
-        self.shared
-            .with(|gather| gather.part(self.slot).add_names(dirs));
+        self.shared.with(|gather| {
+            if gather.takes(self.slot) {
+                gather.part(self.slot).add_names(dirs);
+            }
+        });
     }
 
     /// A file beside the segments that was written just now and must be durable with their names:
     /// the partition's metadata (C4).
     pub fn new_file(&self, file: &Arc<dyn File>) {
-        self.shared
-            .with(|gather| gather.part(self.slot).beside.push(Arc::clone(file)));
+        self.shared.with(|gather| {
+            if gather.takes(self.slot) {
+                gather.part(self.slot).beside.push(Arc::clone(file));
+            }
+        });
     }
 
     /// Bytes written that no ack and no watermark waits for (page-cache topics, at a roll): synced
     /// in the background and then marked settled (A3).
     pub fn sync_later(&self, file: &Arc<dyn File>, upto: Position) {
         self.shared.with(|gather| {
-            if !gather.is_ended() {
+            if gather.takes(self.slot) {
                 gather.sync_later(self.slot, file, upto);
             }
         });
@@ -121,10 +130,22 @@ impl FlushHandle {
     /// topics) and are synced first. Nothing counts as flushed before they are.
     pub fn stage_from(&self, file: &Arc<dyn File>, upto: Position) {
         self.shared.with(|gather| {
-            if !gather.is_ended() {
+            if gather.takes(self.slot) {
                 gather.stage_from(self.slot, file, upto);
             }
         });
+    }
+
+    /// A removal of the partition begins: from now on nothing but its own marks is taken, of any
+    /// handle, so that no sync of a name that it takes away is owed behind [`Self::settle`].
+    pub(crate) fn begin_removal(&self) {
+        self.shared
+            .with(|gather| gather.part(self.slot).removing = true);
+    }
+
+    /// Whether a removal of the partition has begun, through whatever handle.
+    pub(crate) fn is_removing(&self) -> bool {
+        self.shared.with(|gather| gather.part(self.slot).removing)
     }
 
     /// Room in the ledger for one more partition; call before a partition's first write (F4).

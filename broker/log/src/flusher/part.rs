@@ -88,6 +88,9 @@ pub(super) struct Part {
     pub(super) handles: usize,
     /// The last handle is gone: forgotten once nothing is outstanding.
     pub(super) released: bool,
+    /// A removal has begun: what is written from now on is owed to nobody, and its names may be
+    /// gone when they would be synced.
+    pub(super) removing: bool,
 }
 
 impl Part {
@@ -123,6 +126,7 @@ impl Part {
             waiters: Vec::new(),
             handles: 1,
             released: false,
+            removing: false,
         }
     }
 

@@ -354,3 +354,194 @@ fn a_removal_under_way_never_takes_what_was_made_since() {
         assert_eq!(identity, Some(new.topic_id));
     });
 }
+
+/// One removal that a start finds unfinished; another caller may have ended it.
+async fn finish(partitions: &Partitions, incarnation: Incarnation) {
+    partitions
+        .remove(incarnation, Duration::ZERO)
+        .await
+        .unwrap();
+}
+
+/// Makes the next topic of the name, as soon as it can be made.
+async fn make(sim: &Sim, partitions: &Partitions, incarnation: Incarnation) -> Opened {
+    let (quiet, mut seen) = (Arc::new(crate::fixture::Silent), Seen::default());
+    let opened = partitions.open(incarnation, "t", settings(), quiet, &mut seen);
+    let mut opened = opened.await.unwrap();
+    while let Err(error) = try_append(&mut opened.log, BatchSpec::default()) {
+        assert_eq!(error, AppendError::NameInUse);
+        sim.pause(Duration::from_micros(50)).await;
+    }
+    opened
+}
+
+/// A directory that holds the ledger entries of two topics of one name, both announced as removed:
+/// the first one's directory has its new name already, its *done* is lost.
+async fn two_unfinished(sim: &Sim, host: &Host, [first, second]: [Incarnation; 2]) {
+    let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+        .await
+        .unwrap();
+    let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
+    let made = make(sim, &partitions, first).await;
+    made.log.flush.mark_now(Mark::DeleteIntent).await.unwrap();
+    made.log.flush.settle().await.unwrap();
+    let aside = Path::new("/data/t-0.0123-delete");
+    let renamed = host.disk.rename(Path::new("/data/t-0"), aside);
+    renamed.await.unwrap();
+    host.disk.sync_dir(Path::new("/data")).await.unwrap();
+    let made = make(sim, &partitions, second).await;
+    made.log.flush.mark_now(Mark::DeleteIntent).await.unwrap();
+}
+
+#[test]
+fn removals_of_one_name_left_by_a_crash_never_take_what_is_made_since() {
+    let [first, second, third] = [1, 2, 3].map(|id| Incarnation {
+        topic_id: [id; 16],
+        partition: 0,
+    });
+    for seed in 0..100 {
+        let sim = Sim::new(seed);
+        let host = sim.node("n");
+        sim.block_on(two_unfinished(&sim, &host, [first, second]));
+        sim.crash("n");
+        let host = sim.node("n");
+        sim.block_on(async {
+            let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+                .await
+                .unwrap();
+            let partitions =
+                Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
+            assert_eq!(dir.written(), [first, second], "seed {seed}");
+            // As the server does: the removals of a start beside those that openings ask for.
+            let ((), (), (), (), made) = tokio::join!(
+                finish(&partitions, second),
+                finish(&partitions, first),
+                finish(&partitions, second),
+                finish(&partitions, first),
+                make(&sim, &partitions, third),
+            );
+            sim.pause(Duration::from_secs(1)).await;
+            assert_eq!(dir.offline(), None, "seed {seed}");
+            assert_eq!(made.log.flushed(), 1, "seed {seed}");
+            assert_eq!(dir.written(), [third], "seed {seed}");
+            let identity = read_identity(host.disk.as_ref(), Path::new("/data/t-0")).await;
+            assert_eq!(identity, Some(third.topic_id), "seed {seed}");
+        });
+    }
+}
+
+/// A directory with its partitions, and the log of a topic named `t`.
+async fn running(host: &Host) -> (Arc<LogDir>, Partitions) {
+    let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+        .await
+        .unwrap();
+    let partitions = Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
+    (dir, partitions)
+}
+
+const NEXT: Incarnation = Incarnation {
+    topic_id: [8; 16],
+    partition: 0,
+};
+
+/// Files of removed segments go after a delay; the name may be another topic's by then.
+#[test]
+fn files_that_retention_removes_late_are_never_those_of_the_next_topic() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (_dir, partitions) = running(&host).await;
+        let mut made = make(&sim, &partitions, INCARNATION).await;
+        let late = LogSettings {
+            file_delete_delay_ms: 60_000,
+            segment_bytes: 1,
+            ..settings()
+        };
+        made.log.configure(late);
+        for base_offset in 1..3 {
+            let at = BatchSpec {
+                base_offset,
+                ..BatchSpec::default()
+            };
+            try_append(&mut made.log, at).unwrap();
+        }
+        made.log.advance_log_start(2).unwrap().await.unwrap();
+        let retention = made.log.finish_log_start(2);
+        assert_eq!(retention.segments(), 2);
+        made.log.configure(settings());
+        let change = async {
+            made.log.remove().await.unwrap();
+            make(&sim, &partitions, NEXT).await
+        };
+        let (retained, _next) = tokio::join!(retention.run(), change);
+        retained.unwrap();
+        let files = host.disk.list(Path::new("/data/t-0")).await.unwrap();
+        let first = files
+            .iter()
+            .any(|file| file.name == "00000000000000000000.log");
+        assert!(first, "{files:?}");
+    });
+}
+
+#[test]
+fn a_removal_leaves_what_it_cant_identify_and_the_next_start_sets_it_aside() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    let metadata = Path::new("/data/t-0/partition.metadata");
+    sim.block_on(async {
+        let (dir, partitions) = running(&host).await;
+        drop(make(&sim, &partitions, INCARNATION).await);
+        sim.pause(Duration::from_millis(100)).await;
+        host.disk.remove(metadata).await.unwrap();
+        finish(&partitions, INCARNATION).await;
+        assert_eq!((dir.written(), dir.offline()), (Vec::new(), None));
+        assert!(
+            !host
+                .disk
+                .list(Path::new("/data/t-0"))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    });
+    sim.kill("n");
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (_dir, partitions) = running(&host).await;
+        let _made = make(&sim, &partitions, NEXT).await;
+        let names = host.disk.list(Path::new("/data")).await.unwrap();
+        assert!(
+            names.iter().any(|entry| entry.name.ends_with("-stray")),
+            "{names:?}"
+        );
+    });
+}
+
+/// It has no identity yet, but this process made it.
+#[test]
+fn a_directory_begun_on_a_full_disk_goes_with_its_topic() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (_dir, partitions) = running(&host).await;
+        let quiet = || Arc::new(crate::fixture::Silent);
+        let mut seen = Seen::default();
+        let opening = partitions.open(INCARNATION, "t", settings(), quiet(), &mut seen);
+        let mut opened = opening.await.unwrap();
+        sim.inject(
+            "n",
+            DiskFault {
+                op: DiskOp::Write,
+                path_contains: "partition.metadata".into(),
+                when: When::Always,
+                effect: DiskEffect::Short,
+            },
+        );
+        let refused = try_append(&mut opened.log, BatchSpec::default());
+        assert_eq!(refused, Err(AppendError::DiskFull));
+        sim.heal_disk("n", None);
+        opened.log.remove().await.unwrap();
+        let made = make(&sim, &partitions, NEXT).await;
+        assert_eq!(made.log.log_end(), 1);
+    });
+}

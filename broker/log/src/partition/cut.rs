@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use millrace_host::{Disk, File, OpenMode};
 
+use super::remove::hold_own;
 use super::{LogReader, PartitionLog, Phase, position};
+use crate::dir::homes::Homes;
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle};
-use crate::mark::{Mark, Position};
+use crate::mark::{Incarnation, Mark, Position};
 use crate::segment::list::SegmentList;
 use crate::segment::lookup;
 use crate::segment::names;
@@ -33,6 +35,8 @@ pub struct CutWork {
     to: Position,
     cut_count: u32,
     path: Arc<Path>,
+    incarnation: Incarnation,
+    homes: Arc<Homes>,
     reader: Arc<LogReader>,
     flush: Arc<FlushHandle>,
 }
@@ -120,6 +124,8 @@ impl PartitionLog {
             to,
             cut_count,
             path: self.path.clone(),
+            incarnation: self.incarnation,
+            homes: self.dir.homes().clone(),
             reader: self.reader.clone(),
             flush: self.flush.clone(),
         })
@@ -178,6 +184,17 @@ impl CutWork {
         kept.push(fresh.clone());
         self.reader.publish(SegmentList::new(kept, list.log_start));
         handles.admit(&fresh);
+        let own = hold_own(
+            (&self.homes, handles.disk().as_ref()),
+            &self.path,
+            self.incarnation,
+        );
+        let Some(_home) = own.await else {
+            return Err(Error::PartitionOffline {
+                partition: self.path.display().to_string(),
+                reason: "it was removed while it was cut".to_owned(),
+            });
+        };
         let disk = (handles.disk(), self.flush.as_ref());
         shorten(disk, &self.path, self.to, &file).await?;
         rebuild::remove_indexes(handles.disk(), &fresh).await;

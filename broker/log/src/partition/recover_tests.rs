@@ -490,6 +490,7 @@ async fn a_deleted_partition_never_meets_its_successor() {
         .is_err()
     );
     assert!(!fixture.partition_dir().exists() && fixture.dir.entry(&INCARNATION).is_none());
+    drop(opened);
     let mut opened = fixture.open(LogSettings::default()).await;
     assert_eq!(opened.log_end, 0);
     append(&mut opened.log, BatchSpec::default());

@@ -5,15 +5,18 @@
 //! watermark leaves; a segment is condemned by the largest timestamp of its batches, never by an
 //! index (A4); a wall clock that jumped stops retention by time, not by size.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::{Disk, Host, Mono, Now};
 
+use super::remove::hold_own;
 use super::{LogReader, PartitionLog};
+use crate::dir::homes::Homes;
 use crate::error::Error;
 use crate::flusher::Durable;
-use crate::mark::Mark;
+use crate::mark::{Incarnation, Mark};
 use crate::segment::list::SegmentList;
 use crate::segment::{Segment, names, rebuild};
 
@@ -100,6 +103,9 @@ pub struct Removal {
     marked: Durable,
     segments: Vec<Arc<Segment>>,
     host: Host,
+    homes: Arc<Homes>,
+    path: Arc<Path>,
+    incarnation: Incarnation,
     delay: Duration,
 }
 
@@ -214,6 +220,9 @@ impl PartitionLog {
             marked,
             segments: removed.to_vec(),
             host: self.host.clone(),
+            homes: self.dir.homes().clone(),
+            path: self.path.clone(),
+            incarnation: self.incarnation,
             delay: Duration::from_millis(self.settings.file_delete_delay_ms),
         }
     }
@@ -234,8 +243,14 @@ impl Removal {
         }
         let deadline = self.host.clock.now().mono + self.delay;
         self.host.clock.sleep_until(deadline).await;
+        let disk = self.host.disk.as_ref();
+        let own = hold_own((&self.homes, disk), &self.path, self.incarnation);
+        let Some(_home) = own.await else {
+            // Removed since; files of these names are another topic's.
+            return Ok(());
+        };
         for segment in &self.segments {
-            remove_files(self.host.disk.as_ref(), segment).await;
+            remove_files(disk, segment).await;
         }
         Ok(())
     }

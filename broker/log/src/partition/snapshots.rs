@@ -13,6 +13,7 @@ use millrace_host::{Completion, Disk, OpenMode, Pool};
 use millrace_protocol::producer::ProducerEntry;
 use tokio::sync::oneshot;
 
+use super::remove::hold_own;
 use super::{AppendError, PartitionLog};
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle};
@@ -134,15 +135,20 @@ impl PartitionLog {
     fn sync_snapshot(&self, syncs: [Completion<()>; 2], done: oneshot::Sender<bool>) {
         let disk = self.reader.handles().disk().clone();
         let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
+        let incarnation = self.incarnation;
         let task = Box::pin(async move {
             let mut result = Ok(());
             for sync in syncs {
                 result = result.and(sync.await);
             }
-            // A journaled first append leaves the directory's own name to a replay, which would make
-            // it anew without this file.
-            for dir in [path.as_ref(), dir.path()] {
-                result = result.and(disk.sync_dir(dir).await);
+            // A removal may take the names away, and nobody needs the snapshot then.
+            let own = hold_own((dir.homes(), disk.as_ref()), &path, incarnation).await;
+            if own.is_some() {
+                // A journaled first append leaves the directory's own name to a replay, which would
+                // make it anew without this file.
+                for dir in [path.as_ref(), dir.path()] {
+                    result = result.and(disk.sync_dir(dir).await);
+                }
             }
             if let Err(error) = &result {
                 dir.fail(&format!(
@@ -150,7 +156,7 @@ impl PartitionLog {
                 ));
             }
             // Nobody listens any more once the log is dropped.
-            let _delivered = done.send(result.is_ok());
+            let _delivered = done.send(own.is_some() && result.is_ok());
         });
         self.host.spawn.spawn(Pool::Data, "producer-snapshot", task);
     }
@@ -211,7 +217,14 @@ impl PartitionLog {
         let disk = self.reader.handles().disk().clone();
         let paths = [names::PRODUCERS, names::SNAPSHOT]
             .map(|kind| names::file(&self.path, name.offset, kind));
+        let (homes, path, incarnation) = (
+            self.dir.homes().clone(),
+            self.path.clone(),
+            self.incarnation,
+        );
         let task = Box::pin(async move {
+            let own = hold_own((&homes, disk.as_ref()), &path, incarnation);
+            let Some(_home) = own.await else { return };
             for path in paths {
                 if let Err(error) = disk.remove(&path).await {
                     tracing::debug!(path = %path.display(), %error, "an old snapshot stays");

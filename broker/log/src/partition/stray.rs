@@ -2,7 +2,8 @@
 //!
 //! A crash may leave the directory of a first append whose mark was still on its way. What always
 //! holds (`durability.md` R2): it is recovered in full when its identity is the partition that is
-//! opened, else set aside under a name ending in `-stray`; never overwritten.
+//! opened, else set aside under a name ending in `-stray`; never overwritten. Both are decided and
+//! done while its name is held.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,6 +31,15 @@ impl Partitions {
         if !self.names_at_start().await?.contains(&name) {
             return Ok(None);
         }
+        if self.is_of_another(incarnation, path).await {
+            // Of a topic that is being removed: its removal renames it, and appends are refused
+            // until then.
+            return Ok(None);
+        }
+        let home = self.dir.homes().hold(path).await;
+        if home.begun().is_some() || self.is_of_another(incarnation, path).await {
+            return Ok(None);
+        }
         let files = match self.host.disk.list(path).await {
             // Deleted or set aside since the start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -37,18 +47,6 @@ impl Partitions {
         };
         let identity = read_identity(self.host.disk.as_ref(), path).await;
         let first = SegmentId::default();
-        let known = |topic_id| {
-            let owner = Incarnation {
-                topic_id,
-                ..incarnation
-            };
-            owner != incarnation && self.dir.entry(&owner).is_some()
-        };
-        if identity.is_some_and(known) {
-            // Of a topic that is being removed: its removal renames it, and appends are refused
-            // until then. Two renames of one name could meet.
-            return Ok(None);
-        }
         if identity != Some(incarnation.topic_id) || !begins_with(&files, first) {
             self.set_stray_aside(path).await?;
             return Ok(None);
@@ -78,6 +76,18 @@ impl Partitions {
             high_watermark: -1,
             ..LedgerEntry::default()
         })))
+    }
+
+    /// Whether the directory names another partition of the ledger as its owner.
+    async fn is_of_another(&self, incarnation: Incarnation, path: &Path) -> bool {
+        let identity = read_identity(self.host.disk.as_ref(), path).await;
+        identity.is_some_and(|topic_id| {
+            let owner = Incarnation {
+                topic_id,
+                ..incarnation
+            };
+            owner != incarnation && self.dir.entry(&owner).is_some()
+        })
     }
 
     /// The directories that stood here at the start, listed once.

@@ -172,6 +172,10 @@ impl PartitionLog {
 
     /// Makes a segment's file, says so to the journal, closes the one before, publishes the list.
     pub(super) fn create_segment(&mut self, base: i64, holes: bool) -> io::Result<Arc<Segment>> {
+        if self.flush.is_removing() {
+            // The name may be another topic's by now.
+            return Err(io::Error::other("it is being removed"));
+        }
         self.ensure_dir()?;
         let id = SegmentId {
             base_offset: base,
@@ -248,6 +252,10 @@ impl PartitionLog {
             }
             io::Error::other(error)
         })?;
+        // Whoever removes an earlier topic of the name holds it until that is done.
+        let Some(mut home) = self.dir.homes().try_hold(&self.path) else {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        };
         let disk = self.reader.handles().disk().clone();
         match disk.create_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.dir_begun => {}
@@ -257,6 +265,7 @@ impl PartitionLog {
             result => result?,
         }
         self.dir_begun = true;
+        home.set_begun(Some(self.incarnation));
         let text = partition_metadata::encode(self.topic_id());
         let file = disk.open(
             &self.path.join(partition_metadata::FILE_NAME),
@@ -267,6 +276,7 @@ impl PartitionLog {
             file.set_len(0)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
+        home.set_begun(None);
         self.flush.new_file(&file);
         self.has_dir = true;
         Ok(())
@@ -359,7 +369,7 @@ impl PartitionLog {
         }
     }
 
-    fn active_file(&self, segment: &Arc<Segment>) -> Result<Arc<dyn File>, AppendError> {
+    fn active_file(&mut self, segment: &Arc<Segment>) -> Result<Arc<dyn File>, AppendError> {
         self.reader.open(segment).map_err(|error| {
             if let Error::Io { source, .. } = error {
                 return self.append_error("open a segment of", source);
@@ -369,7 +379,7 @@ impl PartitionLog {
     }
 
     /// What a failed call means for the append, and for the directory (F1).
-    fn append_error(&self, doing: &'static str, error: io::Error) -> AppendError {
+    fn append_error(&mut self, doing: &'static str, error: io::Error) -> AppendError {
         let kind = error.kind();
         if matches!(
             kind,
@@ -384,6 +394,11 @@ impl PartitionLog {
             return AppendError::TooManyOpenFiles;
         }
         let reason = Error::io(doing, &self.path)(error).to_string();
+        if self.flush.is_removing() {
+            // What a removal takes away is no failure of the machine.
+            self.phase = Phase::Failed;
+            return AppendError::Failed(reason);
+        }
         self.dir.fail_under_lock(&reason);
         AppendError::Failed(reason)
     }

@@ -105,7 +105,13 @@ impl Registry {
         topic: &Topic,
         partition: i32,
     ) -> Result<Arc<OpenPartition>, NotServed> {
-        let open = async || self.open(topic, partition).await;
+        let open = async || {
+            // A removal waits for openings that it finds in the slots; none begins behind it.
+            if self.cluster.image().topic(topic.id).is_none() {
+                return Err(removed());
+            }
+            self.open(topic, partition).await
+        };
         let opened = slot.get_or_open(self.host.clock.as_ref(), open).await;
         // The topic may have gone while it was opened: nobody else would take it out again.
         if self.cluster.image().topic(topic.id).is_none() {
@@ -124,7 +130,7 @@ impl Registry {
     }
 
     /// Takes out what is open, or being opened, of a topic.
-    pub(super) fn take_topic(&self, topic: TopicId) -> Vec<Arc<OpenPartition>> {
+    pub(super) fn take_topic(&self, topic: TopicId) -> Vec<Arc<Slot<OpenPartition>>> {
         let of = |partition| Incarnation {
             topic_id: topic.to_bytes(),
             partition,
@@ -135,8 +141,7 @@ impl Registry {
             .range(of(0)..=of(i32::MAX))
             .map(|(key, _)| *key)
             .collect();
-        let taken = keys.iter().filter_map(|key| slots.remove(key));
-        taken.filter_map(|slot| slot.get().cloned()).collect()
+        keys.iter().filter_map(|key| slots.remove(key)).collect()
     }
 
     async fn open(&self, topic: &Topic, partition: i32) -> Result<Arc<OpenPartition>, NotServed> {
@@ -386,6 +391,11 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer for a partition whose topic is gone.
+pub(super) fn removed() -> NotServed {
+    NotServed::for_now(ErrorCode::UnknownTopicOrPartition, "the topic was removed")
 }
 
 /// Begins a new leader epoch: records of the old one, which others may have seen, were lost.

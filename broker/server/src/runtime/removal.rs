@@ -12,7 +12,7 @@ use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_protocol::ids::TopicId;
 
-use super::registry::Registry;
+use super::registry::{Registry, removed};
 
 /// How many unknown partitions a warning names.
 const NAMED_MAX: usize = 5;
@@ -21,13 +21,22 @@ impl Registry {
     /// Takes a removed topic's partitions out, deletes their data in the background, and reports
     /// that they are gone.
     pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
-        let removals: Vec<_> = self
-            .take_topic(topic)
-            .iter()
-            .map(|open| open.remove())
-            .collect();
+        let mut removals = Vec::new();
+        let mut opening = Vec::new();
+        for slot in self.take_topic(topic) {
+            match slot.get() {
+                Some(open) => removals.push(open.remove()),
+                None => opening.push(slot),
+            }
+        }
         let registry = Arc::clone(self);
         let work = async move {
+            for slot in opening {
+                // Its directory isn't renamed under an opening.
+                if let Some(open) = slot.end(removed()).await {
+                    removals.push(open.remove());
+                }
+            }
             for removal in removals {
                 if let Err(error) = removal.await {
                     tracing::error!(%topic, %error, "a deleted partition's data stay on disk");

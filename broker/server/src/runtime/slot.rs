@@ -129,6 +129,20 @@ impl<T> Slot<T> {
         self.open.get_or_try_init(opening).await.cloned()
     }
 
+    /// Nothing is opened here any more. Waits for an opening that is under way: what is open, if
+    /// something is.
+    pub(super) async fn end(&self, why: NotServed) -> Option<Arc<T>> {
+        let refuse = async || {
+            *self.failed() = Some(Failed {
+                why: why.clone(),
+                pause: AGAIN_MAX,
+                again_at: None,
+            });
+            Err(why)
+        };
+        self.open.get_or_try_init(refuse).await.ok().cloned()
+    }
+
     /// Why it isn't tried now.
     pub(super) fn refusal(&self, now: Mono) -> Option<NotServed> {
         let failed = self.failed();
@@ -202,6 +216,28 @@ mod tests {
             }
             assert_eq!(ask(&sim, &slot, AGAIN_MAX, Ok(2)).await, (true, Ok(2)));
             assert_eq!(ask(&sim, &slot, MS, passing()).await, (false, Ok(2)));
+        });
+    }
+
+    #[test]
+    fn an_end_waits_for_the_opening_under_way_and_nothing_is_opened_behind_it() {
+        let sim = Sim::new(1);
+        sim.block_on(async {
+            let slot = Slot::default();
+            let clock = sim.node("n").clock;
+            let opening = slot.get_or_open(clock.as_ref(), async || {
+                sim.pause(MS).await;
+                Ok(Arc::new(1))
+            });
+            let removed = || NotServed::for_good("it was removed");
+            let (opened, ended) = tokio::join!(opening, slot.end(removed()));
+            assert_eq!(
+                (opened.ok().as_deref(), ended.as_deref()),
+                (Some(&1), Some(&1))
+            );
+            let slot = Slot::default();
+            assert_eq!(slot.end(removed()).await, None);
+            assert_eq!(ask(&sim, &slot, MS, Ok(1)).await, (false, ERROR));
         });
     }
 
