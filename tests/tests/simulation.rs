@@ -38,11 +38,22 @@ const ONCE_FAILED: [u64; 3] = [
     25,
 ];
 
+/// The same of seeds that were run with a topic that is removed and made again. Of the first three,
+/// removals of several topics of one name took the directory away that had been made since, or names
+/// that a removal had taken away were still to be synced; in the others the workload took a change
+/// whose outcome is unknown for refused.
+const ONCE_FAILED_OF_CHURN: [u64; 8] = [1202, 1209, 1220, 1207, 1225, 1238, 1254, 1282];
+
 #[test]
 fn seeds_that_once_failed_hold() {
     for seed in ONCE_FAILED {
         if let Err(reason) = run(seed, false) {
             panic!("{reason}\n{}", again(seed));
+        }
+    }
+    for seed in ONCE_FAILED_OF_CHURN {
+        if let Err(failure) = run_setup(of_row(seed, Row::Churn)) {
+            panic!("{}\nseed {seed} of Churn", failure.reason);
         }
     }
 }
