@@ -226,9 +226,12 @@ impl Progress {
                 ledger.anomalies.push(Anomaly::AfterSyncError { value });
             }
             if let Some(strength) = self.terms.acknowledged(answered.acks) {
-                ledger
-                    .promises(value.incarnation)
-                    .claim(offset, value, strength, answered.life);
+                ledger.promises(value.incarnation).acknowledge(
+                    offset,
+                    value,
+                    strength,
+                    answered.life,
+                );
             }
         }
     }

@@ -7,7 +7,9 @@
 //! - a durable claim is in the log at its offset from then on (A1, A4, A7, A11);
 //! - a cached one too, until a lossy end after it was last seen: then it may be gone, and with it
 //!   every later offset that was there before that end: what is lost is a suffix, never a hole;
-//!   its offset may hold another value afterwards (A1, A4);
+//!   its offset may hold another value afterwards (A1, A4). That a value was there before and after
+//!   an end says nothing unless it was acknowledged before: else its producer may have sent it
+//!   again, and it may have come to stand where it stood;
 //! - a value stands at one offset (A3); one producer's values stand in order (A9); every value is
 //!   what was made, where it was meant to be, in the incarnation of the topic it was made for
 //!   (A12, A15);
@@ -183,6 +185,8 @@ struct Claim {
     strength: Strength,
     first: usize,
     last: usize,
+    /// The first life in which its producer was answered: it isn't sent again after that.
+    answered: Option<usize>,
 }
 
 /// What was claimed of one incarnation of the topic, to be held against what the logs say.
@@ -221,20 +225,33 @@ impl Promises {
 
     /// Notes that `value` was seen at `offset` in a life.
     pub fn claim(&mut self, offset: i64, value: Value, strength: Strength, life: usize) {
+        self.note(offset, value, strength, life);
+    }
+
+    /// Notes that `value` was acknowledged at `offset` in a life.
+    pub fn acknowledge(&mut self, offset: i64, value: Value, strength: Strength, life: usize) {
+        let claim = self.note(offset, value, strength, life);
+        claim.answered = Some(claim.answered.map_or(life, |first| first.min(life)));
+    }
+
+    fn note(&mut self, offset: i64, value: Value, strength: Strength, life: usize) -> &mut Claim {
         let claims = self.claims.entry((value.partition, offset)).or_default();
-        match claims.iter_mut().find(|claim| claim.value == value) {
-            Some(claim) => {
-                claim.strength = claim.strength.max(strength);
-                claim.first = claim.first.min(life);
-                claim.last = claim.last.max(life);
-            }
-            None => claims.push(Claim {
+        let known = claims.iter().position(|claim| claim.value == value);
+        let at = known.unwrap_or(claims.len());
+        if known.is_none() {
+            claims.push(Claim {
                 value,
                 strength,
                 first: life,
                 last: life,
-            }),
+                answered: None,
+            });
         }
+        let claim = &mut claims[at];
+        claim.strength = claim.strength.max(strength);
+        claim.first = claim.first.min(life);
+        claim.last = claim.last.max(life);
+        claim
     }
 
     /// How many records were claimed.
@@ -311,7 +328,8 @@ impl Promises {
         for (place, claims) in claimed {
             for claim in claims {
                 all.claim(place.1, claim.value, claim.strength, claim.first);
-                all.claim(place.1, claim.value, claim.strength, claim.last);
+                let noted = all.note(place.1, claim.value, claim.strength, claim.last);
+                noted.answered = claim.answered;
             }
         }
         let taken = all.judge(log_start, lives, &mut anomalies);
@@ -324,9 +342,10 @@ impl Promises {
     fn judge(&self, log_start: i64, lives: &Lives, anomalies: &mut Vec<Anomaly>) -> usize {
         let mut count = 0;
         let now = lives.current();
-        // Of each lossy end, the lowest offset that only it can have taken. Of several ends that
-        // may have, the earliest is meant: it allows most.
-        let mut taken: BTreeMap<usize, i64> = BTreeMap::new();
+        // By the first lossy end that may have taken it, the lowest offset behind which every such
+        // end left something.
+        let mut holes: BTreeMap<usize, (i64, (i64, Value))> = BTreeMap::new();
+        let survivors = self.survivors(lives);
         for ((_, offset), claims) in &self.claims {
             let mut claims = claims.clone();
             claims.sort_by_key(|claim| (claim.first, claim.last));
@@ -342,8 +361,13 @@ impl Promises {
                 match end.filter(|_| claim.strength == Strength::Cached) {
                     Some(end) => {
                         count += 1;
-                        let lowest = taken.entry(end).or_insert(*offset);
-                        *lowest = (*lowest).min(*offset);
+                        let mut ends = (end..until.min(now)).filter(|life| lives.lossy[*life]);
+                        let behind = |end| survivors.get(&end).filter(|last| last.0 > *offset);
+                        if ends.all(|end| behind(end).is_some())
+                            && let Some(last) = behind(end)
+                        {
+                            holes.entry(end).or_insert((*offset, *last));
+                        }
                     }
                     None => anomalies.push(match next {
                         Some(next) => Anomaly::OtherValue {
@@ -359,21 +383,32 @@ impl Promises {
                 }
             }
         }
-        for (end, lowest) in taken {
-            let behind = self.claims.iter().find_map(|(place, claims)| {
-                let survived = |claim: &&Claim| claim.first <= end && claim.last > end;
-                let survivor = claims.iter().find(survived)?;
-                (place.1 > lowest).then_some((place.1, survivor.value))
+        for (offset, (survivor, value)) in holes.into_values() {
+            anomalies.push(Anomaly::Hole {
+                offset,
+                survivor,
+                value,
             });
-            if let Some((survivor, value)) = behind {
-                anomalies.push(Anomaly::Hole {
-                    offset: lowest,
-                    survivor,
-                    value,
-                });
-            }
         }
         count
+    }
+
+    /// Of each lossy end, the last offset with a value that it certainly left, and the value.
+    fn survivors(&self, lives: &Lives) -> BTreeMap<usize, (i64, Value)> {
+        let mut last = BTreeMap::new();
+        for ((_, offset), claims) in &self.claims {
+            for claim in claims {
+                let Some(answered) = claim.answered else {
+                    continue;
+                };
+                for end in answered..claim.last.min(lives.lossy.len()) {
+                    if lives.lossy[end] {
+                        last.insert(end, (*offset, claim.value));
+                    }
+                }
+            }
+        }
+        last
     }
 
     /// Judges that no value was seen at two offsets, unless a lossy end took it from the first.

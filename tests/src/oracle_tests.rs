@@ -23,7 +23,7 @@ fn found(offset: i64, sequence: u64) -> Found {
 fn claimed(count: u64, strength: Strength) -> Promises {
     let mut promises = Promises::default();
     for sequence in 0..count {
-        promises.claim(sequence as i64, value(sequence), strength, 0);
+        promises.acknowledge(sequence as i64, value(sequence), strength, 0);
     }
     promises
 }
@@ -147,8 +147,8 @@ fn a_lossy_end_takes_a_suffix_of_what_was_cached() {
     let holed = [found(0, 0), found(2, 2), found(3, 3)];
     let hole = Anomaly::Hole {
         offset: 1,
-        survivor: 2,
-        value: value(2),
+        survivor: 3,
+        value: value(3),
     };
     assert_eq!(
         promises.check(0, 0, &holed, &lives(&[true])).anomalies,
@@ -167,10 +167,38 @@ fn an_offset_is_used_again_only_after_a_lossy_end() {
         ["other value"]
     );
     // The end of life 0 took offset 1, so it can't have left offset 2.
-    promises.claim(2, value(9), Strength::Cached, 0);
+    promises.acknowledge(2, value(9), Strength::Cached, 0);
     let log = [found(0, 0), found(1, 8), found(2, 9)];
     assert_eq!(
         rules(&promises.check(0, 0, &log, &lives(&[true])).anomalies),
+        ["hole"]
+    );
+}
+
+#[test]
+fn what_is_sent_again_may_come_to_stand_where_it_stood() {
+    // Shown at offset 1 in life 0, taken with the rest, and sent again: nobody had been answered.
+    let mut promises = claimed(1, Strength::Cached);
+    promises.claim(1, value(9), Strength::Cached, 0);
+    let log = [found(0, 8), found(1, 9)];
+    let ends = lives(&[true]);
+    assert_eq!(promises.check(0, 0, &log, &ends).anomalies, []);
+    promises.acknowledge(1, value(9), Strength::Cached, 0);
+    assert_eq!(
+        rules(&promises.check(0, 0, &log, &ends).anomalies),
+        ["hole"]
+    );
+}
+
+#[test]
+fn a_suffix_may_go_with_any_of_several_ends() {
+    // Both outlived the first end, though only the second was seen then.
+    let mut promises = claimed(2, Strength::Cached);
+    promises.claim(1, value(1), Strength::Cached, 1);
+    let ends = lives(&[true, true]);
+    assert_eq!(promises.check(0, 0, &[], &ends).anomalies, []);
+    assert_eq!(
+        rules(&promises.check(0, 0, &[found(1, 1)], &ends).anomalies),
         ["hole"]
     );
 }
