@@ -18,7 +18,8 @@ pub(crate) const KEYS: &[Key] = &[
         "producer.ids.per.partition.max",
         Kind::Int,
         "100000",
-        "Most idempotent producers that one partition remembers; the longest idle go first.",
+        "Most idempotent producers that one partition remembers; the longest idle go first, but none \
+         that appended within 15 minutes: a new one is then told to try again.",
     )
     .check(Check::AtLeast(1)),
     Key::own(
@@ -26,7 +27,8 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Int,
         "1000000",
         "Most idempotent producers remembered in all partitions together, some 250 bytes each; at \
-         the limit a partition makes room among its own.",
+         the limit a partition forgets the longest idle of its own, but none that appended within 15 \
+         minutes: a new one is then told to try again.",
     )
     .check(Check::AtLeast(1)),
     Key::own(

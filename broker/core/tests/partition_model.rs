@@ -14,6 +14,7 @@ use millrace_core::partition::{
     Event, IsrRefusal, Leadership, Origin, Partition, Plan, ProducerTable, Progress, Recovered,
     Reject, ReplicaFetch, Settings, Token,
 };
+use millrace_protocol::producer::ProducerEntry;
 use proptest::prelude::*;
 
 const MIN_ISR: usize = 2;
@@ -370,7 +371,7 @@ impl Model {
         };
         let expected = self.expected((pid, producer_epoch, first), last, acks == Acks::All);
         let before = self.partition.clone();
-        let plan = self.partition.plan_append(&append);
+        let plan = self.partition.plan_append(self.now, &append);
         assert_eq!(before, self.partition, "planning changes nothing");
         match (plan, expected) {
             (Ok(plan @ Plan::Write(write)), Expected::Write) => {
@@ -556,12 +557,18 @@ impl Model {
             origin: Origin::Client,
             crowded: false,
         };
-        let before = (self.partition.bounds(), self.partition.producers_snapshot());
-        let Ok(Plan::Write(write)) = self.partition.plan_append(&append) else {
+        let before = (
+            self.partition.bounds(),
+            self.partition.producers_snapshot(self.now),
+        );
+        let Ok(Plan::Write(write)) = self.partition.plan_append(self.now, &append) else {
             panic!("an unknown producer may begin");
         };
         self.step(Event::WriteFailed(write));
-        let after = (self.partition.bounds(), self.partition.producers_snapshot());
+        let after = (
+            self.partition.bounds(),
+            self.partition.producers_snapshot(self.now),
+        );
         assert_eq!(
             before, after,
             "a write that failed leaves nothing in the log"
@@ -574,11 +581,11 @@ impl Model {
             ..append
         };
         assert!(
-            self.partition.plan_append(&behind).is_err(),
+            self.partition.plan_append(self.now, &behind).is_err(),
             "what comes behind a refused batch overtook it"
         );
         assert!(
-            self.partition.plan_append(&append).is_ok(),
+            self.partition.plan_append(self.now, &append).is_ok(),
             "the refused batch itself is welcome"
         );
     }
@@ -660,10 +667,20 @@ proptest! {
         for batch in &model.batches[..middle] {
             before.replay_batch(model.now, &replayed(batch));
         }
-        let mut table = ProducerTable::load(model.now, &before.snapshot());
+        let mut table = ProducerTable::load(model.now, &before.snapshot(model.now));
         for batch in &model.batches[middle..] {
             table.replay_batch(model.now, &replayed(batch));
         }
-        prop_assert_eq!(table.snapshot(), model.partition.producers_snapshot());
+        // When it was appended is not in the log.
+        let timeless = |mut entries: Vec<ProducerEntry>| {
+            for entry in &mut entries {
+                entry.last_seen_ms = 0;
+            }
+            entries
+        };
+        prop_assert_eq!(
+            timeless(table.snapshot(model.now)),
+            timeless(model.partition.producers_snapshot(model.now))
+        );
     }
 }

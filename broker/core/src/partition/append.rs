@@ -5,11 +5,12 @@
 
 use millrace_protocol::producer::ProducerBatch;
 
-use super::producers::{BatchProducer, ProducerUpdate, Verdict, sequence_after};
+use super::producers::{BatchProducer, ProducerUpdate, Room, Verdict, sequence_after};
 use super::reject::{Reject, Unserved};
 use super::settings::Durability;
 use super::waiters::Condition;
 use super::{Partition, Role};
+use crate::Now;
 
 /// Which promise the producer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,8 @@ pub struct Append {
     pub control: bool,
     /// Who made it.
     pub origin: Origin,
-    /// The broker remembers as many producers as it may: one more here takes the place of another.
+    /// The broker remembers as many producers as it may: one more here takes the place of another,
+    /// or is refused.
     pub crowded: bool,
 }
 
@@ -114,8 +116,11 @@ impl Plan {
 
 impl Partition {
     /// Decides whether and where a batch is appended. Checks in Kafka's order: leader, ISR, batch,
-    /// producer. Changes nothing.
-    pub fn plan_append(&self, append: &Append) -> Result<Plan, Reject> {
+    /// producer. Changes nothing. After [`Reject::TooManyProducers`] give [`Event::NoRoom`] to
+    /// `step`.
+    ///
+    /// [`Event::NoRoom`]: super::Event::NoRoom
+    pub fn plan_append(&self, now: Now, append: &Append) -> Result<Plan, Reject> {
         let leader_epoch = self.leading()?;
         if let Some(asked) = append.leader_epoch {
             self.check_epoch(asked)?;
@@ -135,7 +140,7 @@ impl Partition {
             .checked_add(i64::from(append.last_offset_delta))
             .filter(|last| *last < i64::MAX)
             .ok_or(Reject::InvalidRecord("the partition's offsets are used up"))?;
-        let producer = match self.judge(append, last_offset)? {
+        let producer = match self.judge(now, append, last_offset)? {
             Judged::Fresh(update) => update,
             Judged::Duplicate(batch) => return Ok(Plan::Duplicate(self.again(append.acks, batch))),
         };
@@ -152,7 +157,7 @@ impl Partition {
         }))
     }
 
-    fn judge(&self, append: &Append, last_offset: i64) -> Result<Judged, Reject> {
+    fn judge(&self, now: Now, append: &Append, last_offset: i64) -> Result<Judged, Reject> {
         let Some(producer) = append.producer else {
             return Ok(Judged::Fresh(None));
         };
@@ -161,12 +166,15 @@ impl Partition {
         if client && !self.producers.knows(producer.producer_id) {
             self.refused.check(producer)?;
         }
-        match self.producers.judge(
-            producer,
-            last_sequence,
-            client,
-            (&self.settings, append.crowded),
-        )? {
+        let room = Room {
+            now,
+            settings: &self.settings,
+            crowded: append.crowded,
+        };
+        match self
+            .producers
+            .judge(producer, last_sequence, client, room)?
+        {
             Verdict::Duplicate(batch) => Ok(Judged::Duplicate(batch)),
             Verdict::Fresh { forget } => Ok(Judged::Fresh(Some(ProducerUpdate {
                 producer_id: producer.producer_id,

@@ -6,7 +6,7 @@
 
 use super::append::PlannedWrite;
 use super::fetch_waiters::Bound;
-use super::producers::ProducerTable;
+use super::producers::{BatchProducer, ProducerTable};
 use super::reject::Reject;
 use super::replicas::{AssignedReplica, IsrProposal, IsrRefusal, Leadership, ReplicaFetch};
 use super::settings::Settings;
@@ -21,6 +21,9 @@ pub enum Event {
     /// [`Event::DirectoryFailed`] follows. The producer will send it again: until then nothing of
     /// that producer that comes behind it is taken.
     WriteFailed(PlannedWrite),
+    /// A batch of that producer was refused with [`Reject::TooManyProducers`]. As after a write that
+    /// failed, nothing of it that comes behind is taken before.
+    NoRoom(BatchProducer),
     /// Everything below `upto` is on stable storage here, in the segment or in the journal.
     Flushed {
         /// The end of the contiguous durable prefix.

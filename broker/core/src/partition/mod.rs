@@ -30,7 +30,7 @@ pub use epochs::{EpochEnd, EpochStart};
 pub use event::{AckOutcome, Effect, Event, Truncation};
 pub use fetch_waiters::Bound;
 pub use offsets::Bounds;
-pub use producers::{BatchProducer, ProducerTable, ReplayedBatch};
+pub use producers::{BatchProducer, ProducerTable, RETRY_WINDOW_MS, ReplayedBatch};
 pub use read::{FetchDecision, FetchPosition, ListBounds, Reader};
 pub use reject::{ReadReject, Reject, Unserved};
 pub use replicas::{AssignedReplica, IsrProposal, IsrRefusal, Leadership, Progress, ReplicaFetch};
@@ -46,6 +46,8 @@ use offsets::Offsets;
 use refused::RefusedFirsts;
 use replicas::Replicas;
 use waiters::AckWaiters;
+
+use crate::Now;
 
 /// What a log is after it was opened: the state everything begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,8 +216,8 @@ impl Partition {
     }
 
     /// Every producer, for a snapshot of the state before the record at the log end.
-    pub fn producers_snapshot(&self) -> Vec<ProducerEntry> {
-        self.producers.snapshot()
+    pub fn producers_snapshot(&self, now: Now) -> Vec<ProducerEntry> {
+        self.producers.snapshot(now)
     }
 
     /// Number of producers remembered.

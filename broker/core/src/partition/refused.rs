@@ -36,11 +36,10 @@ impl RefusedFirsts {
         }
     }
 
-    /// The log did not take a batch of a producer that isn't known.
-    pub(super) fn note(&mut self, plan: &PlannedWrite) {
-        let Some(update) = &plan.producer else { return };
-        let refused = (update.producer_epoch, update.batch.first_sequence);
-        self.0.insert(update.producer_id, refused);
+    /// A batch of a producer that isn't known was not taken.
+    pub(super) fn note(&mut self, producer: BatchProducer) {
+        let refused = (producer.producer_epoch, producer.base_sequence);
+        self.0.insert(producer.producer_id, refused);
         if self.0.len() > REFUSED_FIRSTS_MAX {
             self.0.pop_first();
         }

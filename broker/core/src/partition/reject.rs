@@ -105,10 +105,13 @@ pub enum Reject {
     TimedOut,
     /// No producer may be forgotten to make room for another. Answered with the one code that every
     /// producer retries.
-    #[error("the partition remembers {max} producers, each with an open transaction")]
+    #[error(
+        "no room for another producer: the {remembered} that are remembered here appended lately or \
+         have an open transaction; raise producer.ids.max or producer.ids.per.partition.max"
+    )]
     TooManyProducers {
-        /// The limit.
-        max: usize,
+        /// How many the partition remembers.
+        remembered: usize,
     },
 }
 

@@ -27,7 +27,8 @@ pub struct Settings {
     pub replica_lag_time_max_ms: u64,
     /// `producer.id.expiration.ms`, counted in monotonic time since the last append or load.
     pub producer_id_expiration_ms: u64,
-    /// Most producers remembered; beyond it the one idle for longest goes first.
+    /// Most producers remembered; beyond it the one idle for longest goes first, and a newcomer is
+    /// refused when there is none but those of [`RETRY_WINDOW_MS`](super::RETRY_WINDOW_MS).
     pub producers_max: usize,
     /// Most replies that wait for a flush or the high watermark; further ones time out at once.
     pub ack_waiters_max: usize,

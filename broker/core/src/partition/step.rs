@@ -6,6 +6,7 @@
 use super::append::PlannedWrite;
 use super::event::{AckOutcome, Effect, Event, Truncation};
 use super::fetch_waiters::Bound;
+use super::producers::BatchProducer;
 use super::reject::{Reject, Unserved};
 use super::replicas::{Leadership, Progress, ReplicaFetch};
 use super::settings::{Durability, Settings};
@@ -23,6 +24,7 @@ impl Partition {
         match event {
             Event::Written(plan) => self.written(now, &plan, out),
             Event::WriteFailed(plan) => self.write_failed(&plan),
+            Event::NoRoom(producer) => self.not_taken(producer),
             Event::Flushed { upto, cut_count } => self.flushed(now, upto, cut_count, out),
             Event::BecomeLeader(leadership) => self.become_leader(now, &leadership, out),
             Event::BecomeFollower {
@@ -83,6 +85,7 @@ impl Partition {
             Event::Deleted => self.role = Role::Deleted,
             Event::Written(_)
             | Event::WriteFailed(_)
+            | Event::NoRoom(_)
             | Event::Flushed { .. }
             | Event::BecomeLeader(_)
             | Event::BecomeFollower { .. }
@@ -101,11 +104,19 @@ impl Partition {
     }
 
     fn write_failed(&mut self, plan: &PlannedWrite) {
-        if plan
-            .producer
-            .is_some_and(|update| !self.producers.knows(update.producer_id))
-        {
-            self.refused.note(plan);
+        if let Some(update) = &plan.producer {
+            self.not_taken(BatchProducer {
+                producer_id: update.producer_id,
+                producer_epoch: update.producer_epoch,
+                base_sequence: update.batch.first_sequence,
+            });
+        }
+    }
+
+    /// A producer that isn't known has to send this batch again before anything behind it.
+    fn not_taken(&mut self, producer: BatchProducer) {
+        if !self.producers.knows(producer.producer_id) {
+            self.refused.note(producer);
         }
     }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use millrace_core::Now;
 use millrace_core::partition::{
     AssignedReplica, Event, FetchPosition, IsrRefusal, Leadership, Partition, ProducerTable,
-    Progress, Recovered, ReplayedBatch, ReplicaFetch, Token, Truncation,
+    Progress, Recovered, Reject, ReplayedBatch, ReplicaFetch, Token, Truncation,
 };
 
 use args::Args;
@@ -49,7 +49,7 @@ impl World {
         let args = Args::parse(line);
         let out = match args.name() {
             "open" => self.open(&args),
-            "restart" => self.restart(),
+            "restart" => self.restart(&args),
             "replay" => self.replay(&args),
             "append" => self.append(&args),
             "fetch" => self.fetch(&args),
@@ -58,6 +58,7 @@ impl World {
             "delete-records" => self.delete_records(&args),
             "time" => {
                 self.now.mono_ns += u64::try_from(args.number("ms", 0)).unwrap_or(0) * 1_000_000;
+                self.now.wall_ms += args.number("ms", 0) + args.number("wall-jump-ms", 0);
                 self.step(Event::Deadline)
             }
             "state" => self.state(),
@@ -167,24 +168,34 @@ impl World {
 
     fn open(&mut self, args: &Args) -> String {
         self.recovered = args.recovered();
-        let producers = std::mem::take(&mut self.replayed);
+        let mut producers = std::mem::take(&mut self.replayed);
+        self.make_room(args, &mut producers);
         self.partition = Some(Partition::recovered(&self.recovered, producers));
         self.state()
     }
 
-    /// Stops cleanly and opens again from what is on disk.
-    fn restart(&mut self) -> String {
+    /// Stops cleanly and opens again from what is on disk; `room` is what the broker has left for
+    /// the partition's producers.
+    fn restart(&mut self, args: &Args) -> String {
         let partition = self.partition();
         let (bounds, epochs) = (partition.bounds(), partition.epochs().to_vec());
-        let producers = partition.producers_snapshot();
+        let producers = partition.producers_snapshot(self.now);
         self.recovered.log_start = bounds.log_start;
         self.recovered.log_end = bounds.log_end;
         self.recovered.flushed = bounds.log_end;
         self.recovered.high_watermark = bounds.high_watermark;
         self.recovered.epochs = epochs;
-        let producers = ProducerTable::load(self.now, &producers);
+        let mut producers = ProducerTable::load(self.now, &producers);
+        self.make_room(args, &mut producers);
         self.partition = Some(Partition::recovered(&self.recovered, producers));
         self.state()
+    }
+
+    fn make_room(&self, args: &Args, producers: &mut ProducerTable) {
+        if args.flag("room") {
+            let room = usize::try_from(args.int("room", 0)).expect("room is not negative");
+            producers.keep_newest(self.now, room, self.recovered.settings.producers_max);
+        }
     }
 
     fn replay(&mut self, args: &Args) -> String {
@@ -209,9 +220,16 @@ impl World {
         let fails = args.flag("write-fails");
         let token = args.optional("token").map(|_| args.token());
         let deadline_ns = self.deadline(args);
-        let plan = match self.partition().plan_append(&append) {
+        let plan = match self.partition().plan_append(self.now, &append) {
             Ok(plan) => plan,
-            Err(reject) => return show_reject(&reject),
+            Err(reject) => {
+                if let (Reject::TooManyProducers { .. }, Some(producer)) =
+                    (&reject, append.producer)
+                {
+                    self.step(Event::NoRoom(producer));
+                }
+                return show_reject(&reject);
+            }
         };
         let mut out = show_plan(&plan);
         let mut note = |text: String| {
@@ -344,7 +362,7 @@ impl World {
 
     fn producers(&self) -> String {
         let mut out = String::new();
-        for entry in self.partition().producers_snapshot() {
+        for entry in self.partition().producers_snapshot(self.now) {
             write!(out, "{} epoch {}:", entry.producer_id, entry.producer_epoch)
                 .expect("a string takes text");
             for batch in &entry.batches {

@@ -1,8 +1,8 @@
 //! How many idempotent producers all partitions remember together, and the limit.
 //!
 //! What always holds: each open partition has told its number, and takes it back when it goes; at
-//! the limit a partition makes room among its own, so there are at most as many as the limit and
-//! one for each open partition.
+//! the limit a partition makes room among its own or refuses a newcomer, so running adds none above
+//! the limit but one for each open partition. An opening may: those that may be sent again stay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +59,7 @@ impl Share {
         self.own = own;
     }
 
-    /// Whether one more must take the place of another.
+    /// Whether one more must take the place of another, or be refused.
     pub(super) fn is_crowded(&self) -> bool {
         self.count.room() == 0
     }

@@ -205,9 +205,10 @@ impl Registry {
         if unknown && is_older && config.durability == Durability::PageCache {
             recovered.may_have_lost = true;
         }
+        let (room, own_max) = (self.producer_count.room(), recovered.settings.producers_max);
         producers
             .table
-            .keep_newest(self.producer_count.room().max(1));
+            .keep_newest(producers.now, room.max(1), own_max);
         let core = Partition::recovered(&recovered, producers.table);
         let open = Arc::new(OpenPartition::new(
             Arc::clone(&topic.name),

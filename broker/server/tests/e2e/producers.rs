@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace_protocol::api::Api;
+use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::node::{Node, Topic, batch_from, with};
@@ -77,7 +78,7 @@ fn transactional_ids_are_refused_for_good() {
 }
 
 #[test]
-fn the_producers_of_all_partitions_together_are_bounded_after_a_restart_too() {
+fn who_appended_lately_is_recognised_however_many_others_come() {
     with(&[("producer.ids.max", "3")], async |mut node| {
         let one = node.topic("one", &[]).await;
         let other = node.topic("other", &[]).await;
@@ -85,23 +86,34 @@ fn the_producers_of_all_partitions_together_are_bounded_after_a_restart_too() {
             let row = node
                 .produce(topic, batch_from((producer, 0, 0), &["x"]))
                 .await;
-            assert_eq!(row.error_code, 0);
-            row.base_offset
+            (row.error_code, row.base_offset)
         };
         for (offset, producer) in [10, 11, 12].into_iter().enumerate() {
-            assert_eq!(send(&mut node, &one, producer).await, offset as i64);
+            assert_eq!(send(&mut node, &one, producer).await, (0, offset as i64));
         }
         // The limit is reached: a partition without any may remember one, and no more.
-        assert_eq!(send(&mut node, &other, 20).await, 0);
-        assert_eq!(send(&mut node, &other, 20).await, 0, "recognised");
-        assert_eq!(send(&mut node, &other, 21).await, 1);
-        assert_eq!(send(&mut node, &other, 20).await, 2, "forgotten");
-        // At a start the newest of each partition stay.
+        assert_eq!(send(&mut node, &other, 20).await, (0, 0));
+        let refused = (ErrorCode::NotEnoughReplicas.code(), -1);
+        assert_eq!(send(&mut node, &other, 21).await, refused);
+        assert_eq!(send(&mut node, &one, 13).await, refused);
+        // Nothing was appended, and no retry is taken for something new: not after a start with
+        // less room either, after a loss of power no more than after a clean stop.
         node.set("producer.ids.max", "2");
+        for cut in [false, true] {
+            if cut {
+                node.crash().await;
+            } else {
+                node.restart().await;
+            }
+            for (offset, producer) in [10, 11, 12].into_iter().enumerate() {
+                assert_eq!(send(&mut node, &one, producer).await, (0, offset as i64));
+            }
+            assert_eq!(send(&mut node, &other, 20).await, (0, 0));
+            assert_eq!(send(&mut node, &other, 21).await, refused);
+        }
+        node.set("producer.ids.max", "6");
         node.restart().await;
-        assert_eq!(send(&mut node, &one, 12).await, 2, "recognised");
-        assert_eq!(send(&mut node, &one, 11).await, 1, "recognised");
-        assert_eq!(send(&mut node, &one, 10).await, 3, "forgotten");
-        assert_eq!(send(&mut node, &other, 20).await, 2, "recognised");
+        assert_eq!(send(&mut node, &one, 13).await, (0, 3));
+        assert_eq!(send(&mut node, &other, 21).await, (0, 1));
     });
 }

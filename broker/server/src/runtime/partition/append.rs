@@ -74,6 +74,21 @@ impl Drop for AckWait {
     }
 }
 
+/// Asks core. Of a producer for which there is no room core is told, so that nothing it has in
+/// flight overtakes what was refused.
+fn plan(
+    state: &mut State,
+    now: Now,
+    append: &Append,
+    effects: &mut Vec<Effect>,
+) -> Result<Plan, Reject> {
+    let planned = state.core.plan_append(now, append);
+    if let (Err(Reject::TooManyProducers { .. }), Some(producer)) = (&planned, append.producer) {
+        state.core.step(now, Event::NoRoom(producer), effects);
+    }
+    planned
+}
+
 impl OpenPartition {
     /// Plans, writes and applies one batch; see the module's words. `bytes` is the batch as it is
     /// to be stored, but for its first sixteen bytes.
@@ -101,7 +116,7 @@ impl OpenPartition {
         };
         self.with(|state, now, effects| {
             append.crowded = state.producers.is_crowded();
-            let plan = state.core.plan_append(&append)?;
+            let plan = plan(state, now, &append, effects)?;
             if let Plan::Write(planned) = plan {
                 let written = state.log.append(log::Append {
                     bytes,
@@ -114,7 +129,7 @@ impl OpenPartition {
                 match written {
                     Ok(written) => {
                         if written.snapshot_due {
-                            let entries = state.core.producers_snapshot();
+                            let entries = state.core.producers_snapshot(now);
                             state.log.write_snapshot(planned.base_offset, &entries);
                         }
                         state.core.step(now, Event::Written(planned), effects);

@@ -155,7 +155,7 @@ impl OpenPartition {
     /// nothing more.
     pub(crate) fn close(&self) -> Option<millrace_log::flusher::Durable> {
         let closing = self.with(|state, now, effects| {
-            let entries = state.core.producers_snapshot();
+            let entries = state.core.producers_snapshot(now);
             let end = state.log.log_end();
             state.log.write_snapshot(end, &entries);
             state

@@ -1,8 +1,11 @@
 //! What is remembered of each producer: the state behind idempotent produce (KIP-98, KIP-360).
 //!
 //! Always: at most five batches per producer, all of its one epoch; a producer's epoch never falls;
-//! one with an open transaction is never forgotten. Deciding changes nothing; [`ProducerTable`]
-//! changes only by what was decided, replayed or loaded.
+//! one with an open transaction is never forgotten, and one that appended within [`RETRY_WINDOW_MS`]
+//! never to make room: its retry would be taken for something new. Deciding changes nothing;
+//! [`ProducerTable`] changes only by what was decided, replayed or loaded.
+
+mod room;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +17,9 @@ use super::reject::Reject;
 use super::settings::Settings;
 use super::transactions::Transactions;
 use crate::{NS_PER_MS, Now};
+
+pub use room::RETRY_WINDOW_MS;
+pub(super) use room::Room;
 
 /// No sequence yet: the next is 0.
 const SEQUENCE_NONE: i32 = -1;
@@ -71,9 +77,13 @@ struct Producer {
     epoch: i16,
     coordinator_epoch: i32,
     open_txn: Option<i64>,
-    last_seen_ms: i64,
+    /// Monotonic time of the last append, as far as it is known; what making room counts. Negative
+    /// when it lies before the clock's start.
+    last_seen_ns: i64,
     /// Monotonic time of the last append or load; what expiry counts.
     last_append_ns: u64,
+    /// Replayed from the log, which doesn't say when: [`Self::last_seen_ns`] is the replay's time.
+    replayed: bool,
     /// The last batches, oldest first; only the first `len` mean anything.
     batches: [ProducerBatch; PRODUCER_BATCHES_MAX],
     len: usize,
@@ -93,8 +103,9 @@ impl Producer {
             epoch: PRODUCER_EPOCH_NONE,
             coordinator_epoch: -1,
             open_txn: None,
-            last_seen_ms: now.wall_ms,
+            last_seen_ns: signed_ns(now.mono_ns),
             last_append_ns: now.mono_ns,
+            replayed: false,
             batches: [BATCH_NONE; PRODUCER_BATCHES_MAX],
             len: 0,
         }
@@ -127,10 +138,16 @@ impl Producer {
         self.len += 1;
     }
 
-    fn seen(&mut self, now: Now) {
-        self.last_seen_ms = now.wall_ms;
+    fn seen(&mut self, now: Now, replayed: bool) {
+        self.last_seen_ns = signed_ns(now.mono_ns);
         self.last_append_ns = now.mono_ns;
+        self.replayed = replayed;
     }
+}
+
+/// A monotonic time as a number that times before the clock's start can be compared with.
+fn signed_ns(mono_ns: u64) -> i64 {
+    i64::try_from(mono_ns).unwrap_or(i64::MAX)
 }
 
 /// The sequence `steps` records after `sequence`; 2147483647 is followed by 0.
@@ -151,15 +168,19 @@ pub struct ProducerTable {
 
 impl ProducerTable {
     /// From a snapshot. Of an entry only the newest five batches are taken; of a producer named
-    /// twice, the later entry. Expiry counts from `now`.
+    /// twice, the later entry. Expiry counts from `now`. As if the newest had appended right now:
+    /// how long ago the others did before it is what their times say, and no wall clock is asked.
     pub fn load(now: Now, entries: &[ProducerEntry]) -> Self {
         let mut table = Self::default();
+        let newest_ms = entries.iter().map(|entry| entry.last_seen_ms).max();
         for entry in entries {
+            let before_ms = newest_ms.unwrap_or(0).saturating_sub(entry.last_seen_ms);
+            let before_ns = before_ms.saturating_mul(signed_ns(NS_PER_MS));
             let mut producer = Producer {
                 epoch: entry.producer_epoch,
                 coordinator_epoch: entry.coordinator_epoch,
                 open_txn: entry.open_txn_first_offset,
-                last_seen_ms: entry.last_seen_ms,
+                last_seen_ns: signed_ns(now.mono_ns).saturating_sub(before_ns),
                 ..Producer::new(now)
             };
             for batch in &entry.batches {
@@ -191,7 +212,7 @@ impl ProducerTable {
             .entry(producer_id)
             .or_insert_with(|| Producer::new(now));
         producer.set_epoch(producer_epoch);
-        producer.seen(now);
+        producer.seen(now, true);
         if batch.control {
             if let Some(first) = producer.open_txn.take() {
                 self.transactions.end(first, batch.last_offset);
@@ -214,41 +235,22 @@ impl ProducerTable {
         }
     }
 
-    /// Everything, for a producer snapshot, by ascending producer id.
-    pub fn snapshot(&self) -> Vec<ProducerEntry> {
-        let entry = |(id, producer): (&i64, &Producer)| ProducerEntry {
-            producer_id: *id,
-            producer_epoch: producer.epoch,
-            coordinator_epoch: producer.coordinator_epoch,
-            open_txn_first_offset: producer.open_txn,
-            last_seen_ms: producer.last_seen_ms,
-            batches: producer.batches().to_vec(),
+    /// Everything, for a producer snapshot, by ascending producer id. The times in it are counted
+    /// back from `now` by the monotonic clock: a jump of the wall clock moves all of them alike.
+    pub fn snapshot(&self, now: Now) -> Vec<ProducerEntry> {
+        let entry = |(id, producer): (&i64, &Producer)| {
+            let idle_ns = signed_ns(now.mono_ns).saturating_sub(producer.last_seen_ns);
+            let idle_ms = idle_ns.max(0) / signed_ns(NS_PER_MS);
+            ProducerEntry {
+                producer_id: *id,
+                producer_epoch: producer.epoch,
+                coordinator_epoch: producer.coordinator_epoch,
+                open_txn_first_offset: producer.open_txn,
+                last_seen_ms: now.wall_ms.saturating_sub(idle_ms),
+                batches: producer.batches().to_vec(),
+            }
         };
         self.producers.iter().map(entry).collect()
-    }
-
-    /// Forgets those idle for longest until at most `keep` are left, but for those with an open
-    /// transaction. Of producers that were loaded together those count as idle for longest whose
-    /// last batch lies furthest back.
-    pub fn keep_newest(&mut self, keep: usize) {
-        let excess = self.producers.len().saturating_sub(keep);
-        if excess == 0 {
-            return;
-        }
-        let idle = self.producers.iter().filter(|(_, p)| p.open_txn.is_none());
-        let mut by_age: Vec<(u64, i64, i64)> = idle
-            .map(|(id, producer)| {
-                let last = producer
-                    .batches()
-                    .last()
-                    .map_or(-1, |batch| batch.last_offset);
-                (producer.last_append_ns, last, *id)
-            })
-            .collect();
-        by_age.sort_unstable();
-        for (_, _, id) in by_age.into_iter().take(excess) {
-            self.producers.remove(&id);
-        }
     }
 
     /// Number of producers remembered.
@@ -273,7 +275,7 @@ impl ProducerTable {
         producer: BatchProducer,
         last_sequence: i32,
         client: bool,
-        (settings, crowded): (&Settings, bool),
+        room: Room<'_>,
     ) -> Result<Verdict, Reject> {
         let BatchProducer {
             producer_id,
@@ -281,9 +283,7 @@ impl ProducerTable {
             base_sequence,
         } = producer;
         let Some(known) = self.producers.get(&producer_id) else {
-            return self
-                .room(settings, crowded)
-                .map(|forget| Verdict::Fresh { forget });
+            return self.room(room).map(|forget| Verdict::Fresh { forget });
         };
         if client
             && known.epoch == producer_epoch
@@ -320,24 +320,6 @@ impl ProducerTable {
         Ok(Verdict::Fresh { forget: None })
     }
 
-    /// Who has to go before one more producer comes: nobody, or the one idle for longest. The first
-    /// producer of a partition always has room, however crowded the broker is.
-    fn room(&self, settings: &Settings, crowded: bool) -> Result<Option<i64>, Reject> {
-        let max = settings.producers_max;
-        let full = crowded && !self.producers.is_empty();
-        if self.producers.len() < max && !full {
-            return Ok(None);
-        }
-        let idle = self
-            .producers
-            .iter()
-            .filter(|(_, producer)| producer.open_txn.is_none());
-        let longest = idle.min_by_key(|(id, producer)| (producer.last_append_ns, **id));
-        longest
-            .map(|(id, _)| Some(*id))
-            .ok_or(Reject::TooManyProducers { max })
-    }
-
     /// A batch that was judged fresh is in the log.
     pub(super) fn apply(&mut self, now: Now, update: &ProducerUpdate, settings: &Settings) {
         if let Some(id) = update.forget {
@@ -355,7 +337,7 @@ impl ProducerTable {
             update.producer_epoch
         );
         producer.set_epoch(update.producer_epoch);
-        producer.seen(now);
+        producer.seen(now, false);
         producer.push(update.batch);
         self.expiry_due_ns
             .get_or_insert(now.after_ms(settings.producer_id_expiration_ms));
