@@ -33,11 +33,6 @@ impl Terms {
         }
     }
 
-    /// Whether records leave the log's front.
-    pub fn retires(self) -> bool {
-        self.retention_ms.is_some() || self.retention_bytes.is_some()
-    }
-
     /// What it is worth that a consumer was shown a record: it lies below the high watermark.
     fn shown(self) -> Strength {
         if self.page_cache {

@@ -253,11 +253,11 @@ impl Producer {
     }
 
     /// Whether the broker may not know this producer's sequences: a lossy end took records of which
-    /// no more was promised, or what retention had taken before it.
+    /// no more was promised. What retention takes is no excuse.
     fn may_be_forgotten(&self, progress: &Progress) -> bool {
         let terms = progress.terms();
         let cached = terms.acknowledged(self.acks) == Some(Strength::Cached);
-        (cached || terms.retires()) && progress.ledger().lives.lossy_ends() > self.lossy_ends
+        cached && progress.ledger().lives.lossy_ends() > self.lossy_ends
     }
 
     async fn pause(&self, session: &Session<'_>, least_ms: u64) {

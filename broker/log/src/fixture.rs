@@ -155,6 +155,21 @@ pub(crate) struct Seen {
     pub(crate) batches: Vec<BatchHeader>,
 }
 
+impl Seen {
+    /// The last sequence of a producer, as core would know it after this replay.
+    pub(crate) fn last_sequence(&self, producer_id: i64) -> Option<i32> {
+        let replayed = self.batches.iter().rev();
+        let replayed = replayed
+            .filter(|header| header.producer_id == producer_id)
+            .map(|header| header.base_sequence + header.last_offset_delta);
+        let loaded = self.producers.iter().rev();
+        let loaded = loaded
+            .filter(|entry| entry.producer_id == producer_id)
+            .filter_map(|entry| Some(entry.batches.last()?.last_sequence));
+        replayed.chain(loaded).next()
+    }
+}
+
 impl Replay for Seen {
     fn producers(&mut self, entries: Vec<ProducerEntry>) {
         self.producers = entries;

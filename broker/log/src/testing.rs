@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use millrace_host::{Completion, File, FileMap};
+use millrace_protocol::producer::{ProducerBatch, ProducerEntry};
 use millrace_protocol::records::{self, Attributes, BatchHeader, HEADER_LEN};
 
 /// What a test batch looks like.
@@ -33,6 +34,30 @@ impl Default for BatchSpec {
             base_sequence: -1,
         }
     }
+}
+
+/// The producers as they stand before the record at `offset`, where `producer_id` wrote every record
+/// before it with its offset as sequence.
+pub(crate) fn sole_producer(producer_id: i64, offset: i64) -> Vec<ProducerEntry> {
+    if offset == 0 {
+        return Vec::new();
+    }
+    let last = i32::try_from(offset - 1).unwrap();
+    let batch = ProducerBatch {
+        first_sequence: last,
+        last_sequence: last,
+        last_offset: offset - 1,
+        offset_delta: 0,
+        timestamp_ms: 0,
+    };
+    vec![ProducerEntry {
+        producer_id,
+        producer_epoch: 0,
+        coordinator_epoch: -1,
+        open_txn_first_offset: None,
+        last_seen_ms: 0,
+        batches: vec![batch],
+    }]
 }
 
 /// The bytes of a batch with real, uncompressed records and a right CRC. The first value holds

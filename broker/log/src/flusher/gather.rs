@@ -252,9 +252,14 @@ impl Gather {
         self.forget_if_idle(slot);
     }
 
+    /// A waiter for the gathering round, in which it has something.
+    pub(super) fn tell(&mut self, tell: oneshot::Sender<()>) {
+        self.round.waiters.push(tell);
+    }
+
     /// A waiter for the gathering round: commit it at once.
     pub(crate) fn hurry(&mut self, tell: oneshot::Sender<()>) {
-        self.round.waiters.push(tell);
+        self.tell(tell);
         self.round.content = true;
         self.urgent = true;
     }

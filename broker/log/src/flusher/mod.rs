@@ -96,6 +96,18 @@ impl FlushHandle {
         self.shared.durable(told)
     }
 
+    /// Adds a mark as [`Self::mark`] does; resolves when it is durable.
+    pub fn mark_told(&self, mark: Mark) -> Durable {
+        let (tell, told) = oneshot::channel();
+        self.shared.with(|gather| {
+            if !gather.is_ended() {
+                gather.mark(self.slot, mark);
+                gather.tell(tell);
+            }
+        });
+        self.shared.durable(told)
+    }
+
     /// Directories in which names were made that must be synced before a direct sync counts and
     /// before the partition counts as settled (C4): the partition's own and the log directory.
     pub fn new_names(&self, dirs: [PathBuf; 2]) {

@@ -2,7 +2,7 @@
 //! power cut that keeps any subset of the un-synced sectors and names.
 //!
 //! The oracle: what was acknowledged as flushed is there; what is there was appended, whole, in
-//! order and at its offset; nothing is invented.
+//! order and at its offset; nothing is invented; the producer is known as it was.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,10 @@ use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When, World};
 use super::log_tests::{read_all, try_append};
 use super::*;
 use crate::fixture::{INCARNATION, Seen, options};
-use crate::testing::{BatchSpec, batch};
+use crate::testing::{BatchSpec, batch, sole_producer};
+
+/// Who writes every record, with its offset as sequence.
+const PRODUCER: i64 = 3;
 
 /// Batches by offset: (base, next, stored bytes).
 type Batches = Vec<(i64, i64, Vec<u8>)>;
@@ -89,6 +92,8 @@ async fn process(world: World, host: Host, model: Arc<Mutex<Model>>) {
                     payload: world.draw(if world.draw(10) == 0 { 20_000 } else { 300 }) as usize,
                     timestamp: world.draw(1 << 40) as i64,
                     epoch,
+                    producer_id: PRODUCER,
+                    base_sequence: log.log_end() as i32,
                     ..BatchSpec::default()
                 };
                 let appended = try_append(&mut log, spec).unwrap();
@@ -98,7 +103,8 @@ async fn process(world: World, host: Host, model: Arc<Mutex<Model>>) {
                     .push((spec.base_offset, appended.next_offset, batch(&spec)));
                 drop(model);
                 if appended.snapshot_due {
-                    log.write_snapshot(spec.base_offset, &[]);
+                    let entries = sole_producer(PRODUCER, spec.base_offset);
+                    log.write_snapshot(spec.base_offset, &entries);
                 }
             }
             70..73 => truncate(&world, &mut log, &model).await,
@@ -149,6 +155,9 @@ async fn move_start(world: &World, log: &mut PartitionLog, model: &Arc<Mutex<Mod
         return;
     }
     model.lock().unwrap().announced = to;
+    let end = log.log_end();
+    let covered = log.cover_start(to, || sole_producer(PRODUCER, end));
+    covered.await.unwrap();
     log.advance_log_start(to).unwrap().await.unwrap();
     model.lock().unwrap().log_start = to;
     log.finish_log_start(to).run().await.unwrap();
@@ -188,6 +197,8 @@ async fn check(opened: &Opened, seen: &Seen, model: &Arc<Mutex<Model>>) {
     batches.retain(|batch| batch.1 <= log_end);
     let replayed = seen.batches.last().map(|header| header.last_offset() + 1);
     assert!(replayed.is_none_or(|end| end == log_end));
+    let written = (log_end > 0).then_some(log_end as i32 - 1);
+    assert_eq!(seen.last_sequence(PRODUCER), written, "from {log_start}");
     model.batches = batches;
     model.log_start = log_start;
     model.announced = log_start;
@@ -289,6 +300,55 @@ fn a_write_that_cant_be_undone_tells_the_partitions_outside_their_locks() {
         drop(guard);
         sim.pause(Duration::from_millis(1)).await;
         assert_eq!(told.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_log_starts_no_further_than_producers_are_written_down() {
+    let sim = Sim::new(1);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = LogDir::open(host.clone(), Path::new("/log"), options())
+            .await
+            .unwrap();
+        let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
+        let quiet = Arc::new(crate::fixture::Silent);
+        let mut seen = Seen::default();
+        let opened = partitions.open(INCARNATION, "t", settings(), quiet, &mut seen);
+        let mut log = opened.await.unwrap().log;
+        for offset in 0..10 {
+            let spec = BatchSpec {
+                base_offset: offset,
+                ..BatchSpec::default()
+            };
+            try_append(&mut log, spec).unwrap();
+        }
+        let covered = log.cover_start(4, || sole_producer(PRODUCER, 10));
+        covered.await.unwrap();
+        assert_eq!(log.start_within(4), Some(4));
+        assert_eq!(log.start_within(12), Some(10));
+        for offset in 10..15 {
+            let spec = BatchSpec {
+                base_offset: offset,
+                ..BatchSpec::default()
+            };
+            try_append(&mut log, spec).unwrap();
+        }
+        // A full disk: what is written down already still lets records go.
+        let full = DiskFault {
+            op: DiskOp::Write,
+            path_contains: ".producers".into(),
+            when: When::Always,
+            effect: DiskEffect::NoSpace,
+        };
+        sim.inject("n", full);
+        let covered = log.cover_start(15, || sole_producer(PRODUCER, 15));
+        covered.await.unwrap();
+        assert!(log.advance_log_start(15).is_err());
+        assert_eq!(log.start_within(15), Some(10));
+        log.advance_log_start(10).unwrap().await.unwrap();
+        log.finish_log_start(10).run().await.unwrap();
+        assert_eq!(log.start_within(15), None);
     });
 }
 
@@ -465,6 +525,7 @@ fn files_that_retention_removes_late_are_never_those_of_the_next_topic() {
             };
             try_append(&mut made.log, at).unwrap();
         }
+        made.log.cover_start(2, Vec::new).await.unwrap();
         made.log.advance_log_start(2).unwrap().await.unwrap();
         let retention = made.log.finish_log_start(2);
         assert_eq!(retention.segments(), 2);

@@ -110,8 +110,8 @@ impl Partitions {
         if entry.mode != settings.durability {
             flush.mark_now(Mark::Mode(settings.durability)).await?;
         }
-        let opened = self.assemble(&known, flush, recovered);
-        opened.log.replay(&entry, replay).await?;
+        let mut opened = self.assemble(&known, flush, recovered);
+        opened.log.replay(replay).await?;
         self.dir.proven().await?;
         Ok(opened)
     }
@@ -426,11 +426,12 @@ pub(super) fn sealed_segment(dir: &Arc<Path>, entry: &SegmentEntry) -> Option<Se
 
 impl PartitionLog {
     /// Gives out the newest usable snapshot and every batch behind it.
-    async fn replay(&self, entry: &LedgerEntry, replay: &mut dyn Replay) -> Result<(), Error> {
+    async fn replay(&mut self, replay: &mut dyn Replay) -> Result<(), Error> {
         let list = self.reader.list();
         let handles = self.reader.handles();
         let log_end = list.log_end();
-        let loaded = snapshots::load(handles.disk(), &self.path, &entry.snapshots, log_end).await;
+        let named = &mut self.snapshots.named;
+        let loaded = snapshots::load(handles.disk(), &self.path, named, log_end).await;
         let (from, producers) = loaded.unwrap_or((list.log_start, Vec::new()));
         replay.producers(producers);
         let first = list.floor(from).unwrap_or(0);

@@ -2,7 +2,8 @@
 //!
 //! What always holds: the new log start is durable before anyone is shown it, and the marks of the
 //! removed segments before their files go (`durability.md` C5); nothing at or above the high
-//! watermark leaves; a segment is condemned by the largest timestamp of its batches, never by an
+//! watermark leaves; nothing leaves before what is known of its producers is written down (A2); a
+//! segment is condemned by the largest timestamp of its batches, never by an
 //! index (A4); a wall clock that jumped stops retention by time, not by size.
 
 use std::path::Path;
@@ -167,19 +168,24 @@ impl PartitionLog {
 
     /// Announces a new log start (retention, `DeleteRecords`). When the future is done it may be
     /// shown: call [`Self::finish_log_start`] then. `to` at or below the present start or above the
-    /// log end is refused.
+    /// log end is refused, and above what [`Self::cover_start`] has made room for.
     pub fn advance_log_start(&mut self, to: i64) -> Result<Durable, Error> {
-        let refused = |reason: String| Error::PartitionOffline {
-            partition: self.name(),
-            reason,
-        };
-        self.writable()
-            .map_err(|error| refused(error.to_string()))?;
+        let partition = self.name();
+        let refused = |reason| Error::PartitionOffline { partition, reason };
+        if let Err(error) = self.writable() {
+            return Err(refused(error.to_string()));
+        }
         let (start, end) = (self.log_start(), self.log_end());
         // An empty log may start anywhere ahead: a follower that begins at its leader's start.
         if to <= start || (to > end && self.size_bytes() > 0) {
             return Err(refused(format!(
                 "log start {to} is not within {start} to {end}"
+            )));
+        }
+        // What lies ahead of an empty log replaces all that is known of it.
+        if to <= end && self.start_within(to) != Some(to) {
+            return Err(refused(format!(
+                "what is known of producers below {to} is not written down"
             )));
         }
         Ok(self.flush.mark_now(Mark::LogStart(to)))

@@ -2,7 +2,9 @@
 //!
 //! What always holds: a snapshot is named by a mark only once its files are synced and everything
 //! below its offset is durable; only named ones are loaded, newest first, and one that does not
-//! match its name is passed over. An empty state is named without a file (both CRCs 0).
+//! match its name is passed over. A named file is never written again, and goes only when the mark
+//! of a newer one is durable. An empty state is named without a file (both CRCs 0). The log starts
+//! at or below the newest named one: what is known of producers outlives their records.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use millrace_host::{Completion, Disk, OpenMode, Pool};
 use millrace_protocol::producer::ProducerEntry;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::remove::hold_own;
 use super::{AppendError, PartitionLog};
@@ -43,8 +45,17 @@ pub(super) struct Snapshots {
 #[derive(Debug)]
 struct Pending {
     name: SnapshotName,
-    /// Says whether the files are synced.
-    synced: oneshot::Receiver<bool>,
+    /// Says whether the files are synced; nothing as long as they are on their way.
+    synced: watch::Receiver<Option<bool>>,
+}
+
+impl Pending {
+    /// Waits until the files are synced, and says whether they are.
+    async fn is_synced(mut synced: watch::Receiver<Option<bool>>) -> bool {
+        // Whoever went without a word did not sync them.
+        let told = synced.wait_for(Option::is_some).await;
+        told.is_ok_and(|synced| *synced == Some(true))
+    }
 }
 
 impl Snapshots {
@@ -60,12 +71,24 @@ impl Snapshots {
     pub(super) async fn name_all(self, flush: &FlushHandle, flushed: i64) -> Vec<SnapshotName> {
         let mut named = Vec::from(self.named);
         for pending in self.pending {
-            if pending.synced.await == Ok(true) && pending.name.offset <= flushed {
+            if Pending::is_synced(pending.synced).await && pending.name.offset <= flushed {
                 flush.mark(Mark::Snapshot(pending.name));
                 named.push(pending.name);
             }
         }
         named.split_off(named.len().saturating_sub(NAMED_MAX))
+    }
+
+    /// One more is named: those that are no longer needed once its mark is durable.
+    fn name(&mut self, name: SnapshotName) -> Vec<SnapshotName> {
+        self.named.push_back(name);
+        let excess = self.named.len().saturating_sub(NAMED_MAX);
+        self.named.drain(..excess).collect()
+    }
+
+    /// The offset of the newest that is named.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.named.back().map(|name| name.offset)
     }
 
     /// Forgets those above a cut; their marks are dropped by the cut's own mark.
@@ -85,16 +108,21 @@ impl PartitionLog {
     }
 
     /// Writes the state of the producers as it stood before the record at `offset`. The files are
-    /// synced in the background and named later; a failure is logged and leaves the older ones.
+    /// synced in the background and named later; a failure is logged and leaves the older ones. One
+    /// of the same offset says the same, and stays.
     pub fn write_snapshot(&mut self, offset: i64, entries: &[ProducerEntry]) {
         if !self.has_dir || self.writable().is_err() {
             return;
         }
         self.snapshots.bytes_since = 0;
-        let (done, synced) = oneshot::channel();
+        let pending = self.snapshots.pending.back();
+        let newest = pending.map(|pending| pending.name.offset);
+        if newest.max(self.snapshots.newest()) >= Some(offset) {
+            return;
+        }
+        let (done, synced) = watch::channel(None);
         if entries.is_empty() {
-            // The receiver is right here; it cannot have gone.
-            let _delivered = done.send(true);
+            done.send_replace(Some(true));
             let name = SnapshotName {
                 offset,
                 crc_ours: 0,
@@ -132,7 +160,7 @@ impl PartitionLog {
     }
 
     /// Syncs a snapshot's files and names in the background, and says whether that went well.
-    fn sync_snapshot(&self, syncs: [Completion<()>; 2], done: oneshot::Sender<bool>) {
+    fn sync_snapshot(&self, syncs: [Completion<()>; 2], done: watch::Sender<Option<bool>>) {
         let disk = self.reader.handles().disk().clone();
         let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
         let incarnation = self.incarnation;
@@ -155,8 +183,7 @@ impl PartitionLog {
                     "syncing a producer snapshot of {partition}: {error}"
                 ));
             }
-            // Nobody listens any more once the log is dropped.
-            let _delivered = done.send(own.is_some() && result.is_ok());
+            done.send_replace(Some(own.is_some() && result.is_ok()));
         });
         self.host.spawn.spawn(Pool::Data, "producer-snapshot", task);
     }
@@ -178,51 +205,111 @@ impl PartitionLog {
             let what = error.to_string();
             return Box::pin(std::future::ready(Err(Error::BadFile { what })));
         }
-        self.flush.mark_now(Mark::Snapshot(SnapshotName {
+        let name = SnapshotName {
             offset,
             crc_ours: 0,
             crc_kafka: crc,
-        }))
+        };
+        // Files of such names are not ours.
+        let _none = self.snapshots.name(name);
+        self.flush.mark_now(Mark::Snapshot(name))
+    }
+
+    /// Sees to it that the log may start at `to`: what is known of producers by then has to be
+    /// written down and named, or it would go with their records. `entries` gives it as it stands
+    /// at the log's end, if it is needed. Once the future is done [`Self::start_within`] says how
+    /// far that went.
+    pub fn cover_start(
+        &mut self,
+        to: i64,
+        entries: impl FnOnce() -> Vec<ProducerEntry>,
+    ) -> Durable {
+        self.name_snapshots();
+        let covers = |offset: Option<i64>| offset >= Some(to);
+        if covers(self.snapshots.newest()) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let pending = self.snapshots.pending.back();
+        if !covers(pending.map(|pending| pending.name.offset)) {
+            self.write_snapshot(self.log_end(), &entries());
+        }
+        // They are named in order.
+        let pending = self.snapshots.pending.iter();
+        let syncs: Vec<_> = pending.map(|pending| pending.synced.clone()).collect();
+        let pending = self.snapshots.pending.back();
+        let settled = pending
+            .filter(|pending| pending.name.offset > self.flush.flushed().offset)
+            .map(|_| {
+                self.flush_now();
+                self.flush.settle()
+            });
+        let (flush, start) = (self.flush.clone(), self.log_start());
+        Box::pin(async move {
+            for synced in syncs {
+                Pending::is_synced(synced).await;
+            }
+            if let Some(settled) = settled {
+                settled.await?;
+                // What a sync made durable counts with the round of the segment's mark: this mark
+                // says nothing new, and comes behind it.
+                flush.mark_now(Mark::HighWatermark(start)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How far towards `to` the log may start without losing what is known of producers; `None`
+    /// when that is nowhere.
+    pub fn start_within(&mut self, to: i64) -> Option<i64> {
+        self.name_snapshots();
+        let start = self.snapshots.newest()?.min(to);
+        (start > self.log_start()).then_some(start)
     }
 
     /// Names the snapshots that are synced and below the durable end, in order, and removes the
     /// files of those that are no longer needed.
     pub(super) fn name_snapshots(&mut self) {
-        while let Some(pending) = self.snapshots.pending.front_mut() {
+        while let Some(pending) = self.snapshots.pending.front() {
             let name = pending.name;
             if name.offset > self.flush.flushed().offset {
                 return;
             }
-            match pending.synced.try_recv() {
-                Ok(true) => {
-                    self.flush.mark(Mark::Snapshot(name));
-                    self.snapshots.named.push_back(name);
+            let gone = pending.synced.has_changed().is_err();
+            let synced = *pending.synced.borrow();
+            match synced {
+                Some(true) => {
+                    let marked = self.flush.mark_told(Mark::Snapshot(name));
+                    let old = self.snapshots.name(name);
+                    self.remove_snapshots(old, marked);
                 }
-                Err(oneshot::error::TryRecvError::Empty) => return,
-                Ok(false) | Err(oneshot::error::TryRecvError::Closed) => {}
+                None if !gone => return,
+                None | Some(false) => {}
             }
             self.snapshots.pending.pop_front();
-            while self.snapshots.named.len() > NAMED_MAX {
-                if let Some(old) = self.snapshots.named.pop_front() {
-                    self.remove_snapshot(old);
-                }
-            }
         }
     }
 
-    fn remove_snapshot(&self, name: SnapshotName) {
-        if name.crc_ours == 0 {
+    /// Removes the files of old snapshots once a newer one's mark is durable.
+    fn remove_snapshots(&self, mut old: Vec<SnapshotName>, marked: Durable) {
+        old.retain(|name| name.crc_ours != 0);
+        if old.is_empty() {
             return;
         }
         let disk = self.reader.handles().disk().clone();
-        let paths = [names::PRODUCERS, names::SNAPSHOT]
-            .map(|kind| names::file(&self.path, name.offset, kind));
+        let of = |name: &SnapshotName| {
+            [names::PRODUCERS, names::SNAPSHOT]
+                .map(|kind| names::file(&self.path, name.offset, kind))
+        };
+        let paths: Vec<_> = old.iter().flat_map(of).collect();
         let (homes, path, incarnation) = (
             self.dir.homes().clone(),
             self.path.clone(),
             self.incarnation,
         );
         let task = Box::pin(async move {
+            if marked.await.is_err() {
+                return;
+            }
             let own = hold_own((&homes, disk.as_ref()), &path, incarnation);
             let Some(_home) = own.await else { return };
             for path in paths {
@@ -251,14 +338,16 @@ pub(super) async fn sweep(disk: &dyn Disk, dir: &Path, named: &[SnapshotName]) {
     }
 }
 
-/// The newest usable snapshot at or below `log_end`: its offset and the producers.
+/// The newest usable snapshot at or below `log_end`: its offset and the producers. Those that are not
+/// usable are taken out of `named`.
 pub(super) async fn load(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    named: &[SnapshotName],
+    named: &mut VecDeque<SnapshotName>,
     log_end: i64,
 ) -> Option<(i64, Vec<ProducerEntry>)> {
-    for name in named.iter().rev().filter(|name| name.offset <= log_end) {
+    named.retain(|name| name.offset <= log_end);
+    while let Some(name) = named.back().copied() {
         if name.crc_ours == 0 {
             return Some((name.offset, Vec::new()));
         }
@@ -277,6 +366,7 @@ pub(super) async fn load(
                 tracing::warn!(path = %path.display(), %error, "a producer snapshot is missing; an older one is used");
             }
         }
+        named.pop_back();
     }
     None
 }

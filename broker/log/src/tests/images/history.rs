@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_host::Host;
-use millrace_protocol::producer::ProducerEntry;
 use millrace_sim::Sim;
 
 use super::disk::{Machine, Plant, RecordedDisk};
-use super::promise::{Acks, Promise, Promises, Removal, found};
+use super::promise::{Acks, PRODUCER, Promise, Promises, Removal, found};
 use super::volume::{Op, Tree};
 use crate::dir::{DirOptions, LogDir};
 use crate::fixture::Seen;
 use crate::mark::{Durability, Incarnation};
 use crate::partition::log_tests::try_append;
 use crate::partition::{LogSettings, PartitionLog, PartitionOptions, Partitions};
-use crate::testing::{BatchSpec, batch};
+use crate::testing::{BatchSpec, batch, sole_producer};
 
 /// The log directory.
 pub(super) const DIR: &str = "/log";
@@ -111,17 +110,6 @@ pub(super) fn record(plant: Option<Plant>, script: impl AsyncFnOnce(&mut Stage<'
     }
 }
 
-fn producer() -> ProducerEntry {
-    ProducerEntry {
-        producer_id: 5,
-        producer_epoch: 0,
-        coordinator_epoch: -1,
-        open_txn_first_offset: None,
-        last_seen_ms: 0,
-        batches: Vec::new(),
-    }
-}
-
 /// Topic `t` has index 0, its successor of the same name 9, others names of their own.
 fn topic(index: u8) -> (Incarnation, &'static str) {
     let incarnation = Incarnation {
@@ -204,7 +192,7 @@ impl Stage<'_> {
             .open(whose, name, settings, sink, &mut seen)
             .await;
         let opened = opened.unwrap();
-        let one = found(&opened.log).await;
+        let one = found(&opened.log, &seen).await;
         acks.change(|promise| {
             let batches = promise.check(&one).unwrap();
             promise.resume(&opened, batches);
@@ -263,7 +251,8 @@ impl Part {
             records: 2,
             payload,
             epoch: self.epoch,
-            producer_id: 5,
+            producer_id: PRODUCER,
+            base_sequence: self.log.log_end() as i32,
             ..BatchSpec::default()
         };
         let next = spec.base_offset + 2;
@@ -272,7 +261,8 @@ impl Part {
             .change(|promise| promise.batches.push((spec.base_offset, next, stored)));
         let appended = try_append(&mut self.log, spec).unwrap();
         if appended.snapshot_due {
-            self.log.write_snapshot(spec.base_offset, &[producer()]);
+            let entries = sole_producer(PRODUCER, spec.base_offset);
+            self.log.write_snapshot(spec.base_offset, &entries);
         }
     }
 
@@ -310,19 +300,35 @@ impl Part {
         done.await.unwrap();
     }
 
+    /// Retires what retention by time condemns.
+    pub(super) async fn retain(&mut self) {
+        let now = millrace_host::Now {
+            mono: millrace_host::Mono(0),
+            wall_ms: 1_000_000,
+        };
+        let high_watermark = self.log.flushed();
+        let to = self.log.retention_due(now, high_watermark, true).unwrap();
+        self.move_start(to).await;
+    }
+
     /// Moves the log start as [`Self::move_start`] does, up to the marks of what goes.
     pub(super) async fn begin_move_start(&mut self, to: i64) {
-        self.acks.change(|promise| promise.announced = to);
-        self.log.advance_log_start(to).unwrap().await.unwrap();
-        self.acks.change(|promise| promise.log_start = to);
+        self.announce_start(to).await;
         drop(self.log.finish_log_start(to));
     }
 
     /// Moves the log start, as retention does.
     pub(super) async fn move_start(&mut self, to: i64) {
+        self.announce_start(to).await;
+        self.log.finish_log_start(to).run().await.unwrap();
+    }
+
+    async fn announce_start(&mut self, to: i64) {
+        let end = self.log.log_end();
+        let covered = self.log.cover_start(to, || sole_producer(PRODUCER, end));
+        covered.await.unwrap();
         self.acks.change(|promise| promise.announced = to);
         self.log.advance_log_start(to).unwrap().await.unwrap();
         self.acks.change(|promise| promise.log_start = to);
-        self.log.finish_log_start(to).run().await.unwrap();
     }
 }

@@ -210,7 +210,7 @@ async fn process(sim: &Sim, host: Host, promises: &Promises, look: Look) -> Resu
         if let Some(reason) = opened.quarantined {
             return Err(text(reason));
         }
-        let one = found(&opened.log).await;
+        let one = found(&opened.log, &seen).await;
         if look != Look::Again {
             promise.check(&one).map_err(text)?;
         }
@@ -219,7 +219,7 @@ async fn process(sim: &Sim, host: Host, promises: &Promises, look: Look) -> Resu
         if look == Look::CheckAndAppend {
             append(sim, &mut opened.log).await.map_err(text)?;
         }
-        saw.after.insert(*whose, found(&opened.log).await);
+        saw.after.insert(*whose, found(&opened.log, &seen).await);
     }
     Ok(saw)
 }

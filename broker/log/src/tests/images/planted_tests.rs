@@ -38,6 +38,13 @@ fn a_journal_file_reused_before_the_ledger_is_durable() {
 }
 
 #[test]
+fn a_snapshot_of_producers_that_is_named_before_it_is_synced() {
+    let plant = Plant::EarlySync(|path| path.ends_with(".producers"));
+    let wrong = found(plant, rule_tests::retirement);
+    assert!(wrong.contains("last sequence"), "{wrong}");
+}
+
+#[test]
 fn a_removal_whose_rename_is_not_synced() {
     let plant = Plant::NoSync(|path| path.ends_with("/log/"));
     found(plant, rule_tests::removal);

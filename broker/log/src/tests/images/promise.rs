@@ -1,16 +1,20 @@
 //! What a history promised, and whether what a start found keeps it.
 //!
 //! The oracle: what was acknowledged as flushed is there; what is there was appended, whole, in
-//! order and at its offset; nothing is invented.
+//! order and at its offset; nothing is invented; the producer is known as it was, whatever retired.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use crate::fixture::Seen;
 use crate::mark::{Durability, Incarnation};
 use crate::partition::{Opened, PartitionLog};
 use crate::sink::DurabilitySink;
+
+/// Who writes every record of a history, with its offset as sequence.
+pub(crate) const PRODUCER: i64 = 5;
 
 /// A batch: base, next, stored bytes.
 pub(crate) type Batch = (i64, i64, Bytes);
@@ -54,6 +58,8 @@ pub(crate) struct Found {
     pub(crate) log_start: i64,
     pub(crate) log_end: i64,
     pub(crate) bytes: Vec<u8>,
+    /// What is known of the producer.
+    pub(crate) last_sequence: Option<i32>,
 }
 
 impl Promise {
@@ -70,6 +76,14 @@ impl Promise {
         }
         if log_end < self.acked {
             return Err(format!("end {log_end} below acknowledged {}", self.acked));
+        }
+        // Whether or not the record is still there.
+        let written = (log_end > 0).then_some(log_end as i32 - 1);
+        if found.last_sequence != written {
+            return Err(format!(
+                "last sequence {:?} at the end {log_end} of a log that starts at {log_start}",
+                found.last_sequence
+            ));
         }
         let is_found = |batches: &[Batch]| {
             let inside = batches
@@ -131,10 +145,11 @@ impl DurabilitySink for Acks {
 }
 
 /// Reads a log as a start shows it.
-pub(crate) async fn found(log: &PartitionLog) -> Found {
+pub(crate) async fn found(log: &PartitionLog, seen: &Seen) -> Found {
     Found {
         log_start: log.log_start(),
         log_end: log.log_end(),
         bytes: crate::partition::log_tests::read_all(&log.reader(), 5_000).await,
+        last_sequence: seen.last_sequence(PRODUCER),
     }
 }

@@ -106,6 +106,29 @@ fn a_log_start_that_moves_and_the_segments_below_it() {
     judged("log start", &record(None, log_start), 300);
 }
 
+pub(super) async fn retirement(stage: &mut Stage<'_>) {
+    let retiring = LogSettings {
+        retention_ms: Some(1),
+        ..settings()
+    };
+    let mut one = stage.open_with(0, retiring).await;
+    for _ in 0..3 {
+        stage.append(&mut one, 900).await;
+    }
+    stage.begin();
+    one.retain().await;
+    stage.append(&mut one, 20).await;
+    one.retain().await;
+    stage.pause(LAG).await;
+    // Nothing below the log start is there to be replayed.
+    stage.stop(vec![one]).await;
+}
+
+#[test]
+fn a2_what_is_known_of_producers_outlives_their_records() {
+    judged("retirement", &record(None, retirement), 300);
+}
+
 pub(super) async fn removal(stage: &mut Stage<'_>) {
     let mut one = stage.open(0).await;
     let mut two = stage.open(1).await;

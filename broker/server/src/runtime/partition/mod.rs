@@ -115,16 +115,26 @@ impl OpenPartition {
         self.dir.below_unflushed_limit().await;
     }
 
-    /// Moves the log start as the topic's retention says: announced, durable, then shown. Gives the
-    /// files that go.
+    /// Moves the log start as the topic's retention says: what is known of producers is written
+    /// down, the start announced, durable, then shown. Gives the files that go.
     pub(crate) async fn retain(
         &self,
         now: millrace_host::Now,
         by_time: bool,
     ) -> Result<Option<Removal>, millrace_log::error::Error> {
-        let announced = self.with(|state, _, _| {
+        let due = self.with(|state, _, _| {
             let high_watermark = state.core.bounds().high_watermark;
             let to = state.log.retention_due(now, high_watermark, by_time)?;
+            let entries = || state.core.producers_snapshot();
+            Some((to, state.log.cover_start(to, entries)))
+        });
+        let Ok(Some((due, covered))) = due else {
+            return Ok(None);
+        };
+        covered.await?;
+        let announced = self.with(|state, _, _| {
+            // The rest waits for the next pass: a disk that is full takes no snapshot.
+            let to = state.log.start_within(due)?;
             Some((to, state.log.advance_log_start(to)))
         });
         // A partition that is broken keeps what it has.
