@@ -122,10 +122,10 @@ impl OpenPartition {
         now: millrace_host::Now,
         by_time: bool,
     ) -> Result<Option<Removal>, millrace_log::error::Error> {
-        let due = self.with(|state, _, _| {
+        let due = self.with(|state, seen_at, _| {
             let high_watermark = state.core.bounds().high_watermark;
             let to = state.log.retention_due(now, high_watermark, by_time)?;
-            let entries = || state.core.producers_snapshot();
+            let entries = || state.core.producers_snapshot(seen_at);
             Some((to, state.log.cover_start(to, entries)))
         });
         let Ok(Some((due, covered))) = due else {
