@@ -10,7 +10,6 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::InitProducerIdResponse;
 use millrace_protocol::requests::InitProducerIdRequest;
 
-use super::error::metadata_error;
 use super::{read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
@@ -51,6 +50,11 @@ async fn producer_id(
     {
         Ok(Some(id)) => Ok(id),
         Ok(None) => Err(ErrorCode::UnknownServerError),
-        Err(error) => Err(metadata_error(&error).0),
+        // Also when the outcome is unknown: a block that was taken and is not given out hurts
+        // nobody, so that asking again is right, here or after a restart. Kafka's code for it.
+        Err(error) => {
+            tracing::warn!(%error, "no producer ids could be taken from the cluster");
+            Err(ErrorCode::CoordinatorLoadInProgress)
+        }
     }
 }
