@@ -48,15 +48,12 @@ impl Churn {
             }
             let id = current.topic.id;
             self.reach
-                .retry(async |client| remove(client, id).await.map_err(unknown))
+                .retry(async |client| remove(client, id).await)
                 .await?;
             gone.push(current.topic.id);
             let made = self
                 .reach
-                .retry(async |client| {
-                    let made = make_topic(client, self.plan.topic.clone()).await;
-                    made.map_err(unknown)
-                })
+                .retry(async |client| make_topic(client, self.plan.topic.clone()).await)
                 .await?;
             self.judge(&made, &gone);
             self.topics.send_replace(Incarnation {
@@ -83,19 +80,6 @@ impl Churn {
             self.progress.ledger().anomalies.push(Anomaly::Topic(why));
         }
     }
-}
-
-/// A broker whose disk fails under a change can't say what came of it: asked again, as after an
-/// answer that was lost.
-fn unknown(error: Error) -> Error {
-    let lost = ErrorCode::UnknownServerError;
-    if matches!(error, Error::Broker { code, .. } if code == lost) {
-        return Error::Broker {
-            what: "to say what came of a change".to_owned(),
-            code: ErrorCode::RequestTimedOut,
-        };
-    }
-    error
 }
 
 /// Removes the topic by its id; one that is not there is removed.

@@ -10,13 +10,13 @@ use crate::runtime::registry::NotServed;
 /// The code and the words for a proposal that failed.
 pub(crate) fn metadata_error(error: &MetadataError) -> (ErrorCode, String) {
     let code = match error {
-        // Nothing happened; the same request may succeed once there is room.
-        MetadataError::Refused(_) => ErrorCode::RequestTimedOut,
+        // Nothing happened, and the same request may succeed once there is room; or nobody knows
+        // what a restart will find, as after Kafka's controller was too slow to say.
+        MetadataError::Refused(_) | MetadataError::Unknown(_) => ErrorCode::RequestTimedOut,
         MetadataError::Log(_)
         | MetadataError::Damaged(_)
         | MetadataError::Replay(_)
-        | MetadataError::Record(_)
-        | MetadataError::Unknown(_) => ErrorCode::UnknownServerError,
+        | MetadataError::Record(_) => ErrorCode::UnknownServerError,
     };
     (code, error.to_string())
 }
