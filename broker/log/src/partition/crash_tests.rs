@@ -94,7 +94,6 @@ async fn process(world: World, host: Host, model: Arc<Mutex<Model>>) {
                     epoch,
                     producer_id: PRODUCER,
                     base_sequence: log.log_end() as i32,
-                    ..BatchSpec::default()
                 };
                 let appended = try_append(&mut log, spec).unwrap();
                 let mut model = model.lock().unwrap();
