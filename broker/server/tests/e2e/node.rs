@@ -7,6 +7,7 @@ use bytes::Bytes;
 use millrace_config::BrokerConfig;
 use millrace_host::{Host, Mono};
 use millrace_protocol::api::Api;
+use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use millrace_protocol::messages::create_topics_response::CreatableTopicResult;
 use millrace_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -173,6 +174,19 @@ impl Node {
     /// Produces with acks=all in the newest version.
     pub(crate) async fn produce(&mut self, topic: &Topic, records: Bytes) -> Outcome {
         self.produce_in(PRODUCE, topic, -1, Some(records)).await
+    }
+
+    /// Produces as clients do, who ask again while the topic's name is still being freed of the
+    /// topic before it.
+    pub(crate) async fn produce_soon(&mut self, topic: &Topic, records: Bytes) -> Outcome {
+        for _ in 0..300 {
+            let row = self.produce(topic, records.clone()).await;
+            if ErrorCode::from_code(row.error_code) != Some(ErrorCode::KafkaStorageError) {
+                return row;
+            }
+            self.world.pause(Duration::from_millis(100)).await;
+        }
+        self.produce(topic, records).await
     }
 
     /// Produces and gives back the row of the answer.

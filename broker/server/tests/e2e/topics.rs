@@ -317,7 +317,9 @@ fn every_version_of_delete_topics_removes_them_for_good() {
             let again = node.topic(&name, &[]).await;
             assert_ne!(again.id, topic.id);
             assert_eq!(node.values(&again, 0).await, [""; 0], "nothing of the old");
-            let row = node.produce(&again, crate::node::batch(&["new"])).await;
+            let row = node
+                .produce_soon(&again, crate::node::batch(&["new"]))
+                .await;
             assert_eq!((row.error_code, row.base_offset), (0, 0));
         }
         let topic = node.topic("by-id", &[]).await;
