@@ -84,6 +84,14 @@ pub enum StorageError {
     NoDirectory,
 }
 
+/// The user may not, or the file system may not: no failure of the machine.
+fn is_refused(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 impl StorageError {
     /// What a failure of the directory at `path` is to a start.
     fn of(path: &Path, error: Error) -> Self {
@@ -94,9 +102,18 @@ impl StorageError {
         {
             return Self::Full { path };
         }
-        if matches!(error, Error::Io { .. }) {
-            let source = error;
-            return Self::Unusable { path, source };
+        if let Error::Io {
+            what,
+            path: at,
+            source,
+        } = &error
+        {
+            if !is_refused(source.kind()) {
+                let source = error;
+                return Self::Unusable { path, source };
+            }
+            let reason = format!("cannot {what} {}: {source}", at.display());
+            return Self::Directory(Error::Access { path, reason });
         }
         Self::Directory(error)
     }
