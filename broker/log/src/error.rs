@@ -101,24 +101,31 @@ impl Error {
         }
     }
 
-    /// A refused call on the directory itself, said so that the operator knows what to change.
+    /// A failed call on the directory itself, said so that the operator knows what to change.
     pub(crate) fn access(dir: &Path, what: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::io(what, path)(error).in_directory(dir)
+    }
+
+    /// What a failed call is to the log directory it was made in: one that may not be written and
+    /// one that is full are the operator's to mend, no failure of the machine.
+    #[must_use]
+    pub fn in_directory(self, dir: &Path) -> Self {
+        let Self::Io { what, path, source } = &self else {
+            return self;
+        };
         let refused = [
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::ReadOnlyFilesystem,
         ];
-        if refused.contains(&error.kind()) {
-            let reason = format!("cannot {what} {}: {error}", path.display());
-            return Self::Access {
-                path: dir.to_owned(),
-                reason,
-            };
+        if refused.contains(&source.kind()) {
+            let reason = format!("cannot {what} {}: {source}", path.display());
+            let path = dir.to_owned();
+            return Self::Access { path, reason };
         }
-        if error.kind() == io::ErrorKind::StorageFull {
-            return Self::DiskFull {
-                path: dir.to_owned(),
-            };
+        if source.kind() == io::ErrorKind::StorageFull {
+            let path = dir.to_owned();
+            return Self::DiskFull { path };
         }
-        Self::io(what, path)(error)
+        self
     }
 }

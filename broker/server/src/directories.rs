@@ -84,36 +84,17 @@ pub enum StorageError {
     NoDirectory,
 }
 
-/// The user may not, or the file system may not: no failure of the machine.
-fn is_refused(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
-}
-
 impl StorageError {
     /// What a failure of the directory at `path` is to a start.
     fn of(path: &Path, error: Error) -> Self {
+        let error = error.in_directory(path);
         let path = path.to_owned();
-        let full = io::ErrorKind::StorageFull;
-        if matches!(&error, Error::Io { source, .. } if source.kind() == full)
-            || matches!(error, Error::DiskFull { .. })
-        {
+        if matches!(error, Error::DiskFull { .. }) {
             return Self::Full { path };
         }
-        if let Error::Io {
-            what,
-            path: at,
-            source,
-        } = &error
-        {
-            if !is_refused(source.kind()) {
-                let source = error;
-                return Self::Unusable { path, source };
-            }
-            let reason = format!("cannot {what} {}: {source}", at.display());
-            return Self::Directory(Error::Access { path, reason });
+        if matches!(error, Error::Io { .. }) {
+            let source = error;
+            return Self::Unusable { path, source };
         }
         Self::Directory(error)
     }
