@@ -16,8 +16,8 @@ use clap::{Args, ValueEnum};
 
 use self::brokers::{Kind, Running, Site};
 use self::table::{Figures, Table, figures};
-use crate::clients::{need, output};
-use crate::process::println;
+use crate::packages::need;
+use crate::process::{output, println};
 use crate::{Outcome, binaries};
 
 /// What is measured.

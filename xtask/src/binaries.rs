@@ -9,7 +9,7 @@ use crate::process::succeed;
 use crate::root;
 
 /// Cargo, the one that runs us where there is one.
-fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command

@@ -10,12 +10,11 @@ mod kcat;
 mod rdkafka;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::process::{Watched, println, succeed};
+use crate::process::Watched;
 use crate::{Outcome, binaries};
 
 /// A broker on an empty directory listens within this.
@@ -113,47 +112,6 @@ impl Served {
                 "the broker ended with {status} after SIGTERM; it must end with 0"
             ))
         }
-    }
-}
-
-/// Makes sure that a program is there: by its Debian package when it isn't.
-pub(crate) fn need(program: &str, package: &str) -> Outcome {
-    if has(program) {
-        return Ok(());
-    }
-    println(&format!("{program} is missing, installing {package}"));
-    let root = has("sudo").then_some("sudo");
-    for arguments in [["update", "--quiet"], ["install", "--yes"]] {
-        let mut words = Vec::from_iter(root);
-        words.push("apt-get");
-        words.extend(arguments);
-        if arguments[0] == "install" {
-            words.push(package);
-        }
-        let installed = succeed(Command::new(words[0]).args(&words[1..]));
-        installed
-            .map_err(|error| format!("{program} is needed and {package} can't be had: {error}"))?;
-    }
-    Ok(())
-}
-
-fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-}
-
-/// What a command prints, errors last; an error with its own words unless it succeeds.
-pub(crate) fn output(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    if output.status.success() {
-        Ok(text)
-    } else {
-        Err(format!("{command:?}: {}\n{text}", output.status))
     }
 }
 

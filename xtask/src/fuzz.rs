@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 
 use clap::Args;
 
-use crate::binaries::target_directory;
+use crate::binaries::{self, target_directory};
+use crate::packages::need;
 use crate::process::{println, succeed};
 use crate::{Outcome, root};
 
@@ -155,7 +156,7 @@ fn targets() -> Result<Vec<String>, String> {
 /// Cargo in the fuzz workspace. It builds beside the broker's own workspace, whose dependencies,
 /// built for lints and tests, are the same.
 fn cargo(arguments: &[&str]) -> Result<Command, String> {
-    let mut command = Command::new("cargo");
+    let mut command = binaries::cargo();
     command
         .args(arguments)
         .arg("--locked")
@@ -167,7 +168,7 @@ fn cargo(arguments: &[&str]) -> Result<Command, String> {
 /// The rules of the house for the fuzzers' own code.
 fn lint() -> Outcome {
     // Without `--all`, which would take in the rooms.
-    let mut format = Command::new("cargo");
+    let mut format = binaries::cargo();
     succeed(format.args(["fmt", "--check"]).current_dir(home()))?;
     need_cpp_compiler()?;
     succeed(cargo(&["clippy", "--all-targets", "--all-features"])?.args(["--", "-D", "warnings"]))
@@ -175,19 +176,11 @@ fn lint() -> Outcome {
 
 /// libFuzzer is C++, built from its crate.
 fn need_cpp_compiler() -> Outcome {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let version = Command::new(&compiler).arg("--version").output();
-    if version.is_ok_and(|output| output.status.success()) {
+    // Who names another compiler has one.
+    if std::env::var_os("CXX").is_some() {
         return Ok(());
     }
-    let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--no-install-recommends", "g++"]);
-    succeed(&mut install).map_err(|reason| {
-        format!(
-            "{compiler} is missing and cannot be installed ({reason}): libFuzzer is C++; \
-             `apt-get install g++`, or name a compiler in CXX"
-        )
-    })
+    need("c++", "g++")
 }
 
 /// Builds the programs; gives the directory they are in.

@@ -6,6 +6,7 @@ mod binaries;
 mod clients;
 mod fuzz;
 mod kills;
+mod packages;
 mod process;
 mod readme;
 mod sim;

@@ -162,6 +162,21 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// What a command prints, errors last; an error with its own words unless it succeeds.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("{command:?}: {}\n{text}", output.status))
+    }
+}
+
 /// Prints a line for the developer.
 #[expect(clippy::print_stdout, reason = "the output of a developer's tool")]
 pub(crate) fn println(line: &str) {

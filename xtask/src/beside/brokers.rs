@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::clients::output;
-use crate::process::{Watched, succeed};
+use crate::process::{Watched, output, succeed};
 use crate::root;
 
 /// A broker listens within this, a JVM included.

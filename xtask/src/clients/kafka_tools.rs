@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Served, need, output};
-use crate::process::println;
+use super::Served;
+use crate::packages::need;
+use crate::process::{output, println};
 use crate::{Outcome, root};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];

@@ -4,9 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Served, need, output};
+use super::Served;
 use crate::Outcome;
-use crate::process::println;
+use crate::packages::need;
+use crate::process::{output, println};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const RECORDS: usize = 2000;

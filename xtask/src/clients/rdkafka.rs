@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use super::{Served, need, output, place};
-use crate::process::{println, succeed};
+use super::{Served, place};
+use crate::packages::need;
+use crate::process::{output, println, succeed};
 use crate::{Outcome, root};
 
 /// Runs the client.
