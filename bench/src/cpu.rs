@@ -1,4 +1,4 @@
-//! CPU time by the operating system's own accounting, from `/proc/PID/stat`.
+//! CPU time and memory by the operating system's own accounting, from `/proc`.
 
 use std::fs;
 use std::io;
@@ -27,18 +27,22 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> io::Result<u64> {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|rest| {
-                rest.trim()
-                    .trim_end_matches(" kB")
-                    .trim()
-                    .parse::<u64>()
-                    .ok()
-            })
-            .map(|kib| kib * 1024)
+        bytes_of(&status, name)
             .ok_or_else(|| io::Error::other(format!("/proc/{pid}/status has no {name}")))
     };
     Ok((field("VmHWM:")?, field("VmRSS:")?))
+}
+
+/// What the kernel could give away without swapping, in bytes.
+pub(crate) fn available_bytes() -> io::Result<u64> {
+    let about = fs::read_to_string("/proc/meminfo")?;
+    bytes_of(&about, "MemAvailable:")
+        .ok_or_else(|| io::Error::other("/proc/meminfo has no MemAvailable"))
+}
+
+/// The value of a line of `/proc` that is given in KiB.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib = rest.trim().trim_end_matches(" kB").trim().parse::<u64>();
+    kib.ok().map(|kib| kib * 1024)
 }

@@ -5,7 +5,9 @@
 use clap::Args;
 use millrace_host::Clock;
 
+use crate::cpu::available_bytes;
 use crate::report::figure;
+use crate::text;
 
 /// Memory is taken in pieces of this many bytes, so that what is there is touched before it ends.
 const PIECE_BYTES: usize = 64 << 20;
@@ -27,7 +29,7 @@ pub(crate) fn run(clock: &dyn Clock, arguments: &WarmArguments) -> Result<(), St
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     let bytes = match arguments.mib {
         Some(mib) => mib << 20,
-        None => available_bytes()? / 4 * 3,
+        None => usize::try_from(available_bytes().map_err(text)? / 4 * 3).map_err(text)?,
     };
     for _ in 0..bytes.div_ceil(PIECE_BYTES) {
         let mut piece = Vec::new();
@@ -45,16 +47,4 @@ pub(crate) fn run(clock: &dyn Clock, arguments: &WarmArguments) -> Result<(), St
     figure("memory touched", touched >> 20, "MiB");
     figure("elapsed", format!("{:.3}", elapsed.as_secs_f64()), "s");
     Ok(())
-}
-
-/// What the kernel could give away without swapping.
-fn available_bytes() -> Result<usize, String> {
-    let about = std::fs::read_to_string("/proc/meminfo").map_err(crate::text)?;
-    let kib = about
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))
-        .and_then(|rest| rest.trim().strip_suffix("kB"))
-        .and_then(|kib| kib.trim().parse::<usize>().ok());
-    kib.map(|kib| kib << 10)
-        .ok_or_else(|| "/proc/meminfo does not say what is available".into())
 }
