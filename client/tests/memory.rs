@@ -1,54 +1,20 @@
 //! How much memory a broker can make a client take, counted by the allocator: at most four times
 //! the bytes that it sends, however it fills them, and 64 KiB.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_client::{Client, ClientOptions, Error};
+use millrace_host::allocation::{Counting, begin_process, process_peak};
 use millrace_host::real::{self, Options};
 use millrace_host::{Connection, Host, Piece, Pool};
-
-struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts; every call goes on to the system's"
-)]
-// SAFETY: each method passes its arguments on unchanged and gives back what it gets.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-    // Growing goes through alloc, copy, dealloc: both sizes count at once, as they may in truth.
-}
-
-/// Begins to count; gives what there is.
-fn begin() -> usize {
-    let now = NOW.load(Ordering::Relaxed);
-    PEAK.store(now, Ordering::Relaxed);
-    now
-}
-
 /// Holds the peak since `begin` against an answer.
 fn within_bounds(what: &str, begin: usize, answer: &Bytes) {
-    let peak = PEAK.load(Ordering::Relaxed);
+    let peak = process_peak();
     assert!(peak >= answer.len(), "{what}: nothing was counted");
     let (taken, allowed) = (peak - begin, 4 * answer.len() + 64 * 1024);
     assert!(taken <= allowed, "{what}: {taken} of {allowed} bytes");
@@ -139,12 +105,12 @@ async fn a_broker_takes_no_more_than_four_times_what_it_sends() {
     let answers: Vec<(&[u8], Bytes)> = vec![(&[], versions.clone()), (&[0], metadata.clone())];
     let address = broker(&host, answers).await;
 
-    let before = begin();
+    let before = begin_process();
     let client = Client::connect(&host, address, ClientOptions::default());
     let client = client.await.unwrap();
     within_bounds("connecting", before, &versions);
 
-    let before = begin();
+    let before = begin_process();
     let error = client.topic("asked").await.unwrap_err();
     within_bounds("describing a topic", before, &metadata);
     assert!(matches!(error, Error::Malformed { .. }), "{error}");

@@ -1,11 +1,10 @@
 //! How much memory a piece of work holds at one moment, counted by the allocator.
 //!
-//! What always holds: only the calling thread is counted (every target runs on one thread), and a
-//! growing buffer counts old and new together, as they may in truth. Memory that C code takes for
-//! itself is not seen here; libFuzzer's limit on the process holds that.
+//! What always holds: only the calling thread is counted, since every target runs on one. Memory that
+//! C code takes for itself is not seen here; libFuzzer's limit on the process holds that.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use millrace_host::allocation::Counting;
+pub(crate) use millrace_host::allocation::peak;
 
 /// What is always allowed on top of a multiple of the input: texts of errors and the like.
 const SLACK_BYTES: usize = 64 * 1024;
@@ -46,67 +45,8 @@ pub(crate) fn within<R>(bound: Bound, input_bytes: usize, work: impl FnOnce() ->
     result
 }
 
-/// Does `work` and says how many bytes it held at one moment, beyond those held before.
-pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
-    let start = NOW.get();
-    PEAK.set(start);
-    let result = work();
-    let peak = PEAK.get().saturating_sub(start);
-    (result, usize::try_from(peak).unwrap_or(0))
-}
-
-thread_local! {
-    static NOW: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn grown(bytes: usize) {
-    // A thread that ends frees after its cells are gone: nothing is counted then.
-    let Ok(now) = NOW.try_with(|now| {
-        now.set(now.get().wrapping_add_unsigned(bytes));
-        now.get()
-    }) else {
-        return;
-    };
-    if let Ok(peak) = PEAK.try_with(Cell::get) {
-        PEAK.set(peak.max(now));
-    }
-}
-
-fn shrunk(bytes: usize) {
-    let _gone = NOW.try_with(|now| now.set(now.get().wrapping_sub_unsigned(bytes)));
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts; every call goes on to the system's"
-)]
-// SAFETY: each method passes its arguments on unchanged and gives back what it gets.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        shrunk(layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-    // Growing goes through alloc, copy, dealloc: both sizes count at once.
-}
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@
 //! broker code runs on both, and one conformance suite (`conformance`) holds both to the words
 //! of the trait documentation. Nothing else lives here: no Kafka, no policy, no configuration.
 
+#[cfg(feature = "allocation")]
+pub mod allocation;
 pub mod changing;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]

@@ -1,10 +1,8 @@
 //! How much memory foreign bytes make reading take, counted by the allocator: requests and responses
 //! none at all, whatever the bytes.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use millrace_host::allocation::{Counting, peak};
 use millrace_protocol::api::{Api, TABLE};
 use millrace_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use millrace_protocol::messages::{self, Message};
@@ -12,40 +10,8 @@ use millrace_protocol::requests::{self, ReadError};
 use millrace_protocol::responses;
 use proptest::prelude::*;
 
-struct Counting;
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static NOW: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-fn grown(bytes: usize) {
-    NOW.set(NOW.get().wrapping_add(bytes));
-    PEAK.set(PEAK.get().max(NOW.get()));
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts; every call goes on to the system's"
-)]
-// SAFETY: each method passes its arguments on unchanged and gives back what it gets.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.set(NOW.get().saturating_sub(layout.size()));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-    // Growing goes through alloc, copy, dealloc: both sizes count at once, as they may in truth.
-}
 
 /// Which side of an API a body is of.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +31,7 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             }
         };
     }
-    NOW.set(0);
-    PEAK.set(0);
-    let read = match side {
+    let (read, held) = peak(|| match side {
         Side::Request => served! { requests:
             Produce = ProduceRequest<'_>;
             Fetch = FetchRequest<'_>;
@@ -94,8 +58,8 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
             DescribeCluster = DescribeClusterResponse<'_>;
         },
-    };
-    assert_eq!(PEAK.get(), 0, "{side:?} {api:?} {version}: {read:?}");
+    });
+    assert_eq!(held, 0, "{side:?} {api:?} {version}: {read:?}");
     read
 }
 
@@ -247,13 +211,13 @@ fn records_are_the_bytes_received_and_not_copied() {
     request.topic_data = vec![topic];
     for version in 3..=13 {
         let body = messages::encode(&request, version).expect("encodes");
-        NOW.set(0);
-        PEAK.set(0);
-        let view: requests::ProduceRequest<'_> = requests::read(version, &body).expect("reads");
-        let topics = view.topic_data.into_iter();
-        let mut partitions = topics.flat_map(|topic| topic.partition_data);
-        let records = partitions.next().and_then(|partition| partition.records);
-        assert_eq!(PEAK.get(), 0, "version {version}");
+        let (records, held) = peak(|| {
+            let view: requests::ProduceRequest<'_> = requests::read(version, &body).expect("reads");
+            let topics = view.topic_data.into_iter();
+            let mut partitions = topics.flat_map(|topic| topic.partition_data);
+            partitions.next().and_then(|partition| partition.records)
+        });
+        assert_eq!(held, 0, "version {version}");
         let records = body.slice_ref(records.expect("records"));
         assert_eq!(records.len(), 1 << 20);
     }

@@ -6,47 +6,20 @@
 mod dense;
 mod wire;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use dense::{dense, densest, put_name};
 use millrace_config::BrokerConfig;
+use millrace_host::allocation::{Counting, begin_process, process_peak};
 use millrace_protocol::api::Api;
 use millrace_server::Broker;
 use millrace_sim::{NetOptions, Sim, SimOptions};
 use wire::Client;
 
-struct Counting;
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts; every call goes on to the system's"
-)]
-// SAFETY: each method passes its arguments on unchanged and gives back what it gets.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-    // Growing goes through alloc, copy, dealloc: both sizes count at once, as they may in truth.
-}
 
 fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9092))
@@ -92,8 +65,7 @@ async fn handled(sim: &Sim, before: Option<&Asked>, asked: &Asked) -> (usize, us
     sim.partition("client", "broker");
     send(&mut client, asked).await;
     sim.pause(Duration::from_secs(1)).await;
-    let begin = NOW.load(Ordering::Relaxed);
-    PEAK.store(begin, Ordering::Relaxed);
+    let begin = begin_process();
     sim.heal_net();
     let mut most = 0;
     // Once the answer is encoded, only its bytes stay reserved. Virtual time goes by only where the
@@ -110,7 +82,7 @@ async fn handled(sim: &Sim, before: Option<&Asked>, asked: &Asked) -> (usize, us
             break;
         }
     }
-    let taken = PEAK.load(Ordering::Relaxed) - begin;
+    let taken = process_peak() - begin;
     (most, taken)
 }
 
