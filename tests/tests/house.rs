@@ -9,15 +9,24 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every room with the rooms it may depend on. Dev-dependencies may go further.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
+    ("millrace-probe", &[]),
     ("millrace-host", &[]),
     ("millrace-protocol", &[]),
     ("millrace-config", &[]),
     ("millrace-sim", &["millrace-host", "millrace-protocol"]),
-    ("millrace-core", &["millrace-config", "millrace-protocol"]),
+    (
+        "millrace-core",
+        &["millrace-config", "millrace-probe", "millrace-protocol"],
+    ),
     (
         "millrace-log",
-        &["millrace-config", "millrace-host", "millrace-protocol"],
+        &[
+            "millrace-config",
+            "millrace-host",
+            "millrace-probe",
+            "millrace-protocol",
+        ],
     ),
     (
         "millrace-server",
@@ -26,6 +35,7 @@ const EDGES: [(&str, &[&str]); 12] = [
             "millrace-core",
             "millrace-host",
             "millrace-log",
+            "millrace-probe",
             "millrace-protocol",
         ],
     ),
@@ -52,6 +62,7 @@ const ANY_PRODUCT_ROOM: &[&str] = &[
     "millrace-core",
     "millrace-host",
     "millrace-log",
+    "millrace-probe",
     "millrace-protocol",
     "millrace-server",
     "millrace-sim",
@@ -235,6 +246,22 @@ fn edges_between_rooms_run_one_way() {
         }
     }
     none("edges that the table in this file does not have", &breaches);
+}
+
+/// Planted bugs and counted branches are compiled out of whatever ships.
+#[test]
+fn only_tests_are_built_with_planted_bugs() {
+    let metadata = metadata();
+    let mut breaches = Vec::new();
+    for package in items(&metadata, "packages") {
+        for dependency in items(package, "dependencies") {
+            let is_armed = items(dependency, "features").iter().any(|f| f == "armed");
+            if is_armed && dependency["kind"] != "dev" {
+                breaches.push(text(package, "name").to_owned());
+            }
+        }
+    }
+    none("rooms that arm the probe outside of their tests", &breaches);
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! The bugs that can be planted: each is one rule of the product left out, at one place.
+
+crate::listed! {
+    /// A bug in the product; what it does and the rule of docs/durability.md that forbids it.
+    Bug {
+        /// What waits for a sync is answered when it was asked for (C1, F1).
+        AckBeforeSync,
+        /// A mark claims bytes that no sync has covered yet (C3).
+        MarkBeforeSync,
+        /// A direct sync is acknowledged though the mark of its segment is not durable (C4).
+        AckBeforeMark,
+        /// At a roll the old segment counts as settled without a sync.
+        RollWithoutSync,
+        /// The sync of a directory is left out (C4).
+        DirectorySyncLost,
+        /// What recovery read counts as durable though it was not written again and synced (R4).
+        RecoveredTailNotSynced,
+        /// After a failed sync the directory goes on, and what is in its page cache counts (F1).
+        PageCacheTrustedAfterError,
+        /// A failed sync is tried again, and the second one's success counts (F1).
+        FailedSyncRetried,
+        /// Recovery cuts at a bad batch below the mark (R5).
+        CutBelowMark,
+        /// What an index says is not held against the batch it points at.
+        StaleIndexTrusted,
+        /// A duplicate is acknowledged before its original is durable.
+        DuplicateAckedAtOnce,
+        /// After a restart only a producer's last batch is recognised, not its last five.
+        WindowOfOneAfterRestart,
+        /// A write that failed moves the producer's sequence on.
+        SequenceAdvancedOnFailedWrite,
+        /// The high watermark moves over what is only written.
+        HighWatermarkOverUnflushed,
+        /// A consumer is shown what lies above the high watermark.
+        ReadPastHighWatermark,
+        /// A directory without a ledger is begun anew whatever else it holds (L3, A1).
+        EmptyDirectoryTakenForNew,
+        /// A topic made again under a name takes the old one's directory for its own.
+        OldDataUnderRecreatedName,
+        /// A reply goes on after a region of it came up short.
+        HalfReplyAfterShortRegion,
+        /// A waiting fetch is not told of an append.
+        FetchWakeUpLost,
+        /// Room for a frame is asked for before that of the answer under way is given back.
+        FrameBudgetDeadlock,
+        /// A cut in the journal is replayed though later bytes were synced directly (R2).
+        OldCutReplayed,
+        /// The mark of a new segment is written after its first bytes were acknowledged (C4).
+        ExistenceMarkAfterAck,
+        /// A start goes on behind a torn commit instead of in a new generation (J4).
+        JournalContinuedAfterTornCommit,
+        /// Commits are not padded: two of them share a block (J2).
+        CommitsShareBlock,
+        /// The completion of a sync from before a cut confirms what was appended behind it (C6).
+        FlushCompletionFromBeforeCut,
+        /// A later range becomes durable and counts before an earlier one (C2).
+        SuffixAckedBeforePrefix,
+        /// A flushed mark reaches further than the data of its commit (C3).
+        MarkAheadOfData,
+        /// A file is changed before the intent of the change is durable (C5).
+        ChangeBeforeIntent,
+        /// A journal file is written again before what it holds is settled (S3).
+        JournalFileReusedBeforeSettled,
+        /// A descriptor is closed while bytes that it wrote are unsettled (S2).
+        DescriptorClosedUnsettled,
+        /// A directory that went offline is closed as if it were sound (F2).
+        CleanCloseOfOfflineDirectory,
+        /// A ledger that can't be read counts as one that says nothing (L3).
+        UnreadableLedgerTakenAsEmpty,
+        /// The ledger holds marks of a commit that is not durable yet (L1).
+        SnapshotOfCommitInFlight,
+        /// A second start forgets what a partition owed since the first (R3).
+        RecoveryDebtForgotten,
+        /// A segment behind a cut is removed without syncing its directory (R5).
+        UnlinkOfCutSegmentLost,
+        /// A snapshot of producers from above a cut is loaded (A2).
+        ProducerSnapshotAboveCut,
+        /// Recovery looks at checksums but not at base offsets (R4, A5).
+        BaseOffsetFlipAccepted,
+        /// No closing commit follows the last one (C7).
+        NoClosingCommit,
+        /// Bytes in the journal are written into a segment that replaced theirs (S4, R2).
+        ReplayIntoReplacedSegment,
+        /// A partition whose directory is absent is made anew in another (A1).
+        PartitionRecreatedElsewhere,
+    }
+}
