@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{Disk, File, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use crate::codec::{Put, Take};
 use crate::error::Error;
@@ -77,7 +78,12 @@ impl SlotFile {
             .max_by_key(|(sequence, _)| *sequence);
         // A first write that was torn leaves an unreadable slot 0 and nothing behind it: nothing
         // was promised yet. Two slots' length without a readable one is damage.
+        let whole = bytes.chunks(SLOT_LEN).filter_map(decode).count();
+        if whole == 1 && bytes.len() > SLOT_LEN {
+            reached(Branch::SlotBroken);
+        }
         if newest.is_none() && bytes.len() > SLOT_LEN {
+            reached(Branch::SlotsUnreadable);
             let what = format!("neither slot of {} can be read", path.display());
             return Err(Error::Corrupt { what });
         }

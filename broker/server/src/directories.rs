@@ -18,6 +18,7 @@ use millrace_host::{Host, OpenMode};
 use millrace_log::dir::{DirOptions, LogDir};
 use millrace_log::error::Error;
 use millrace_log::partition::{PartitionOptions, Partitions};
+use millrace_probe::{Branch, reached};
 use millrace_protocol::ids::TopicId;
 
 use crate::cluster::{MetadataError, is_metadata_name};
@@ -217,6 +218,7 @@ impl Directories {
         let missing = self.tell_missing(image);
         for path in unformatted {
             if missing {
+                reached(Branch::EmptyLeftAlone);
                 tracing::error!(
                     path = %path.display(),
                     "the log directory is empty while one that holds partitions is missing, so it \
@@ -274,6 +276,7 @@ impl Directories {
             | Error::DiskFull { .. }
             | Error::PartitionOffline { .. } => {}
         }
+        reached(Branch::DirectoryLeftOut);
         tracing::error!(
             path = %path.display(), %error,
             "a log directory can't be used; its partitions are offline until a start that can"
@@ -320,6 +323,7 @@ impl Directories {
             }
         }
         for (directory, partitions) in &missing {
+            reached(Branch::DirectoryAbsent);
             let first = &partitions[..partitions.len().min(NAMED_MAX)];
             tracing::error!(
                 %directory, partitions = partitions.len(), first = %first.join(", "),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, OpenMode, Pool};
+use millrace_probe::{Branch, reached};
 use tokio::sync::oneshot;
 
 use crate::dir::format::{self, Format};
@@ -94,6 +95,7 @@ impl Start {
             // None was taken yet.
             return;
         };
+        reached(Branch::StartUsesReserve);
         tracing::warn!(path = %self.path.display(), "disk full: the start uses the reserve");
         if let Err(error) = reserve.set_len(0) {
             tracing::warn!(path = %self.path.display(), %error, "the reserve can't be used");
@@ -146,6 +148,7 @@ impl Start {
         let task: BoxFuture<'static, ()> = Box::pin(flusher.run());
         let task = self.host.spawn.spawn(Pool::Data, "flusher", task);
         if loaded.settle_first {
+            reached(Branch::OlderGenerationSettled);
             shared.retire(generation, loaded.retired).await?;
         }
         let room = Arc::new(Room::new(
@@ -188,6 +191,7 @@ fn first_round(
     if let Some(bytes) = &loaded.repeat
         && let Some(header) = commit::Header::decode(dir_id, bytes)
     {
+        reached(Branch::LastCommitRepeated);
         gather.repeat(&commit::open(&header, bytes).entries);
     }
     for (incarnation, _) in &loaded.report.damaged {

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use millrace_probe::{Branch, reached};
+
 use crate::codec::Take;
 use crate::error::Error;
 use crate::journal::commit::CommitId;
@@ -78,6 +80,7 @@ impl History {
         for number in first..=last {
             let id = CommitId { generation, number };
             let Some(located) = commits.remove(&number) else {
+                reached(Branch::CommitMissing);
                 return Err(Error::Corrupt {
                     what: format!(
                         "journal commit {number} of generation {generation} can't be read, and \
@@ -89,6 +92,7 @@ impl History {
             let opened = located.open(&bytes);
             if !opened.is_whole() {
                 if number == last {
+                    reached(Branch::CommitTorn);
                     tracing::info!(
                         place = located.place(),
                         number,
@@ -118,6 +122,7 @@ impl History {
     }
 
     fn hurt(&mut self, located: &Located, opened: &Opened<'_>, number: u64) {
+        reached(Branch::CommitDamaged);
         tracing::error!(place = located.place(), number, partitions = ?opened.damaged,
             "a commit of the journal is damaged, and later ones are there: its intact entries \
              count, the partitions with damaged ones go offline");
@@ -125,6 +130,9 @@ impl History {
     }
 
     fn fold_commit(&mut self, id: CommitId, opened: &Opened<'_>, new: bool) -> Result<(), Error> {
+        if !new {
+            reached(Branch::CommitInLedger);
+        }
         for (index, entry) in opened.entries.iter().enumerate() {
             match entry {
                 Entry::Start(payload) if new => {
@@ -139,6 +147,7 @@ impl History {
                 Entry::Mark(whose, payload) => {
                     let mark = mark_form::decode(payload).ok_or_else(|| unreadable(id))?;
                     if let Mark::CutIntent { to, .. } = &mark {
+                        reached(Branch::CutFolded);
                         self.cuts
                             .entry(*whose)
                             .or_default()
@@ -168,6 +177,7 @@ impl History {
             .iter()
             .any(|segment| segment.id == place.segment);
         if entry.deleting || !known {
+            reached(Branch::ReplayOfRemoved);
             return None;
         }
         let (mut from, mut to) = (place.position, place.position.checked_add(len)?);
@@ -176,6 +186,9 @@ impl History {
                 return None;
             }
             if settled.segment == place.segment {
+                if settled.bytes > from {
+                    reached(Branch::ReplayBelowSettled);
+                }
                 from = from.max(settled.bytes);
             }
         }
@@ -185,6 +198,9 @@ impl History {
                     return None;
                 }
                 if cut.segment.base_offset == place.segment.base_offset {
+                    if cut.bytes < to {
+                        reached(Branch::ReplayEndedByCut);
+                    }
                     to = to.min(cut.bytes);
                 }
             }

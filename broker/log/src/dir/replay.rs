@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{Disk, File, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use crate::dir::history::History;
 use crate::error::Error;
@@ -104,6 +105,7 @@ impl Replay<'_> {
             return Ok(());
         };
         if at > target.len {
+            reached(Branch::ReplayLeavesGap);
             let reason = format!(
                 "{} ends at byte {}, the journal continues it at byte {at}",
                 target.file.path().display(),
@@ -122,6 +124,7 @@ impl Replay<'_> {
             });
         }
         target.len = target.len.max(at + bytes.len() as u64);
+        reached(Branch::BytesReplayed);
         self.out.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -164,10 +167,11 @@ impl Replay<'_> {
         let home_to_sync = (!file_settled).then_some(home);
         let file = match self.disk.open(&path, OpenMode::Write) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !file_settled => self
-                .disk
-                .open(&path, OpenMode::CreateNew)
-                .map_err(Error::io("create", &path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !file_settled => {
+                reached(Branch::ReplayMadeFile);
+                let made = self.disk.open(&path, OpenMode::CreateNew);
+                made.map_err(Error::io("create", &path))?
+            }
             Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
         };
         let len = file.len().map_err(Error::io("measure", &path))?;
@@ -216,11 +220,12 @@ impl Replay<'_> {
         // a directory with something settled in it is never made anew.
         if !settled {
             match self.disk.create_dir(home) {
-                Ok(()) => {}
+                Ok(()) => reached(Branch::ReplayMadeDirectory),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create directory", home)(error)),
             }
         }
+        reached(Branch::IdentityReplayed);
         let text = partition_metadata::encode(whose.topic_id);
         match super::format::write_file(self.disk, &metadata, text.as_bytes()) {
             Ok(file) => Ok(Ok(Some(file))),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{DirEntry, Disk, EntryKind, Host, LockGuard, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
@@ -174,6 +175,7 @@ impl Start {
         for entry in names {
             let keep = entry.name == format::LOCK || entry.kind != EntryKind::File;
             if !keep {
+                reached(Branch::FormatCutShort);
                 let path = self.path.join(&entry.name);
                 self.disk()
                     .remove(&path)
@@ -190,6 +192,7 @@ impl Start {
         lock: Box<dyn LockGuard>,
         mut made: Made,
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
+        reached(Branch::DirectoryFormatted);
         let mut dir_id = [0; 16];
         self.host.rng.fill(&mut dir_id);
         // A version 4 UUID, as Kafka's directory ids are.
@@ -241,11 +244,13 @@ impl Start {
         lock: Box<dyn LockGuard>,
         mut made: Made,
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
+        reached(Branch::DirectoryLoaded);
         // Listed before the lock was held: another process may just have ended its work.
         let names = self.list().await?;
         let Found::Ledger(ledger, sequence) =
             read_ledger(self.disk(), &self.path, format.dir_id).await?
         else {
+            reached(Branch::LedgersUnreadable);
             return Err(unreadable(&self.path));
         };
         let journals: Vec<String> = names

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::BoxFuture;
+use millrace_probe::{Branch, reached};
 
 use crate::error::Error;
 use crate::flusher::settle::Work;
@@ -94,10 +95,15 @@ impl Shared {
             number: 0,
         })
         .await?;
+        if !retired.journals.is_empty() {
+            reached(Branch::GenerationRetired);
+        }
         for path in &retired.journals {
             match disk.remove(path).await {
                 // The process before had begun to let go of it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    reached(Branch::RetiredBefore);
+                }
                 done => done.map_err(Error::io("remove", path))?,
             }
         }
@@ -197,6 +203,7 @@ impl Flusher {
             ..
         } = &self.reclaim
         {
+            reached(Branch::JournalFileGivenBack);
             self.journal.free(*index, *len);
         }
         self.reclaim = Reclaim::Idle;

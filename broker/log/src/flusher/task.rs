@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::{BoxFuture, Mono};
+use millrace_probe::{Branch, reached};
 
 use crate::error::Error;
 use crate::flusher::gather::{Fold, Notice, Round, State};
@@ -250,6 +251,7 @@ impl Flusher {
             .journal
             .make_fit(Header::padded_len(self.round.partitions.len(), len))
         {
+            reached(Branch::JournalFull);
             self.blocked = true;
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_host::{Disk, File, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use crate::error::Error;
 use crate::ledger::fold::Ledger;
@@ -137,13 +138,18 @@ pub(crate) async fn torn(
 /// Reads both files and gives the newer of those that are whole.
 pub(crate) async fn read(disk: &dyn Disk, dir: &Path, dir_id: [u8; 16]) -> Result<Found, Error> {
     let mut best: Option<(Ledger, u64)> = None;
+    let mut broken = 0;
     for name in NAMES {
         match read_one(disk, &dir.join(name), dir_id).await? {
+            None => broken += 1,
             Some(read) if best.as_ref().is_none_or(|(_, newest)| read.1 > *newest) => {
                 best = Some(read);
             }
-            _ => {}
+            Some(_) => {}
         }
+    }
+    if broken == 1 {
+        reached(Branch::LedgerBroken);
     }
     Ok(match best {
         Some((ledger, sequence)) => Found::Ledger(Box::new(ledger), sequence),

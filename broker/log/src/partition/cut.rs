@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_host::{Disk, File, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use super::remove::hold_own;
 use super::{LogReader, PartitionLog, Phase, position};
@@ -236,6 +237,9 @@ pub(super) async fn shorten(
         .map(|(base, _, name)| (base, name))
         .collect();
     later.sort();
+    if later.iter().any(|(_, name)| name.ends_with(names::LOG)) {
+        reached(Branch::CutOverSegments);
+    }
     for (_, name) in later.iter().rev() {
         let path = dir.join(name);
         disk.remove(&path)

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millrace_probe::{Branch, reached};
 use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 
@@ -85,6 +86,7 @@ impl Partitions {
             reason: reason.to_owned(),
         };
         if entry.damaged {
+            reached(Branch::DamagedStaysOffline);
             return Err(offline(
                 "its journal entries are damaged; see millrace check",
             ));
@@ -245,12 +247,16 @@ impl Partitions {
         }
         match read_identity(self.host.disk.as_ref(), path).await {
             Some(id) if id == incarnation.topic_id => Ok(()),
-            Some(_) => Err(Error::PartitionOffline {
-                partition: path.display().to_string(),
-                reason: "its partition.metadata names another topic; move the directory away"
-                    .to_owned(),
-            }),
+            Some(_) => {
+                reached(Branch::DirectoryOfAnother);
+                Err(Error::PartitionOffline {
+                    partition: path.display().to_string(),
+                    reason: "its partition.metadata names another topic; move the directory away"
+                        .to_owned(),
+                })
+            }
             None => {
+                reached(Branch::IdentityWrittenAgain);
                 let text = partition_metadata::encode(incarnation.topic_id);
                 let file = path.join(partition_metadata::FILE_NAME);
                 match super::overwrite(self.host.disk.as_ref(), &file, text.as_bytes()) {
@@ -280,6 +286,7 @@ impl Partitions {
             .open(&log_path, millrace_host::OpenMode::Read)
             .and_then(|file| file.len());
         if !len.is_ok_and(|len| len == close.bytes) {
+            reached(Branch::ClosedOtherLength);
             return Ok(None);
         }
         // A segment begun since: its mark was still on its way when the process was killed.
@@ -291,8 +298,10 @@ impl Partitions {
                 .open(&next, millrace_host::OpenMode::Read)
                 .is_ok()
         {
+            reached(Branch::ClosedThenRolled);
             return Ok(None);
         }
+        reached(Branch::OpenedClean);
         let mut segments = Vec::with_capacity(entry.segments.len());
         for segment in sealed {
             let Some(segment) = sealed_segment(known.path, segment) else {

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use millrace_host::OpenMode;
+use millrace_probe::{Branch, reached};
 
 use super::open::{Known, sealed_segment};
 use super::verify::{Check, Stop, Verified, verify};
@@ -96,8 +97,14 @@ pub(super) struct Sweep<'a> {
 
 impl Sweep<'_> {
     async fn run(&mut self) -> Result<Recovered, Error> {
+        reached(if self.same_boot {
+            Branch::RecoveredSameBoot
+        } else {
+            Branch::RecoveredOtherBoot
+        });
         self.find_files().await?;
         if let Some(pending) = self.known.entry.pending_cut {
+            reached(Branch::CutFinished);
             // The intent may be in the page cache only, and nothing goes by that (C5).
             self.partitions.dir.proven().await?;
             self.finish_cut(pending.to, pending.cut_count).await?;
@@ -161,8 +168,10 @@ impl Sweep<'_> {
                         .settled()
                         .is_some_and(|mark| mark != nothing && mark.bytes > 0)
                 {
+                    reached(Branch::DirectoryMissing);
                     return Err(self.offline("its directory is missing"));
                 }
+                reached(Branch::DirectoryMadeAnew);
                 disk.create_dir(path).map_err(Error::io("make", path))?;
                 let text = partition_metadata::encode(self.known.incarnation.topic_id);
                 let file = path.join(partition_metadata::FILE_NAME);
@@ -191,8 +200,10 @@ impl Sweep<'_> {
             if expected != base && !(holes && expected < base) {
                 let why = format!("the segment before {base} ends at {expected}");
                 if self.flushed().is_some_and(|mark| mark > start) {
+                    reached(Branch::ChainBrokenBelowMark);
                     self.quarantine_last(&why);
                 } else {
+                    reached(Branch::ChainBrokenAboveMark);
                     return Ok(self.end().map(|end| (end, why)));
                 }
             }
@@ -202,11 +213,13 @@ impl Sweep<'_> {
             && let Some(segment) = sealed_segment(self.known.path, entry)
             && len == Some(segment.end().bytes)
         {
+            reached(Branch::SealedSegmentTrusted);
             self.expected = Some(segment.end().offset);
             self.segments.push(Arc::new(segment));
             return Ok(None);
         }
         if len.is_none() && self.flushed().is_some_and(|mark| mark > start) {
+            reached(Branch::SegmentMissing);
             return Err(self.offline(&format!("segment {base} is missing")));
         }
         let from = settled
@@ -252,6 +265,7 @@ impl Sweep<'_> {
         segment.attach(file.clone());
         self.partitions.handles.admit(&segment);
         if self.partitions.revive(&segment).await.is_err() {
+            reached(Branch::FrontUnreadable);
             // The front is damaged below the settled mark; look-ups there will say so.
             segment.tail(|tail| *tail = Tail::new(from));
         }
@@ -314,6 +328,7 @@ impl Sweep<'_> {
             Stop::Bad(what) => what.clone(),
         };
         if below_mark {
+            reached(Branch::QuarantinedBelowMark);
             self.quarantine_last(&why);
             return Ok(None);
         }
@@ -323,11 +338,18 @@ impl Sweep<'_> {
             .any(|(other, len)| *other > base && *len > 0);
         let last_write = matches!(found.stop, Stop::Incomplete | Stop::Zeros) && !later;
         if self.same_boot && !last_write {
+            reached(Branch::DamagedWithoutReboot);
             return Err(self.offline(&format!(
                 "segment {base} is damaged at byte {} though the machine did not restart: {why}",
                 at.bytes
             )));
         }
+        reached(match &found.stop {
+            _ if self.same_boot => Branch::CutIncompleteWrite,
+            Stop::Zeros => Branch::CutZeros,
+            Stop::Bad(_) => Branch::CutBadBatch,
+            Stop::End | Stop::Incomplete => Branch::CutIncompleteBatch,
+        });
         Ok(Some(why))
     }
 
@@ -361,6 +383,7 @@ impl Sweep<'_> {
                 topic,
                 holes: false,
             });
+            reached(Branch::SegmentAdopted);
             self.untold = true;
             let why = match found.stop {
                 Stop::End if found.end.bytes == 0 => return Ok(None),
@@ -371,6 +394,7 @@ impl Sweep<'_> {
                 }
                 Stop::Bad(what) => what,
             };
+            reached(Branch::AdoptedSegmentCut);
             return Ok(Some((position(id, found.end), why)));
         }
         Ok(None)

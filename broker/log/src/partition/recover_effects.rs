@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use millrace_host::OpenMode;
+use millrace_probe::{Branch, reached};
 
 use super::open::{TIMESTAMP_UNKNOWN, log_start};
 use super::recover::{Recovered, Sweep};
@@ -39,8 +40,10 @@ impl Sweep<'_> {
             }
             let log = names::file(&path, base, names::LOG);
             let moved = if base < first && self.known.entry.log_start > base {
+                reached(Branch::RetainedFileRemoved);
                 disk.remove(&log).await
             } else {
+                reached(Branch::SegmentSetAside);
                 tracing::warn!(path = %log.display(), "not part of the log by the ledger; set aside");
                 disk.rename(
                     &log,
@@ -124,8 +127,14 @@ impl Sweep<'_> {
         let room = self.partitions.dir.has_room(keep, false);
         let limit = if room { keep } else { 0 };
         match cut::keep_aside(disk, &path, to, &file, limit).await {
-            Ok(kept) => tracing::info!(partition = %self.name(), kept, "bytes behind the cut kept"),
+            Ok(kept) => {
+                if kept > 0 {
+                    reached(Branch::CutBytesKept);
+                }
+                tracing::info!(partition = %self.name(), kept, "bytes behind the cut kept");
+            }
             Err(error) => {
+                reached(Branch::CutBytesNotKept);
                 tracing::warn!(partition = %self.name(), %error, "bytes behind the cut not kept");
             }
         }
@@ -184,6 +193,7 @@ impl Sweep<'_> {
                 self.flush.mark(recovered);
             }
         }
+        reached(Branch::PartitionRecovered);
         let disk = self.partitions.host.disk.as_ref();
         snapshots::sweep(disk, self.known.path, &entry.snapshots).await;
         let (flushed, unsettled) = self.proven();
@@ -207,6 +217,7 @@ impl Sweep<'_> {
         if self.must_sync() {
             return (end, Vec::new());
         }
+        reached(Branch::PageCacheBelieved);
         let flushed = self.flushed().unwrap_or_default().min(end);
         let mut unsettled = std::mem::take(&mut self.verified);
         unsettled.retain(|one| self.quarantined.is_none() && one.base() <= end.segment.base_offset);
@@ -215,6 +226,7 @@ impl Sweep<'_> {
 
     /// The records up to the log start are gone with the cut: the log restarts empty there (A3).
     async fn restart_empty(&mut self, log_start: i64) -> Result<(), Error> {
+        reached(Branch::RestartedEmpty);
         let gone = std::mem::take(&mut self.segments);
         for (at, segment) in gone.iter().enumerate() {
             let mark = Mark::SegmentRemoved(segment.id());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::{Disk, EntryKind, Host, OpenMode, Pool};
+use millrace_probe::{Branch, reached};
 
 use super::{NoSink, PartitionLog, Partitions, Phase, partition_path};
 use crate::dir::LogDir;
@@ -66,6 +67,9 @@ impl Partitions {
             // Another call for the same partition ended while this one waited.
             return Ok(());
         };
+        if entry.deleting {
+            reached(Branch::RemovalFinished);
+        }
         let end = entry
             .flushed
             .or_else(|| entry.active().map(Position::start_of));
@@ -92,6 +96,7 @@ impl Partitions {
         let disk = &self.host.disk;
         for entry in disk.list(dir).await.map_err(Error::io("list", dir))? {
             if entry.kind == EntryKind::Dir && entry.name.ends_with(DELETED) {
+                reached(Branch::DeletedSwept);
                 remove_tree(disk.as_ref(), &dir.join(&entry.name)).await;
             }
         }
@@ -146,8 +151,12 @@ impl Deletion {
         match owner {
             Owner::Ours => {}
             // Renamed before a crash; another topic may have taken the name since.
-            Owner::Nobody | Owner::Another => return Ok(None),
+            Owner::Nobody | Owner::Another => {
+                reached(Branch::RemovedBefore);
+                return Ok(None);
+            }
             Owner::Unknown => {
+                reached(Branch::RemovedUnidentified);
                 tracing::warn!(path = %path.display(), partition = %self.incarnation,
                     "a removed partition's directory can't be told to be its own, since its \
                      partition.metadata is missing or damaged; it stays as it is until a new topic \

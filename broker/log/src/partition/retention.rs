@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::{Disk, Host, Mono, Now};
+use millrace_probe::{Branch, reached};
 
 use super::remove::hold_own;
 use super::{LogReader, PartitionLog};
@@ -66,6 +67,7 @@ impl WallGuard {
     }
 
     fn hold(&mut self, now: Now, why: &str) {
+        reached(Branch::TimeRetentionHeld);
         self.hold_until = Some(now.mono + HOLD);
         tracing::warn!(
             why,

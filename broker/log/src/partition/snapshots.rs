@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_host::{Completion, Disk, OpenMode, Pool};
+use millrace_probe::{Branch, reached};
 use millrace_protocol::producer::ProducerEntry;
 use tokio::sync::watch;
 
@@ -332,6 +333,7 @@ pub(super) async fn sweep(disk: &dyn Disk, dir: &Path, named: &[SnapshotName]) {
         if named.iter().any(|name| name.offset == offset) {
             continue;
         }
+        reached(Branch::SnapshotSwept);
         if let Err(error) = disk.remove(&dir.join(&file.name)).await {
             tracing::debug!(file = file.name, %error, "an old snapshot stays");
         }
@@ -358,6 +360,7 @@ pub(super) async fn load(
                     && offset == name.offset
                     && encoded.get(10..14) == Some(&name.crc_ours.to_be_bytes())
                 {
+                    reached(Branch::SnapshotLoaded);
                     return Some((offset, entries));
                 }
                 tracing::warn!(path = %path.display(), "a producer snapshot is damaged; an older one is used");
@@ -366,6 +369,7 @@ pub(super) async fn load(
                 tracing::warn!(path = %path.display(), %error, "a producer snapshot is missing; an older one is used");
             }
         }
+        reached(Branch::SnapshotDamaged);
         named.pop_back();
     }
     None

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_host::{DirEntry, EntryKind};
+use millrace_probe::{Branch, reached};
 
 use super::{NoSink, Partitions, aside_name, read_identity};
 use crate::error::Error;
@@ -32,6 +33,7 @@ impl Partitions {
             return Ok(None);
         }
         if self.is_of_another(incarnation, path).await {
+            reached(Branch::DirectoryLeftToRemoval);
             // Of a topic that is being removed: its removal renames it, and appends are refused
             // until then.
             return Ok(None);
@@ -51,6 +53,7 @@ impl Partitions {
             self.set_stray_aside(path).await?;
             return Ok(None);
         }
+        reached(Branch::DirectoryTakenIn);
         tracing::warn!(path = %path.display(), "a directory of an unfinished first append is taken in");
         let topic: Arc<str> = topic.into();
         let start = Position::start_of(first);
@@ -113,6 +116,7 @@ impl Partitions {
             .dir
             .path()
             .join(aside_name(self.host.rng.as_ref(), path, "-stray"));
+        reached(Branch::StraySetAside);
         tracing::warn!(from = %path.display(), to = %to.display(), "an unknown directory is set aside");
         self.host
             .disk

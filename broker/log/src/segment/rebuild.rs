@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use millrace_host::{Disk, OpenMode};
+use millrace_probe::{Branch, reached};
 
 use super::tail::{End, Tail};
 use super::walk::{Walk, WalkError};
@@ -27,6 +28,7 @@ pub(crate) async fn rebuild(
         begun.then_some(tail.end)
     });
     let Some(end) = begun else { return Ok(()) };
+    reached(Branch::IndexRebuilt);
     let result = scan(handles, segment, end, interval).await;
     if segment.is_sealed() {
         remove_indexes(handles.disk(), segment).await;

@@ -12,6 +12,7 @@ use millrace_core::cluster::{Image, Loading};
 use millrace_host::Disk;
 use millrace_log::mark::SnapshotName;
 use millrace_log::partition::{LogReader, Read};
+use millrace_probe::{Branch, reached};
 use millrace_protocol::metadata::MetadataRecord;
 use millrace_protocol::records::{Batch, Scratch, batches};
 
@@ -57,6 +58,7 @@ impl Source<'_> {
         let mut folding = match restored {
             Some(Restored { loading, entry }) => Folding::new(loading, entry),
             None if self.log_start > 0 => {
+                reached(Branch::MetadataUnreadable);
                 return Err(MetadataError::Damaged(format!(
                     "the log begins at offset {} and no snapshot that reaches it can be read; \
                      restore a file *.checkpoint of {}",
@@ -99,12 +101,17 @@ impl Source<'_> {
             let path = snapshot::path(self.dir, id.0, id.1);
             match snapshot::read(self.disk, &path, id, name.crc_kafka).await {
                 Ok(restored) => {
+                    reached(Branch::MetadataSnapshotLoaded);
                     let offsets = usable.iter().map(|name| name.offset).collect();
                     return Ok((Some(restored), offsets));
                 }
-                Err(error) => tracing::error!(
-                    %error, "a snapshot of the metadata can't be read; what stands before it is used"
-                ),
+                Err(error) => {
+                    reached(Branch::MetadataSnapshotDamaged);
+                    tracing::error!(
+                        %error,
+                        "a snapshot of the metadata can't be read; what stands before it is used"
+                    );
+                }
             }
             usable.pop();
         }

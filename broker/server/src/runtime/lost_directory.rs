@@ -11,6 +11,7 @@ use std::time::Duration;
 use millrace_core::cluster::{Directory, directories_failed};
 use millrace_host::Pool;
 use millrace_log::dir::LogDir;
+use millrace_probe::{Branch, reached};
 
 use crate::cluster::MetadataError;
 use crate::context::Node;
@@ -58,9 +59,11 @@ async fn follow(node: Arc<Node>, directory: Directory, dir: Arc<LogDir>) {
     node.metrics.offline_directories.inc();
     if directory == node.metadata_directory {
         let path = dir.path().clone();
+        reached(Branch::MetadataDirectoryFailed);
         node.fail(NodeFailure { path, reason });
         return;
     }
+    reached(Branch::DirectoryFailed);
     let mut offline = node.partitions.open_partitions();
     offline.retain(|open| open.is_in(&dir));
     tracing::error!(

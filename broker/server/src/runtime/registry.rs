@@ -19,6 +19,7 @@ use millrace_log::dir::LogDir;
 use millrace_log::error::Error;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
+use millrace_probe::{Branch, reached};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
@@ -219,6 +220,7 @@ impl Registry {
         ));
         sink.attach(&open);
         if recovered.may_have_lost {
+            reached(Branch::EpochAfterLoss);
             new_epoch(&self.cluster, topic.id, partition, self.config.node.id).await?;
         }
         self.lead(&self.cluster.image(), topic.id, partition, &open);
