@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use millrace_probe::{Bug, planted};
+
 /// One life of one partition: a recreated topic has another id, so it never meets its past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
@@ -102,6 +104,14 @@ pub struct SnapshotName {
     pub crc_ours: u32,
     /// CRC-32C of Kafka's file of the same offset; 0 when there is none.
     pub crc_kafka: u32,
+}
+
+impl SnapshotName {
+    /// Whether it describes a log that ends at `end` (A2): one from above is of records that are
+    /// not there, or not for sure.
+    pub(crate) fn lies_within(&self, end: i64) -> bool {
+        self.offset <= end || planted(Bug::ProducerSnapshotAboveCut)
+    }
 }
 
 /// One fact about one partition.

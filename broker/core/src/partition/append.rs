@@ -3,6 +3,7 @@
 //! Always: [`Partition::plan_append`] changes nothing. A plan is good until the next `step`: plan,
 //! write and apply happen under one hold of the partition's lock.
 
+use millrace_probe::{Bug, planted};
 use millrace_protocol::producer::ProducerBatch;
 
 use super::producers::{BatchProducer, ProducerUpdate, Room, Verdict, sequence_after};
@@ -199,7 +200,11 @@ impl Partition {
             base_offset: batch.base_offset(),
             last_offset: batch.last_offset,
             timestamp_ms: batch.timestamp_ms,
-            condition: condition(acks, batch.last_offset, flush_due),
+            condition: if planted(Bug::DuplicateAckedAtOnce) {
+                Condition::Written
+            } else {
+                condition(acks, batch.last_offset, flush_due)
+            },
         }
     }
 

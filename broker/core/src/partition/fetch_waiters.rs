@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_probe::{Bug, planted};
+
 use super::offsets::Bounds;
 use super::waiters::Token;
 
@@ -69,7 +71,9 @@ impl FetchWaiters {
                 && from_offset < end
             {
                 self.cancel(token);
-                push(token);
+                if !planted(Bug::FetchWakeUpLost) {
+                    push(token);
+                }
             }
         }
     }

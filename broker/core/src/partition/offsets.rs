@@ -4,6 +4,8 @@
 //! topic `log_start ≤ last_stable ≤ high_watermark ≤ written ≤ log_end` and `flushed ≤ written`. The
 //! high watermark and the log start never fall while a replica leads.
 
+use millrace_probe::{Bug, planted};
+
 use super::settings::Durability;
 
 /// What readers need to know of a partition, copied out under its lock.
@@ -53,6 +55,9 @@ impl Offsets {
         );
         self.log_end = log_end;
         self.written = log_end;
+        if planted(Bug::HighWatermarkOverUnflushed) {
+            self.flushed = log_end;
+        }
     }
 
     /// Everything below `upto` is durable. Returns whether that is news.

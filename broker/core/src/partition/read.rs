@@ -2,6 +2,8 @@
 //!
 //! Always: nothing here changes state; a reader never gets an offset at or past its bound.
 
+use millrace_probe::{Bug, planted};
+
 use super::Partition;
 use super::epochs::EpochEnd;
 use super::fetch_waiters::Bound;
@@ -23,6 +25,7 @@ impl Reader {
     /// The bound that holds for it.
     pub fn bound(self) -> Bound {
         match self {
+            Self::Uncommitted if planted(Bug::ReadPastHighWatermark) => Bound::LogEnd,
             Self::Uncommitted => Bound::HighWatermark,
             Self::Committed => Bound::LastStable,
             Self::Replica => Bound::LogEnd,

@@ -3,6 +3,8 @@
 //! Always: after a change of any offset the watermark is worked out again, then whoever waited for
 //! it is let go; a partition that has failed or was deleted changes no more.
 
+use millrace_probe::{Bug, planted};
+
 use super::append::PlannedWrite;
 use super::event::{AckOutcome, Effect, Event, Truncation};
 use super::fetch_waiters::Bound;
@@ -23,7 +25,7 @@ impl Partition {
         }
         match event {
             Event::Written(plan) => self.written(now, &plan, out),
-            Event::WriteFailed(plan) => self.write_failed(&plan),
+            Event::WriteFailed(plan) => self.write_failed(now, &plan),
             Event::NoRoom(producer) => self.not_taken(producer),
             Event::Flushed { upto, cut_count } => self.flushed(now, upto, cut_count, out),
             Event::BecomeLeader(leadership) => self.become_leader(now, &leadership, out),
@@ -103,8 +105,11 @@ impl Partition {
         }
     }
 
-    fn write_failed(&mut self, plan: &PlannedWrite) {
+    fn write_failed(&mut self, now: Now, plan: &PlannedWrite) {
         if let Some(update) = &plan.producer {
+            if planted(Bug::SequenceAdvancedOnFailedWrite) {
+                self.producers.apply(now, update, &self.settings);
+            }
             self.not_taken(BatchProducer {
                 producer_id: update.producer_id,
                 producer_epoch: update.producer_epoch,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::codec::Take;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::journal::commit::{DataPlace, Entry, Opened};
 use crate::journal::mark_form;
 use crate::journal::reader::{Generation, Located, Scan};
 use crate::ledger::{Ledger, take_run};
-use crate::mark::{Incarnation, Mark, Position};
+use crate::mark::{Incarnation, Mark, Position, SegmentId};
 
 /// The place of an entry in the order of all entries: commit, index.
 pub(crate) type Sequence = (CommitId, usize);
@@ -115,7 +115,9 @@ impl History {
             self.fold_commit(id, &opened, id > known)?;
             self.ledger.wall_ms = self.ledger.wall_ms.max(located.header.wall_ms);
             self.ledger.last = self.ledger.last.max(id);
-            self.repeat = (number == last && id > known).then(|| bytes.clone());
+            self.repeat = (number == last && id > known)
+                .then(|| bytes.clone())
+                .filter(|_| !planted(Bug::JournalContinuedAfterTornCommit));
             self.commits.push((id, located));
         }
         Ok(())
@@ -175,7 +177,7 @@ impl History {
         let known = entry
             .segments
             .iter()
-            .any(|segment| segment.id == place.segment);
+            .any(|segment| is_of(place.segment, segment.id));
         if entry.deleting || !known {
             reached(Branch::ReplayOfRemoved);
             return None;
@@ -193,7 +195,7 @@ impl History {
             }
         }
         for (at, cut) in self.cuts.get(whose).into_iter().flatten() {
-            if *at > sequence {
+            if *at > sequence && !planted(Bug::ReplayIntoReplacedSegment) {
                 if cut.segment.base_offset < place.segment.base_offset {
                     return None;
                 }
@@ -207,6 +209,13 @@ impl History {
         }
         (from < to).then_some(from..to)
     }
+}
+
+/// Whether bytes of `journaled` belong into the segment as it is now (S4).
+fn is_of(journaled: SegmentId, now: SegmentId) -> bool {
+    let is_replaced = journaled.generation != now.generation;
+    journaled.base_offset == now.base_offset
+        && (!is_replaced || planted(Bug::ReplayIntoReplacedSegment))
 }
 
 fn end_of(place: &DataPlace, bytes: &[u8]) -> Position {

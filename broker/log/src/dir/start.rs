@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{DirEntry, Disk, EntryKind, Host, LockGuard, OpenMode};
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
@@ -247,11 +247,13 @@ impl Start {
         reached(Branch::DirectoryLoaded);
         // Listed before the lock was held: another process may just have ended its work.
         let names = self.list().await?;
-        let Found::Ledger(ledger, sequence) =
-            read_ledger(self.disk(), &self.path, format.dir_id).await?
-        else {
-            reached(Branch::LedgersUnreadable);
-            return Err(unreadable(&self.path));
+        let (ledger, sequence) = match read_ledger(self.disk(), &self.path, format.dir_id).await? {
+            Found::Ledger(ledger, sequence) => (ledger, sequence),
+            Found::Unreadable if planted(Bug::UnreadableLedgerTakenAsEmpty) => Default::default(),
+            Found::Unreadable => {
+                reached(Branch::LedgersUnreadable);
+                return Err(unreadable(&self.path));
+            }
         };
         let journals: Vec<String> = names
             .into_iter()

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use millrace_host::File;
+use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
 use crate::flusher::gather::{Fold, Gather, Notice, notice};
@@ -189,19 +190,30 @@ impl Gather {
         }
         part.urgent = false;
         let mut work = Work::default();
+        let active = part.end.segment.base_offset;
         for one in &mut part.files {
             one.dirty = false;
             one.round_in_sync = one.round.take();
+            if one.segment.base_offset < active && planted(Bug::RollWithoutSync) {
+                continue;
+            }
             work.files.push(Arc::clone(&one.file));
         }
         work.files.append(&mut part.beside);
         work.dirs.append(&mut part.names);
+        if !work.dirs.is_empty() && planted(Bug::DirectorySyncLost) {
+            work.dirs.clear();
+        }
+        let upto = part.end;
         part.sync = Some(Sync {
-            upto: part.end,
+            upto,
             bytes: std::mem::take(&mut part.direct_bytes),
             cut_count: part.cut_count,
             waiters: std::mem::take(&mut part.waiters),
         });
+        if planted(Bug::MarkBeforeSync) {
+            self.mark(slot, Mark::Settled(upto));
+        }
         Some(work)
     }
 
@@ -218,14 +230,15 @@ impl Gather {
         }
         part.files.retain(|one| one.dirty);
         self.unsettled_files -= before - part.files.len();
-        let valid = sync.cut_count == part.cut_count;
+        let valid = sync.cut_count == part.cut_count || planted(Bug::FlushCompletionFromBeforeCut);
         let mut settled = None;
         if valid {
             let bytes = sync.bytes.min(part.unflushed);
             part.unflushed -= bytes;
             self.unflushed -= bytes;
-            settled = Some(sync.upto);
-            if part.needs_round > durable_round {
+            let ahead = part.end > sync.upto && planted(Bug::MarkAheadOfData);
+            settled = Some(if ahead { part.end } else { sync.upto });
+            if part.needs_round > durable_round && !planted(Bug::AckBeforeMark) {
                 part.synced = part.synced.max(Some(sync.upto));
             } else if sync.upto > part.flushed {
                 part.flushed = sync.upto;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use millrace_host::Mono;
+use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
 use crate::flusher::Staged;
@@ -317,7 +318,7 @@ impl Gather {
         // What it has in a round of the backlog can't grow any more.
         let split = part.gathered.is_some() && part.gathered_round != number;
         let gathered = part.gathered.map_or(0, |(_, bytes)| bytes) + len as u64;
-        if part.direct {
+        if part.direct && !planted(Bug::SuffixAckedBeforePrefix) {
             part.direct_bytes += len as u64;
             part.dirty(staged.segment, staged.file, None);
         } else if full || split || gathered >= direct_bytes {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_host::{BoxFuture, File};
+use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -85,6 +86,13 @@ impl FlushHandle {
     pub fn mark_now(&self, mark: Mark) -> Durable {
         let (tell, told) = oneshot::channel();
         let removal = matches!(mark, Mark::DeleteIntent | Mark::DeleteDone);
+        let intent = matches!(
+            mark,
+            Mark::CutIntent { .. }
+                | Mark::DeleteIntent
+                | Mark::LogStart(_)
+                | Mark::SegmentRemoved(_)
+        );
         self.shared.with(|gather| {
             if !gather.is_ended() {
                 if removal || gather.takes(self.slot) {
@@ -93,6 +101,9 @@ impl FlushHandle {
                 gather.hurry(tell);
             }
         });
+        if intent && planted(Bug::ChangeBeforeIntent) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
         self.shared.durable(told)
     }
 

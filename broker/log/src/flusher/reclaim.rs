@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::BoxFuture;
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::error::Error;
 use crate::flusher::settle::Work;
@@ -135,6 +135,7 @@ impl Flusher {
             let waiting = self.shared.with(|gather| {
                 let slots: BTreeSet<u32> = (0..gather.parts.len() as u32)
                     .filter(|slot| gather.holds_back(*slot, round))
+                    .filter(|_| !planted(Bug::JournalFileReusedBeforeSettled))
                     .collect();
                 for slot in &slots {
                     gather.want_sync(*slot);
@@ -226,13 +227,18 @@ impl Flusher {
         if !self.reclaim.is_idle() || !self.syncs.is_empty() || !self.is_drained() {
             return Ok(false);
         }
-        let number = self.journal.last_number();
-        let generation = self.journal.generation();
-        self.shared
-            .write_ledger(CommitId { generation, number })
-            .await?;
+        self.write_down().await?;
         self.shared.end_cleanly();
         Ok(true)
+    }
+
+    /// Writes the ledger of a directory in which everything is settled.
+    pub(super) async fn write_down(&mut self) -> Result<(), Error> {
+        let settled = CommitId {
+            generation: self.journal.generation(),
+            number: self.journal.last_number(),
+        };
+        self.shared.write_ledger(settled).await
     }
 
     /// Nothing is gathered, sealed or unsettled; queues the syncs that are missing.

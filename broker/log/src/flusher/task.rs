@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::{BoxFuture, Mono};
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::error::Error;
 use crate::flusher::gather::{Fold, Notice, Round, State};
@@ -26,6 +26,14 @@ use crate::journal::file::{Commit, Journal};
 const SYNCS_MAX: usize = 32;
 /// Gather buffers larger than this are given back when the directory falls idle.
 const IDLE_BUFFER_MAX: usize = 256 * 1024;
+
+/// What a sync said (F1).
+fn heard(result: Result<(), Error>) -> Result<(), Error> {
+    if result.is_err() && planted(Bug::PageCacheTrustedAfterError) {
+        return Ok(());
+    }
+    result
+}
 
 /// What the task was woken by.
 enum Event {
@@ -119,6 +127,9 @@ impl Flusher {
     pub(crate) async fn run(mut self) {
         if let Err(error) = self.serve().await {
             self.shared.fail(&error.to_string());
+            if planted(Bug::CleanCloseOfOfflineDirectory) {
+                self.write_down().await.ok();
+            }
         }
     }
 
@@ -141,11 +152,11 @@ impl Flusher {
                 Event::Due => self.timer = None,
                 Event::Committed(result) => {
                     self.commit = None;
-                    result?;
+                    heard(result)?;
                     self.committed();
                 }
                 Event::Synced(slot, result) => {
-                    result?;
+                    heard(result)?;
                     self.shared
                         .counts
                         .direct_syncs
@@ -227,7 +238,10 @@ impl Flusher {
             let closing = !self.round.content;
             return self.write_next(closing);
         }
-        if self.unproven && self.closing_due.is_some_and(|due| due <= now) {
+        if self.unproven
+            && self.closing_due.is_some_and(|due| due <= now)
+            && !planted(Bug::NoClosingCommit)
+        {
             return self.write_closing();
         }
         Ok(())
@@ -312,9 +326,20 @@ impl Flusher {
         counts.commits.fetch_add(1, Ordering::Relaxed);
         let len = Header::padded_len(self.round.partitions.len(), len) as u64;
         counts.journal_bytes.fetch_add(len, Ordering::Relaxed);
+        let file = self.journal.file();
         self.commit = Some(Box::pin(async move {
-            sync.await.map_err(Error::io("sync the journal", &path))
+            if planted(Bug::AckBeforeSync) {
+                return Ok(());
+            }
+            let mut synced = sync.await;
+            if synced.is_err() && planted(Bug::FailedSyncRetried) {
+                synced = file.sync().await;
+            }
+            synced.map_err(Error::io("sync the journal", &path))
         }));
+        if !self.has_sealed() && planted(Bug::SnapshotOfCommitInFlight) {
+            self.fold();
+        }
     }
 
     /// The commit on its way is durable: fold it, then tell.
@@ -326,22 +351,7 @@ impl Flusher {
         if self.unproven {
             self.closing_due = Some(self.shared.now() + self.shared.lag);
         }
-        let generation = self.journal.generation();
-        {
-            let mut ledger = lock(&self.shared.ledger);
-            ledger.last = CommitId {
-                generation,
-                number: self.journal.last_number(),
-            };
-            ledger.wall_ms = ledger.wall_ms.max(self.header.wall_ms);
-            for fold in self.round.folds.drain(..) {
-                match fold {
-                    Fold::Data(incarnation, end) => ledger.data(incarnation, generation, end),
-                    Fold::Mark(incarnation, mark) => ledger.apply(incarnation, generation, &mark),
-                    Fold::Void => {}
-                }
-            }
-        }
+        self.fold();
         let len_max = self.journal.commit_len_max();
         let (round, notices) = (&mut self.round, &mut self.notices);
         self.shared.with(|gather| {
@@ -353,6 +363,24 @@ impl Flusher {
         self.round.slots.clear();
         self.round.content = false;
         self.deliver();
+    }
+
+    /// Takes what the last commit says into the ledger.
+    fn fold(&mut self) {
+        let generation = self.journal.generation();
+        let mut ledger = lock(&self.shared.ledger);
+        ledger.last = CommitId {
+            generation,
+            number: self.journal.last_number(),
+        };
+        ledger.wall_ms = ledger.wall_ms.max(self.header.wall_ms);
+        for fold in self.round.folds.drain(..) {
+            match fold {
+                Fold::Data(incarnation, end) => ledger.data(incarnation, generation, end),
+                Fold::Mark(incarnation, mark) => ledger.apply(incarnation, generation, &mark),
+                Fold::Void => {}
+            }
+        }
     }
 
     /// Tells who waits, outside the lock.
@@ -367,7 +395,7 @@ impl Flusher {
         if self.commit.is_some() || self.blocked {
             return None;
         }
-        let closing = if self.unproven {
+        let closing = if self.unproven && !planted(Bug::NoClosingCommit) {
             self.closing_due
         } else {
             None

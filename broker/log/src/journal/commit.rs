@@ -13,11 +13,21 @@
 //! commit, generation or directory never pass for part of this one; the crc of all covers the
 //! header and every entry's head, which hold the CRCs of the payloads.
 
+use millrace_probe::{Bug, planted};
+
 use crate::codec::{Put, Take};
 use crate::mark::{Incarnation, SegmentId};
 
 /// Commits begin on multiples of this, and are padded to it.
 pub(crate) const BLOCK: usize = 4096;
+/// What commits begin on multiples of.
+pub(crate) fn block() -> usize {
+    if planted(Bug::CommitsShareBlock) {
+        return 512;
+    }
+    BLOCK
+}
+
 /// Header bytes before the list of partitions.
 const HEADER_FIXED: usize = 48;
 /// Bytes of one partition in the header.
@@ -88,7 +98,7 @@ impl Header {
         Self::len(partitions)
             .saturating_add(entries_len)
             .saturating_add(TRAILER_LEN)
-            .next_multiple_of(BLOCK)
+            .next_multiple_of(block())
     }
 
     fn len(partitions: usize) -> usize {
@@ -269,7 +279,7 @@ pub(crate) fn encode_trailer(out: &mut Vec<u8>, number: u64, crc_all: u32, writt
     out.put_u32(TRAILER_MAGIC);
     out.put_u64(number);
     out.put_u32(crc_all);
-    let end = (written + TRAILER_LEN).next_multiple_of(BLOCK);
+    let end = (written + TRAILER_LEN).next_multiple_of(block());
     out.resize(end - written, 0);
 }
 

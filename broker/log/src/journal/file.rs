@@ -191,6 +191,11 @@ impl Journal {
         Ok(part.file.sync())
     }
 
+    /// The file that is being written.
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.parts[self.current].file)
+    }
+
     /// Where the sync of the last write goes wrong, for the message.
     pub(crate) fn path(&self) -> PathBuf {
         self.parts[self.current].file.path().clone()

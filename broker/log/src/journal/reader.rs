@@ -133,7 +133,7 @@ async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Hea
     while at < len {
         let piece = CHUNK.min(len - at);
         let bytes = read_piece(file, at, piece as usize).await;
-        for start in (0..bytes.len()).step_by(BLOCK) {
+        for start in (0..bytes.len()).step_by(commit::block()) {
             let block = &bytes[start..];
             let Some(claimed) = Header::claimed_len(block) else {
                 continue;

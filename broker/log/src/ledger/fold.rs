@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use millrace_probe::{Bug, planted};
+
 use crate::journal::commit::CommitId;
 use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
@@ -51,6 +53,8 @@ impl Ledger {
         let known = run.boot.is_some() && run.mount.is_some();
         if !(known && run.boot == self.run.boot && run.mount == self.run.mount) {
             self.same_since = run.generation;
+        } else if planted(Bug::RecoveryDebtForgotten) {
+            self.same_since = UNKNOWN_GENERATION;
         }
         self.run = run;
     }
@@ -172,6 +176,7 @@ impl LedgerEntry {
                 if self
                     .pending_cut
                     .is_some_and(|cut| cut.cut_count <= *cut_count)
+                    && !planted(Bug::OldCutReplayed)
                 {
                     self.pending_cut = None;
                 }
@@ -263,7 +268,7 @@ impl LedgerEntry {
             active.sealed = None;
         }
         self.epochs.retain(|(_, at)| *at < to.offset);
-        self.snapshots.retain(|name| name.offset <= to.offset);
+        self.snapshots.retain(|name| name.lies_within(to.offset));
     }
 }
 

@@ -72,7 +72,7 @@ impl Snapshots {
     pub(super) async fn name_all(self, flush: &FlushHandle, flushed: i64) -> Vec<SnapshotName> {
         let mut named = Vec::from(self.named);
         for pending in self.pending {
-            if Pending::is_synced(pending.synced).await && pending.name.offset <= flushed {
+            if Pending::is_synced(pending.synced).await && pending.name.lies_within(flushed) {
                 flush.mark(Mark::Snapshot(pending.name));
                 named.push(pending.name);
             }
@@ -94,8 +94,8 @@ impl Snapshots {
 
     /// Forgets those above a cut; their marks are dropped by the cut's own mark.
     pub(super) fn cut(&mut self, end: i64) {
-        self.named.retain(|name| name.offset <= end);
-        self.pending.retain(|pending| pending.name.offset <= end);
+        self.named.retain(|name| name.lies_within(end));
+        self.pending.retain(|pending| pending.name.lies_within(end));
     }
 }
 
@@ -272,7 +272,7 @@ impl PartitionLog {
     pub(super) fn name_snapshots(&mut self) {
         while let Some(pending) = self.snapshots.pending.front() {
             let name = pending.name;
-            if name.offset > self.flush.flushed().offset {
+            if !name.lies_within(self.flush.flushed().offset) {
                 return;
             }
             let gone = pending.synced.has_changed().is_err();
@@ -348,7 +348,7 @@ pub(super) async fn load(
     named: &mut VecDeque<SnapshotName>,
     log_end: i64,
 ) -> Option<(i64, Vec<ProducerEntry>)> {
-    named.retain(|name| name.offset <= log_end);
+    named.retain(|name| name.lies_within(log_end));
     while let Some(name) = named.back().copied() {
         if name.crc_ours == 0 {
             return Some((name.offset, Vec::new()));

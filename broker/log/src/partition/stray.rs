@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_host::{DirEntry, EntryKind};
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 
 use super::{NoSink, Partitions, aside_name, read_identity};
 use crate::error::Error;
@@ -49,7 +49,8 @@ impl Partitions {
         };
         let identity = read_identity(self.host.disk.as_ref(), path).await;
         let first = SegmentId::default();
-        if identity != Some(incarnation.topic_id) || !begins_with(&files, first) {
+        let is_own = identity == Some(incarnation.topic_id);
+        if !(is_own || planted(Bug::OldDataUnderRecreatedName)) || !begins_with(&files, first) {
             self.set_stray_aside(path).await?;
             return Ok(None);
         }
@@ -89,7 +90,9 @@ impl Partitions {
                 topic_id,
                 ..incarnation
             };
-            owner != incarnation && self.dir.entry(&owner).is_some()
+            owner != incarnation
+                && self.dir.entry(&owner).is_some()
+                && !planted(Bug::OldDataUnderRecreatedName)
         })
     }
 

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_host::{Disk, File, OpenMode};
+use millrace_host::{Disk, File, OpenMode, Pool};
+use millrace_probe::{Bug, planted};
 use millrace_protocol::records::{self, BatchHeader};
 
 use super::open::TIMESTAMP_UNKNOWN;
@@ -189,11 +190,18 @@ impl PartitionLog {
         let segment = Arc::new(Segment::new(self.path.clone(), id, holes, Tail::new(end)));
         segment.attach(create(disk.as_ref(), &segment.path(names::LOG))?);
         // Existence first (C4): the mark stands before any byte of the file in the same commit.
-        self.flush.mark(Mark::Segment {
+        let mark = Mark::Segment {
             id,
             topic: self.topic.clone(),
             holes,
-        });
+        };
+        if planted(Bug::ExistenceMarkAfterAck) {
+            let flush = self.flush.clone();
+            let later = Box::pin(async move { flush.mark(mark) });
+            drop(self.host.spawn.spawn(Pool::Data, "segment-mark", later));
+        } else {
+            self.flush.mark(mark);
+        }
         self.flush.new_names(self.name_dirs());
         let list = self.reader.list();
         match list.active() {

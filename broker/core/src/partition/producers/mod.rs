@@ -9,6 +9,7 @@ mod room;
 
 use std::collections::BTreeMap;
 
+use millrace_probe::{Bug, planted};
 use millrace_protocol::producer::{
     PRODUCER_BATCHES_MAX, PRODUCER_EPOCH_NONE, ProducerBatch, ProducerEntry,
 };
@@ -222,6 +223,9 @@ impl ProducerTable {
         // By offsets, not by the number of records: compaction may have removed some (as in Kafka).
         let span = batch.last_offset.saturating_sub(batch.base_offset).max(0);
         let offset_delta = i32::try_from(span).unwrap_or(i32::MAX);
+        if planted(Bug::WindowOfOneAfterRestart) {
+            producer.len = 0;
+        }
         producer.push(ProducerBatch {
             first_sequence: base_sequence,
             last_sequence: sequence_after(base_sequence, offset_delta),
