@@ -33,7 +33,7 @@ crate::listed! {
         HighWatermarkOverUnflushed,
         /// A consumer is shown what lies above the high watermark.
         ReadPastHighWatermark,
-        /// A directory without a ledger is begun anew whatever else it holds (L3, A1).
+        /// An empty directory is taken into use while one that holds partitions is missing (A1).
         EmptyDirectoryTakenForNew,
         /// A topic made again under a name takes the old one's directory for its own.
         OldDataUnderRecreatedName,
@@ -41,15 +41,16 @@ crate::listed! {
         HalfReplyAfterShortRegion,
         /// A waiting fetch is not told of an append.
         FetchWakeUpLost,
-        /// Room for a frame is asked for before that of the answer under way is given back.
+        /// The room of a long frame is not given back with its memory, so that others wait for ever.
         FrameBudgetDeadlock,
         /// A cut in the journal is replayed though later bytes were synced directly (R2).
         OldCutReplayed,
         /// The mark of a new segment is written after its first bytes were acknowledged (C4).
         ExistenceMarkAfterAck,
-        /// A start goes on behind a torn commit instead of in a new generation (J4).
+        /// A start goes on behind the last commit, which may be torn on the disk, without making it
+        /// again (J4).
         JournalContinuedAfterTornCommit,
-        /// Commits are not padded: two of them share a block (J2).
+        /// Commits are padded to 512 bytes only: two of them share a block (J2).
         CommitsShareBlock,
         /// The completion of a sync from before a cut confirms what was appended behind it (C6).
         FlushCompletionFromBeforeCut,
@@ -61,7 +62,8 @@ crate::listed! {
         ChangeBeforeIntent,
         /// A journal file is written again before what it holds is settled (S3).
         JournalFileReusedBeforeSettled,
-        /// A descriptor is closed while bytes that it wrote are unsettled (S2).
+        /// A descriptor is closed while bytes that it wrote are unsettled, and another one syncs them
+        /// (S2).
         DescriptorClosedUnsettled,
         /// A directory that went offline is closed as if it were sound (F2).
         CleanCloseOfOfflineDirectory,
@@ -81,7 +83,7 @@ crate::listed! {
         NoClosingCommit,
         /// Bytes in the journal are written into a segment that replaced theirs (S4, R2).
         ReplayIntoReplacedSegment,
-        /// A partition whose directory is absent is made anew in another (A1).
+        /// A partition whose directory is absent is looked for, and made anew, in another (A1).
         PartitionRecreatedElsewhere,
     }
 }

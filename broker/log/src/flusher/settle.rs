@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use millrace_host::{BoxFuture, Completion, Disk, File};
+use millrace_host::{BoxFuture, Completion, Disk, File, OpenMode};
+use millrace_probe::{Bug, planted};
 
 use crate::error::Error;
 
@@ -40,7 +41,7 @@ impl Work {
     ) -> BoxFuture<'static, Result<(), Error>> {
         let files = self.files.iter().map(|file| Pending {
             path: file.path().clone(),
-            sync: file.sync(),
+            sync: held(disk, file).sync(),
             may_be_gone: false,
         });
         let dirs = self.dirs.iter().map(|dir| Pending {
@@ -54,6 +55,16 @@ impl Work {
             std::future::poll_fn(|cx| poll_all(&mut pending, cx)).await
         })
     }
+}
+
+/// The descriptor that wrote (S2): it alone is sure to hear of a write-back that failed.
+fn held(disk: &dyn Disk, file: &Arc<dyn File>) -> Arc<dyn File> {
+    if planted(Bug::DescriptorClosedUnsettled)
+        && let Ok(another) = disk.open(file.path(), OpenMode::Write)
+    {
+        return another;
+    }
+    Arc::clone(file)
 }
 
 /// A sync on its way.

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use millrace_host::Connection;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -125,6 +126,9 @@ impl Requests {
         };
         let outcome = self.service.handle(request).await?;
         if whole.is_some_and(|whole| self.reader.recycle(whole).is_ok()) {
+            if planted(Bug::FrameBudgetDeadlock) {
+                std::mem::forget(held.take());
+            }
             held = None;
         }
         let reply = match outcome {

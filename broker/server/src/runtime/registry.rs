@@ -19,7 +19,7 @@ use millrace_log::dir::LogDir;
 use millrace_log::error::Error;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
-use millrace_probe::{Branch, reached};
+use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
@@ -235,7 +235,14 @@ impl Registry {
             NotServed::for_now(code, "the topic has no such partition")
         })?;
         let directory = assigned.directory_of(own_id).unwrap_or_default();
-        let partitions = self.directories.get(&directory).ok_or_else(|| {
+        let elsewhere = || {
+            let mut others = self.directories.values();
+            others
+                .next()
+                .filter(|_| planted(Bug::PartitionRecreatedElsewhere))
+        };
+        let named = self.directories.get(&directory);
+        let partitions = named.or_else(elsewhere).ok_or_else(|| {
             NotServed::for_good(format!(
                 "its log directory {directory} is missing: it is not named in log.dirs, not \
                  mounted, or could not be used when the node started"
