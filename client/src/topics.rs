@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use millrace_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use millrace_protocol::messages::metadata_request::MetadataRequestTopic;
-use millrace_protocol::messages::{CreateTopicsRequest, MetadataRequest};
+use millrace_protocol::messages::{CreateTopicsRequest, DeleteRecordsRequest, MetadataRequest};
 
 use crate::client::refuse;
 use crate::{Answer, Client, Error};
@@ -124,6 +127,35 @@ impl Client {
             id,
             partitions: made.num_partitions,
         })
+    }
+
+    /// Deletes the records of a partition that lie before an offset, or before the high watermark
+    /// for `None`. Gives the first offset that is left. After [`ErrorCode::RequestTimedOut`] the
+    /// deletion may still happen.
+    ///
+    /// [`ErrorCode::RequestTimedOut`]: millrace_protocol::error_code::ErrorCode::RequestTimedOut
+    pub async fn delete_records(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        before: Option<i64>,
+    ) -> Result<i64, Error> {
+        let mut asked = DeleteRecordsPartition::default();
+        asked.partition_index = partition;
+        asked.offset = before.unwrap_or(-1);
+        let mut of_topic = DeleteRecordsTopic::default();
+        of_topic.name = topic.name.as_str().into();
+        of_topic.partitions = vec![asked];
+        let mut request = DeleteRecordsRequest::default();
+        request.topics = vec![of_topic];
+        request.timeout_ms = self.timeout_ms();
+        let answer = self.call(&request).await?;
+        let of_topic = self.only(answer.read()?.topics, "topics")?;
+        let outcome = self.only(of_topic.partitions, "partitions")?;
+        refuse(outcome.error_code, || {
+            format!("to delete records of {}-{partition}", topic.name)
+        })?;
+        Ok(outcome.low_watermark)
     }
 
     /// How long the broker may take for its part: the request's whole time, in milliseconds.

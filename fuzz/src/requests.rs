@@ -44,6 +44,7 @@ pub fn run(bytes: &[u8]) {
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;
         DeleteTopics = DeleteTopicsRequest<'_>;
+        DeleteRecords = DeleteRecordsRequest<'_>;
         InitProducerId = InitProducerIdRequest<'_>;
         OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
         DescribeCluster = DescribeClusterRequest;

@@ -44,6 +44,7 @@ pub fn run(bytes: &[u8]) {
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;
         DeleteTopics = DeleteTopicsResponse<'_>;
+        DeleteRecords = DeleteRecordsResponse<'_>;
         InitProducerId = InitProducerIdResponse;
         OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
         DescribeCluster = DescribeClusterResponse<'_>;

@@ -36,6 +36,7 @@ pub fn run(bytes: &[u8]) {
         ApiVersions: ApiVersionsRequest, ApiVersionsResponse;
         CreateTopics: CreateTopicsRequest, CreateTopicsResponse;
         DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse;
+        DeleteRecords: DeleteRecordsRequest, DeleteRecordsResponse;
         InitProducerId: InitProducerIdRequest, InitProducerIdResponse;
         OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
         DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;

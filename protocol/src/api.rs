@@ -139,6 +139,7 @@ api_table! {
     ApiVersions = 18, advertised 0..=4, served 0..=4, flexible 3, Barrier, Connection;
     CreateTopics = 19, advertised 2..=7, served 2..=7, flexible 5, Barrier, CreateTopic;
     DeleteTopics = 20, advertised 1..=6, served 1..=6, flexible 4, Barrier, DeleteTopic;
+    DeleteRecords = 21, advertised 0..=2, served 0..=2, flexible 2, Barrier, DeleteTopic;
     InitProducerId = 22, advertised 0..=5, served 0..=5, flexible 2, Barrier, WriteAnything;
     OffsetForLeaderEpoch = 23, advertised 2..=4, served 2..=4, flexible 4, Barrier, DescribeTopic;
     DescribeCluster = 60, advertised 0..=2, served 0..=2, flexible 0, Barrier, Connection;
@@ -201,6 +202,7 @@ mod tests {
             (18, "ApiVersions", 0, 4),
             (19, "CreateTopics", 2, 7),
             (20, "DeleteTopics", 1, 6),
+            (21, "DeleteRecords", 0, 2),
             (22, "InitProducerId", 0, 5),
             (23, "OffsetForLeaderEpoch", 2, 4),
             (60, "DescribeCluster", 0, 2),

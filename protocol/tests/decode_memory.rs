@@ -41,6 +41,7 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             ApiVersions = ApiVersionsRequest<'_>;
             CreateTopics = CreateTopicsRequest<'_>;
             DeleteTopics = DeleteTopicsRequest<'_>;
+            DeleteRecords = DeleteRecordsRequest<'_>;
             InitProducerId = InitProducerIdRequest<'_>;
             OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
             DescribeCluster = DescribeClusterRequest;
@@ -54,6 +55,7 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             ApiVersions = ApiVersionsResponse<'_>;
             CreateTopics = CreateTopicsResponse<'_>;
             DeleteTopics = DeleteTopicsResponse<'_>;
+            DeleteRecords = DeleteRecordsResponse<'_>;
             InitProducerId = InitProducerIdResponse;
             OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
             DescribeCluster = DescribeClusterResponse<'_>;
@@ -107,10 +109,11 @@ macro_rules! dense {
 #[test]
 fn the_densest_requests_take_no_memory() {
     use millrace_protocol::messages::{
-        CreateTopicsRequest as CreateTopics, DeleteTopicsRequest as DeleteTopics,
-        FetchRequest as Fetch, FindCoordinatorRequest as FindCoordinator,
-        ListOffsetsRequest as ListOffsets, MetadataRequest as Metadata,
-        OffsetForLeaderEpochRequest as OffsetForLeaderEpoch, ProduceRequest as Produce,
+        CreateTopicsRequest as CreateTopics, DeleteRecordsRequest as DeleteRecords,
+        DeleteTopicsRequest as DeleteTopics, FetchRequest as Fetch,
+        FindCoordinatorRequest as FindCoordinator, ListOffsetsRequest as ListOffsets,
+        MetadataRequest as Metadata, OffsetForLeaderEpochRequest as OffsetForLeaderEpoch,
+        ProduceRequest as Produce,
     };
     dense! { Request:
         Produce.topic_data;
@@ -121,6 +124,7 @@ fn the_densest_requests_take_no_memory() {
         DeleteTopics.topic_names;
         DeleteTopics.topics;
         CreateTopics.topics;
+        DeleteRecords.topics;
         OffsetForLeaderEpoch.topics;
     }
     let side = Side::Request;
@@ -140,15 +144,16 @@ fn the_densest_requests_take_no_memory() {
 fn the_densest_responses_take_no_memory() {
     use millrace_protocol::messages::{
         ApiVersionsResponse as ApiVersions, CreateTopicsResponse as CreateTopics,
-        DeleteTopicsResponse as DeleteTopics, DescribeClusterResponse as DescribeCluster,
-        FindCoordinatorResponse as FindCoordinator, ListOffsetsResponse as ListOffsets,
-        OffsetForLeaderEpochResponse as OffsetForLeaderEpoch,
+        DeleteRecordsResponse as DeleteRecords, DeleteTopicsResponse as DeleteTopics,
+        DescribeClusterResponse as DescribeCluster, FindCoordinatorResponse as FindCoordinator,
+        ListOffsetsResponse as ListOffsets, OffsetForLeaderEpochResponse as OffsetForLeaderEpoch,
     };
     dense! { Response:
         ListOffsets.topics;
         FindCoordinator.coordinators;
         ApiVersions.api_keys;
         CreateTopics.topics;
+        DeleteRecords.topics;
         OffsetForLeaderEpoch.topics;
         DescribeCluster.brokers;
     }

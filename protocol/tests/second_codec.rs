@@ -68,6 +68,7 @@ fn compare_named(name: &str, version: i16, body: &Bytes) -> Option<Result<Verdic
         ApiVersionsRequest ApiVersionsResponse
         CreateTopicsRequest CreateTopicsResponse
         DeleteTopicsRequest DeleteTopicsResponse
+        DeleteRecordsRequest DeleteRecordsResponse
         InitProducerIdRequest InitProducerIdResponse
         OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
         DescribeClusterRequest DescribeClusterResponse

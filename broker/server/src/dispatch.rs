@@ -36,6 +36,7 @@ fn handler(api: Api) -> Handler {
         Api::DescribeCluster => of!(describe_cluster),
         Api::FindCoordinator => of!(find_coordinator),
         Api::CreateTopics => of!(create_topics),
+        Api::DeleteRecords => of!(delete_records),
         Api::DeleteTopics => of!(delete_topics),
         Api::Fetch => of!(fetch),
         Api::InitProducerId => of!(init_producer_id),

@@ -126,6 +126,11 @@ fn of_topics() -> Vec<Asked> {
             dense(b"\xff\xff\xff\xff", 30_000, topic(9), b"\0"),
         ),
         (
+            Api::DeleteRecords,
+            2,
+            dense(b"", 30_000, topic(9), b"\0\0\0\x01\0"),
+        ),
+        (
             Api::Produce,
             9,
             dense(b"\0\0\x01\0\0\0\x01", 30_000, topic(2), b"\0"),

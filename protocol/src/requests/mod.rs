@@ -9,6 +9,7 @@
 
 pub mod api_versions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod fetch;
@@ -21,6 +22,7 @@ pub mod produce;
 
 pub use api_versions::ApiVersionsRequest;
 pub use create_topics::CreateTopicsRequest;
+pub use delete_records::DeleteRecordsRequest;
 pub use delete_topics::DeleteTopicsRequest;
 pub use describe_cluster::DescribeClusterRequest;
 pub use fetch::FetchRequest;

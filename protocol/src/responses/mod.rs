@@ -12,6 +12,7 @@
 
 pub mod api_versions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod fetch;
@@ -24,6 +25,7 @@ pub mod produce;
 
 pub use api_versions::ApiVersionsResponse;
 pub use create_topics::CreateTopicsResponse;
+pub use delete_records::DeleteRecordsResponse;
 pub use delete_topics::DeleteTopicsResponse;
 pub use describe_cluster::DescribeClusterResponse;
 pub use fetch::FetchResponse;
@@ -76,6 +78,7 @@ pairs! {
     ApiVersionsRequest -> ApiVersionsResponse<'a>;
     CreateTopicsRequest -> CreateTopicsResponse<'a>;
     DeleteTopicsRequest -> DeleteTopicsResponse<'a>;
+    DeleteRecordsRequest -> DeleteRecordsResponse<'a>;
     InitProducerIdRequest -> InitProducerIdResponse;
     OffsetForLeaderEpochRequest -> OffsetForLeaderEpochResponse<'a>;
     DescribeClusterRequest -> DescribeClusterResponse<'a>;

@@ -55,6 +55,11 @@ structures! { requests:
         DeleteTopicsRequest<'a> { topics topic_names timeout_ms }
         DeleteTopicState<'a> { name topic_id }
     }
+    delete_records in delete_records_request {
+        DeleteRecordsRequest<'a> { topics timeout_ms }
+        DeleteRecordsTopic<'a> { name partitions }
+        DeleteRecordsPartition { partition_index offset }
+    }
     init_producer_id in init_producer_id_request {
         InitProducerIdRequest<'a> {
             transactional_id transaction_timeout_ms producer_id producer_epoch
@@ -95,6 +100,7 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;
         DeleteTopics = DeleteTopicsRequest<'_>;
+        DeleteRecords = DeleteRecordsRequest<'_>;
         InitProducerId = InitProducerIdRequest<'_>;
         OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
         DescribeCluster = DescribeClusterRequest;

@@ -80,6 +80,11 @@ structures! { responses:
         DeleteTopicsResponse<'a> { throttle_time_ms responses }
         DeletableTopicResult<'a> { name topic_id error_code error_message }
     }
+    delete_records in delete_records_response {
+        DeleteRecordsResponse<'a> { throttle_time_ms topics }
+        DeleteRecordsTopicResult<'a> { name partitions }
+        DeleteRecordsPartitionResult { partition_index low_watermark error_code }
+    }
     init_producer_id in init_producer_id_response {
         InitProducerIdResponse { throttle_time_ms error_code producer_id producer_epoch }
     }
@@ -120,6 +125,7 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;
         DeleteTopics = DeleteTopicsResponse<'_>;
+        DeleteRecords = DeleteRecordsResponse<'_>;
         InitProducerId = InitProducerIdResponse;
         OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
         DescribeCluster = DescribeClusterResponse<'_>;

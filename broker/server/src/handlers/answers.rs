@@ -8,6 +8,9 @@
 
 use millrace_core::cluster::{CreateTopic, Image, Removal};
 use millrace_protocol::messages::create_topics_response::CreatableTopicResult;
+use millrace_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use millrace_protocol::messages::delete_topics_response::DeletableTopicResult;
 use millrace_protocol::messages::find_coordinator_response::Coordinator;
 use millrace_protocol::messages::list_offsets_response::{
@@ -23,9 +26,9 @@ use millrace_protocol::messages::produce_response::{
     PartitionProduceResponse, TopicProduceResponse,
 };
 use millrace_protocol::requests::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 
 use super::{create_topics, fetch, metadata, produce};
@@ -262,6 +265,19 @@ impl Answered for CreateTopicsRequest<'_> {
             + bytes(partitions, TOPIC_BYTES)
             + bytes(elements, 4 * size_of::<(String, Option<String>)>())
             + 4 * text as u64
+    }
+}
+
+impl Answered for DeleteRecordsRequest<'_> {
+    fn answer_bytes(&self, _: &RequestContext) -> u64 {
+        let topics = self.topics.into_iter();
+        let (names, partitions) = topics.fold((0, 0), |(names, partitions), topic| {
+            let count = topic.partitions.len();
+            (names + topic.name.len(), partitions + count)
+        });
+        rows::<DeleteRecordsTopicResult>(self.topics.len(), 0)
+            + rows::<DeleteRecordsPartitionResult>(partitions, 0)
+            + names as u64
     }
 }
 

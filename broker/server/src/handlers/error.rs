@@ -4,7 +4,7 @@ use millrace_log::partition::AppendError;
 use millrace_protocol::error_code::ErrorCode;
 
 use crate::cluster::MetadataError;
-use crate::runtime::partition::Refused;
+use crate::runtime::partition::{NotDeleted, Refused};
 use crate::runtime::registry::NotServed;
 
 /// The code and the words for a proposal that failed.
@@ -24,6 +24,14 @@ pub(crate) fn metadata_error(error: &MetadataError) -> (ErrorCode, String) {
 /// The code and the words for a partition that isn't served.
 pub(crate) fn not_served(error: &NotServed) -> (ErrorCode, &str) {
     (error.code, &error.message)
+}
+
+/// The code for records that were not deleted.
+pub(crate) fn not_deleted(error: &NotDeleted) -> ErrorCode {
+    match error {
+        NotDeleted::Reject(reject) => reject.code(),
+        NotDeleted::Log(_) | NotDeleted::ProducersNotKept => ErrorCode::KafkaStorageError,
+    }
 }
 
 /// The code and the words for a batch that was not appended. A full disk is a storage error:

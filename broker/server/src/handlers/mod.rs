@@ -4,6 +4,7 @@
 mod answers;
 pub(crate) mod api_versions;
 pub(crate) mod create_topics;
+pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 mod error;

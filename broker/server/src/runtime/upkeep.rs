@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use millrace_core::partition::Event;
 use millrace_host::{Mono, Pool};
-use millrace_log::partition::WallGuard;
+use millrace_log::mark::Incarnation;
+use millrace_log::partition::{Removal, WallGuard};
 
 use super::partition::OpenPartition;
 use crate::context::Node;
@@ -53,26 +54,32 @@ async fn retain(node: &Node, open: &Arc<OpenPartition>, by_time: bool) {
         tracing::warn!(incarnation = %open.incarnation(), %error, "retention can't read a segment");
         return;
     }
-    match open.retain(node.host.clock.now(), by_time).await {
+    // A client deletes records: the next pass does the rest.
+    let Some(turn) = open.try_start_move() else {
+        return;
+    };
+    match turn.retain(node.host.clock.now(), by_time).await {
         Ok(None) => {}
         Ok(Some(removal)) => {
             let incarnation = open.incarnation();
             tracing::info!(%incarnation, segments = removal.segments(), "retention removes segments");
-            let removing = async move {
-                if let Err(error) = removal.run().await {
-                    tracing::warn!(%incarnation, %error, "files of removed segments stay for now");
-                }
-            };
-            drop(
-                node.host
-                    .spawn
-                    .spawn(Pool::Data, "segment removal", Box::pin(removing)),
-            );
+            remove_segments(node, incarnation, removal);
         }
         Err(error) => {
             tracing::warn!(incarnation = %open.incarnation(), %error, "retention failed");
         }
     }
+}
+
+/// Removes the files of segments below a log start that is shown, in a task of its own.
+pub(crate) fn remove_segments(node: &Node, incarnation: Incarnation, removal: Removal) {
+    let removing = async move {
+        if let Err(error) = removal.run().await {
+            tracing::warn!(%incarnation, %error, "files of removed segments stay for now");
+        }
+    };
+    let spawn = &node.host.spawn;
+    drop(spawn.spawn(Pool::Data, "segment removal", Box::pin(removing)));
 }
 
 impl OpenPartition {

@@ -69,6 +69,11 @@ pub(crate) fn densest() -> Vec<(Api, i16, BytesMut)> {
             dense(&at_one(b"\xff\xff\xff\xff"), 50_000, index(9), b"\0\0"),
         ),
         (
+            Api::DeleteRecords,
+            2,
+            dense(&at_one(b""), 50_000, index(9), b"\0\0\0\0\x01\0"),
+        ),
+        (
             Api::Produce,
             9,
             dense(&at_one(b"\0\0\x01\0\0\0\x01"), 50_000, index(2), b"\0\0"),

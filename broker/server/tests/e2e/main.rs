@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod delete_records;
 #[path = "../dense/mod.rs"]
 mod dense;
 mod directories;

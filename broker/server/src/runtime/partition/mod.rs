@@ -7,6 +7,7 @@
 
 mod append;
 mod fetch;
+mod log_start;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ use millrace_core::partition::{Effect, Event, Partition, Reject, Token, Unserved
 use millrace_host::Clock;
 use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
-use millrace_log::partition::{LogReader, PartitionLog, Removal};
+use millrace_log::partition::{LogReader, PartitionLog};
 use tokio::sync::oneshot;
 
 use super::fetch_waiter::FetchWaiter;
 use super::producer_count::{ProducerCount, Share};
 pub(crate) use append::{AckResult, AckWait, Refused};
 pub(crate) use fetch::FetchPlace;
+pub(crate) use log_start::{Deleted, NotDeleted};
 pub(crate) use sink::PartitionSink;
 
 /// Tokens of waiting replies and fetches; unique in the process.
@@ -45,6 +47,8 @@ pub(crate) struct OpenPartition {
     reader: Arc<LogReader>,
     dir: Arc<LogDir>,
     state: Mutex<State>,
+    /// Held by whoever moves the log start, across waits.
+    moving_start: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -91,6 +95,7 @@ impl OpenPartition {
                 producers,
                 broken: false,
             }),
+            moving_start: Arc::default(),
         }
     }
 
@@ -113,42 +118,6 @@ impl OpenPartition {
     /// (`log.unflushed.bytes.max`), or it has ended.
     pub(crate) async fn below_unflushed_limit(&self) {
         self.dir.below_unflushed_limit().await;
-    }
-
-    /// Moves the log start as the topic's retention says: what is known of producers is written
-    /// down, the start announced, durable, then shown. Gives the files that go.
-    pub(crate) async fn retain(
-        &self,
-        now: millrace_host::Now,
-        by_time: bool,
-    ) -> Result<Option<Removal>, millrace_log::error::Error> {
-        let due = self.with(|state, seen_at, _| {
-            let high_watermark = state.core.bounds().high_watermark;
-            let to = state.log.retention_due(now, high_watermark, by_time)?;
-            let entries = || state.core.producers_snapshot(seen_at);
-            Some((to, state.log.cover_start(to, entries)))
-        });
-        let Ok(Some((due, covered))) = due else {
-            return Ok(None);
-        };
-        covered.await?;
-        let announced = self.with(|state, _, _| {
-            // The rest waits for the next pass: a disk that is full takes no snapshot.
-            let to = state.log.start_within(due)?;
-            Some((to, state.log.advance_log_start(to)))
-        });
-        // A partition that is broken keeps what it has.
-        let Ok(Some((to, durable))) = announced else {
-            return Ok(None);
-        };
-        durable?.await?;
-        let removal = self.with(|state, now, effects| {
-            state
-                .core
-                .step(now, Event::LogStartAdvanced { log_start: to }, effects);
-            state.log.finish_log_start(to)
-        });
-        Ok(removal.ok())
     }
 
     /// Gives core an event.
