@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use millrace_host::{BoxFuture, Clock, Mono, Now, Rng};
 use rand::RngCore;
 
+use crate::faults;
 use crate::node::Node;
 use crate::world::{Shared, lock};
 
@@ -19,6 +20,9 @@ impl Clock for SimClock {
     fn now(&self) -> Now {
         let shared = &self.node.shared;
         let mono = Mono(shared.now_ns());
+        if self.node.wall_unread.swap(false, Ordering::Relaxed) {
+            shared.count(faults::WALL_CLOCK, 1);
+        }
         let moved_ms = self.node.wall_moved_ms.load(Ordering::Relaxed);
         let passed_ms = i64::try_from(mono.as_ms()).unwrap_or(i64::MAX);
         let wall_ms = shared.options.wall_start_ms.saturating_add(passed_ms);

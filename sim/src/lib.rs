@@ -8,6 +8,7 @@
 
 mod clock;
 mod disk;
+pub mod faults;
 mod net;
 mod node;
 mod trace;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-pub use disk::faults::{DiskEffect, DiskFault, DiskOp, FaultId, When};
+pub use disk::planted::{DiskEffect, DiskFault, DiskOp, FaultId, When};
 pub use disk::{DiskLimits, FlipAt};
 pub use net::control::{Drip, NetOptions};
 pub use trace::TraceSummary;

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) boot: AtomicU64,
     pub(crate) boot_id_readable: AtomicBool,
     pub(crate) wall_moved_ms: AtomicI64,
+    /// Nobody has read the wall clock since it was moved.
+    pub(crate) wall_unread: AtomicBool,
     tasks: Mutex<Tasks>,
     pub(crate) disk: Mutex<DiskState>,
 }
@@ -46,6 +48,7 @@ impl Node {
             boot: AtomicU64::new(1),
             boot_id_readable: AtomicBool::new(true),
             wall_moved_ms: AtomicI64::new(0),
+            wall_unread: AtomicBool::new(false),
             tasks: Mutex::default(),
             disk,
         }
@@ -85,9 +88,10 @@ impl Node {
         }
     }
 
-    pub(crate) fn power_cut(&self) {
+    pub(crate) fn power_cut(&self, flips: bool) {
         self.boot.fetch_add(1, Ordering::Relaxed);
-        crate::disk::crash::power_cut(&self.shared, &self.name, &mut lock(&self.disk));
+        let mut disk = lock(&self.disk);
+        crate::disk::crash::power_cut(&self.shared, &self.name, &mut disk, flips);
     }
 
     pub(crate) fn panics(&self) -> Vec<String> {

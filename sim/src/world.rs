@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::clock::{SimClock, SimRng};
-use crate::disk::faults::{DiskFault, FaultId};
+use crate::disk::planted::{DiskFault, FaultId};
 use crate::disk::{FlipAt, SimDisk};
+use crate::faults;
 use crate::net::SimNet;
 use crate::net::state::NetState;
 use crate::node::{Node, SimSpawn};
@@ -179,6 +180,9 @@ impl World {
     pub fn kill(&self, name: &str) {
         self.shared.event(format_args!("kill {name}"));
         let node = self.find(name);
+        let un_synced = lock(&node.disk).has_un_synced();
+        let hit = un_synced || crate::net::state::asked_of(&self.shared, name);
+        self.shared.count(faults::KILL, u64::from(hit));
         node.end_process();
         crate::net::state::end_process(&self.shared, name, false);
     }
@@ -186,10 +190,19 @@ impl World {
     /// Cuts the node's power: its process ends, of its un-synced sectors and names any subset is
     /// left, its peers hear nothing. The next process has another boot id and mount id.
     pub fn crash(&self, name: &str) {
+        self.cut_power(name, false);
+    }
+
+    /// The same, and of what was un-synced in logs and journals a bit may be flipped.
+    pub fn crash_with_flips(&self, name: &str) {
+        self.cut_power(name, true);
+    }
+
+    fn cut_power(&self, name: &str, flips: bool) {
         self.shared.event(format_args!("crash {name}"));
         let node = self.find(name);
         node.end_process();
-        node.power_cut();
+        node.power_cut(flips);
         crate::net::state::end_process(&self.shared, name, true);
     }
 
@@ -197,9 +210,9 @@ impl World {
     pub fn move_wall_clock(&self, name: &str, by_ms: i64) {
         self.shared
             .event(format_args!("wall clock of {name} moved by {by_ms} ms"));
-        self.find(name)
-            .wall_moved_ms
-            .fetch_add(by_ms, Ordering::Relaxed);
+        let node = self.find(name);
+        node.wall_moved_ms.fetch_add(by_ms, Ordering::Relaxed);
+        node.wall_unread.store(by_ms != 0, Ordering::Relaxed);
     }
 
     /// Makes the node's boot id readable or not.
@@ -228,12 +241,40 @@ impl World {
     pub fn flip_bit(&self, name: &str, path: &Path, offset: u64, bit: u8, at: FlipAt) -> bool {
         let flipped = lock(&self.find(name).disk).flip_bit(path, offset, bit, at);
         if flipped {
-            self.shared.count("bit flip", 1);
             let path = path.display();
             self.shared
                 .event(format_args!("flip {name} {path} byte {offset} bit {bit}"));
         }
         flipped
+    }
+
+    /// Takes a directory of the root away from the node, as a disk that is not mounted; with
+    /// `leaves_empty` the empty directory that it is mounted on stays. For the time between two
+    /// processes. False when there is none that is durable.
+    pub fn take_away(&self, name: &str, directory: &str, leaves_empty: bool) -> bool {
+        let node = self.find(name);
+        let taken = lock(&node.disk).take_away(directory.trim_matches('/'), leaves_empty);
+        self.shared
+            .event(format_args!("take away {name} {directory} {taken}"));
+        taken
+    }
+
+    /// Brings it back with all that was in it, over whatever was put in its place.
+    pub fn bring_back(&self, name: &str, directory: &str) {
+        self.shared
+            .event(format_args!("bring back {name} {directory}"));
+        lock(&self.find(name).disk).bring_back(directory.trim_matches('/'));
+    }
+
+    /// The files of the node's disk and their lengths, in the order of their paths.
+    pub fn files(&self, name: &str) -> Vec<(PathBuf, u64)> {
+        lock(&self.find(name).disk).all_files()
+    }
+
+    /// Counts a fault that took effect and that only the test can see; its name is one of
+    /// [`faults::ALL`].
+    pub fn count_fault(&self, fault: &'static str) {
+        self.shared.count(fault, 1);
     }
 
     /// A number below `bound`, drawn from the seed: for the test's own choices.

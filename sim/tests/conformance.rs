@@ -5,7 +5,7 @@ use std::path::Path;
 
 use millrace_host::Host;
 use millrace_host::conformance::{self, Machine};
-use millrace_sim::{DiskLimits, Sim, SimOptions, TraceSummary, World};
+use millrace_sim::{DiskLimits, Sim, SimOptions, TraceSummary, World, faults};
 
 const SEEDS: u64 = 16;
 
@@ -71,7 +71,12 @@ fn crashes_leave_what_the_seams_promise_and_the_faults_really_happen() {
     for seed in 0..10 * SEEDS {
         let trace = crashes(seed, if seed % 2 == 0 { 512 } else { 4096 });
         assert_eq!(trace, crashes(seed, if seed % 2 == 0 { 512 } else { 4096 }));
-        let names = ["lost sector", "kept sector", "torn write", "lost name"];
+        let names = [
+            faults::SECTORS_LOST,
+            faults::SECTORS_KEPT,
+            faults::TORN_WRITE,
+            faults::LOST_NAMES,
+        ];
         for (sum, name) in lost.iter_mut().zip(names) {
             *sum += trace.counts.get(name).copied().unwrap_or(0);
         }

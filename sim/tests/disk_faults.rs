@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::{File, Host, OpenMode};
-use millrace_sim::{DiskEffect, DiskFault, DiskLimits, DiskOp, FlipAt, Sim, SimOptions, When};
+use millrace_sim::{
+    DiskEffect, DiskFault, DiskLimits, DiskOp, FlipAt, Sim, SimOptions, When, faults,
+};
 
 const PATH: &str = "/f";
 
@@ -128,7 +130,7 @@ fn a_failed_sync_covers_nothing_and_neither_does_the_next() {
         let cached = sim.block_on(file.read_at(0, 2048)).unwrap();
         dropped_from_cache += u32::from(cached[..] != [2; 2048]);
         lost_after_success += u32::from(after_power_cut(&sim) != [2; 2048]);
-        assert_eq!(sim.count("disk error"), 1);
+        assert_eq!(sim.count(faults::SYNC_ERROR), 1);
     }
     assert!(
         lost_after_success > 20,
@@ -199,7 +201,7 @@ fn a_hung_sync_ends_when_it_is_healed() {
         sync.await.unwrap();
     });
     assert!(sim.elapsed() >= Duration::from_mins(1));
-    assert_eq!(sim.count("hung operation"), 1);
+    assert_eq!(sim.count(faults::HUNG), 1);
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn rot_shows_at_once_or_after_a_power_cut() {
     assert!(!sim.flip_bit("n", Path::new(PATH), 100, 0, FlipAt::Everywhere));
     let found = after_power_cut(&sim);
     assert_eq!((found[7], found[8]), (8, 1));
-    assert_eq!(sim.count("bit flip"), 2);
+    assert_eq!(sim.count(faults::BIT_FLIP), 2);
 }
 
 #[test]
@@ -299,4 +301,64 @@ fn a_dead_process_changes_nothing() {
     drop(again);
     let found = new.disk.open(Path::new(PATH), OpenMode::Read).unwrap();
     assert_eq!(sim.block_on(found.read_at(0, 6)).unwrap()[..], *b"before");
+}
+
+#[test]
+fn a_power_cut_flips_only_what_nobody_was_promised() {
+    let mut flipped = 0;
+    for seed in 0..64 {
+        let sim = Sim::new(seed);
+        let disk = sim.node("n").disk;
+        let path = Path::new("/f.log");
+        let file = disk.open(path, OpenMode::CreateNew).unwrap();
+        put(&file, 0, &[255; 1024]).unwrap();
+        sim.block_on(file.sync()).unwrap();
+        sim.block_on(disk.sync_dir(Path::new("/"))).unwrap();
+        put(&file, 512, &[255; 1024]).unwrap();
+        put(&file, 1536, &[255; 1024]).unwrap();
+        sim.crash_with_flips("n");
+        let file = sim.node("n").disk.open(path, OpenMode::Read).unwrap();
+        let found = sim.block_on(file.read_at(0, 4096)).unwrap();
+        assert_eq!(found[..1024], [255; 1024], "written again in place");
+        let one_bit = |byte: &&u8| byte.count_ones() == 7;
+        assert_eq!(
+            found.iter().filter(one_bit).count() as u64,
+            sim.count(faults::CUT_FLIP)
+        );
+        flipped += sim.count(faults::CUT_FLIP);
+    }
+    assert!(flipped > 5, "{flipped}");
+}
+
+#[test]
+fn a_directory_that_is_away_comes_back_as_it_was() {
+    for leaves_empty in [false, true] {
+        let sim = Sim::new(1);
+        let (root, dir, path) = (Path::new("/"), Path::new("/d"), Path::new("/d/f"));
+        let disk = sim.node("n").disk;
+        disk.create_dir(dir).unwrap();
+        assert!(!sim.take_away("n", "/d", leaves_empty), "not durable yet");
+        sim.block_on(disk.sync_dir(root)).unwrap();
+        let file = disk.open(path, OpenMode::CreateNew).unwrap();
+        put(&file, 0, &[3; 10]).unwrap();
+        sim.kill("n");
+        assert!(sim.take_away("n", "/d", leaves_empty));
+        let disk = sim.node("n").disk;
+        assert_eq!(
+            disk.open(path, OpenMode::Read).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        assert!(sim.count(faults::ABSENT) > 0);
+        assert_eq!(disk.create_dir(dir).is_ok(), !leaves_empty);
+        disk.open(path, OpenMode::CreateNew).unwrap();
+        sim.kill("n");
+        sim.bring_back("n", "/d");
+        let file = sim.node("n").disk.open(path, OpenMode::Read).unwrap();
+        assert_eq!(sim.block_on(file.read_at(0, 99)).unwrap()[..], [3; 10]);
+        assert!(
+            sim.files("n")
+                .iter()
+                .any(|(found, len)| found == path && *len == 10)
+        );
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use millrace_host::{Connection, Host, Piece, Pool};
-use millrace_sim::{Drip, NetOptions, Sim, SimOptions};
+use millrace_sim::{Drip, NetOptions, Sim, SimOptions, faults};
 
 async fn pair(client: &Host, server: &Host) -> (Connection, Connection) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -51,7 +51,7 @@ fn a_cut_connection_is_an_error_on_both_sides() {
             assert!(a.write.send(text("more")).await.is_err());
             drop((a, b));
         });
-        assert_eq!(sim.count("cut connection"), 1);
+        assert_eq!(sim.count(faults::CUT), 1);
         assert_eq!(sim.open_connections(), 0);
     }
 }
@@ -91,6 +91,7 @@ fn a_peer_without_power_is_silent_before_it_breaks_and_a_killed_one_closes() {
     });
     sim.block_on(async {
         let (mut a, _b) = pair(&sim.node("a"), &sim.node("b")).await;
+        a.write.send(text("a request")).await.unwrap();
         sim.crash("b");
         a.write.send(text("into the void")).await.unwrap();
         assert!(!answers(&sim, &mut a).await, "half-open");
@@ -99,7 +100,7 @@ fn a_peer_without_power_is_silent_before_it_breaks_and_a_killed_one_closes() {
         sim.kill("b");
         assert!(answers(&sim, &mut a).await);
     });
-    assert_eq!(sim.count("half-open connection"), 1);
+    assert_eq!(sim.count(faults::HALF_OPEN), 1);
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn random_breaks_happen() {
             drop(a.write.send(text("x")).await);
         }
     });
-    assert!(sim.count("broken connection") > 0);
+    assert!(sim.count(faults::CUT) > 0);
     assert_eq!(sim.open_connections(), 0);
 }
 

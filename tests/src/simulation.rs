@@ -300,7 +300,7 @@ impl Run {
     async fn sync_error(&mut self, workload: &Workload, clients: &Host) {
         let count = self.directories.len() as u64;
         let directory = format!("{}/", self.directories[self.world.draw(count) as usize]);
-        let struck = || self.world.count("disk error");
+        let struck = || self.world.count(millrace_sim::faults::SYNC_ERROR);
         let before = struck();
         let fault = DiskFault {
             op: DiskOp::Sync,

@@ -4,33 +4,86 @@ use std::collections::BTreeMap;
 
 use super::inode::{Change, FileNode, Pending};
 use super::state::DiskState;
+use crate::faults;
 use crate::world::Shared;
 
-/// Draws what is left, and makes it what the next process finds.
-pub(crate) fn power_cut(shared: &Shared, node: &str, disk: &mut DiskState) {
+/// Draws what is left, and makes it what the next process finds. With `flips` one bit of what is left
+/// of the un-synced bytes of each log and journal may be another.
+pub(crate) fn power_cut(shared: &Shared, node: &str, disk: &mut DiskState, flips: bool) {
     let style = shared.draw(4);
     let (kept, lost) = disk.names.power_cut(|_| keep(shared, style));
-    shared.count("lost name", lost as u64);
+    let mut un_synced = kept + lost > 0;
+    let mut torn = false;
+    shared.count(faults::LOST_NAMES, u64::from(lost > 0));
     shared.event(format_args!(
         "power cut {node} names kept {kept} lost {lost}"
     ));
     let sector = disk.sector;
     for (number, file) in &mut disk.files {
-        let un_synced = file.pending.len();
-        if un_synced > 0 {
+        if !file.pending.is_empty() {
             let changes = std::mem::take(&mut file.pending);
+            let fresh = if flips {
+                fresh_bytes(file, &changes)
+            } else {
+                Vec::new()
+            };
             let left = write_back_partly(shared, file, &changes, sector);
             shared.event(format_args!(
-                "power cut {node} file {number} changes {un_synced} sectors kept {} lost {}",
-                left.kept, left.lost
+                "power cut {node} file {number} changes {} sectors kept {} lost {}",
+                changes.len(),
+                left.kept,
+                left.lost
             ));
-            shared.count("lost sector", left.lost);
-            shared.count("kept sector", left.kept);
-            shared.count("torn write", left.torn);
+            flip_one(shared, file, &fresh);
+            shared.count(faults::SECTORS_LOST, left.lost);
+            shared.count(faults::SECTORS_KEPT, left.kept);
+            un_synced = true;
+            torn |= left.torn > 0;
         }
         file.cache = file.durable.clone();
+        file.rot.show();
     }
+    shared.count(faults::POWER_CUT, u64::from(un_synced));
+    shared.count(faults::TORN_WRITE, u64::from(torn));
     disk.forget_unreachable();
+}
+
+/// Un-synced writes to places of a log or journal that held nothing: what they hold is promised by
+/// nobody. (Bytes that recovery writes again in place are.)
+fn fresh_bytes(file: &FileNode, changes: &[Pending]) -> Vec<(u64, u64)> {
+    let is_log = file
+        .name
+        .rsplit_once('.')
+        .is_some_and(|(_, suffix)| suffix == "log");
+    if !is_log && !file.name.starts_with("journal.") {
+        return Vec::new();
+    }
+    let fresh = changes.iter().filter_map(|pending| match &pending.change {
+        Change::Write { lands, device, .. } => {
+            let mut before = vec![0; device.len()];
+            file.durable.read(*lands, &mut before);
+            let is_fresh = before.iter().all(|byte| *byte == 0);
+            is_fresh.then_some((*lands, device.len() as u64))
+        }
+        Change::Len(_) => None,
+    });
+    fresh.collect()
+}
+
+/// Flips one bit of those bytes, now and then.
+fn flip_one(shared: &Shared, file: &mut FileNode, fresh: &[(u64, u64)]) {
+    if fresh.is_empty() || shared.draw(3) > 0 {
+        return;
+    }
+    let (at, len) = fresh[shared.draw(fresh.len() as u64) as usize];
+    let byte = at + shared.draw(len);
+    let bit = shared.draw(8) as u8;
+    let mut left = [0];
+    file.durable.read(byte, &mut left);
+    if left != [0] && file.durable.flip(byte, bit) {
+        file.rot.add(byte, 1, faults::CUT_FLIP, true);
+        shared.event(format_args!("power cut flips byte {byte} of {}", file.name));
+    }
 }
 
 /// One drawn choice: styles 0 and 1 are the sharp cases, all and nothing.
@@ -47,6 +100,7 @@ fn keep(shared: &Shared, style: u64) -> bool {
 pub(super) struct Left {
     kept: u64,
     lost: u64,
+    /// Writes of which a part is there.
     torn: u64,
 }
 
@@ -152,11 +206,22 @@ fn sectors(file: &FileNode, changes: &[Pending], sector: u64) -> BTreeMap<u64, V
 /// Applies the part of a change that lies in one sector.
 fn write_sector(file: &mut FileNode, change: &Change, start: u64, sector: u64) {
     match change {
-        Change::Write { lands, device, .. } => {
+        Change::Write {
+            at,
+            data,
+            lands,
+            device,
+        } => {
             let from = start.max(*lands);
             let to = (start + sector).min(lands + device.len() as u64);
             let part = &device[(from - lands) as usize..(to - lands) as usize];
             file.durable.write(from, part);
+            file.rot.cover(from, to - from);
+            let skip = (from - lands) as usize;
+            file.rot.add_write(
+                (at + skip as u64, &data[skip..skip + part.len()]),
+                (from, part),
+            );
         }
         Change::Len(len) => file.durable.zero_from(start.max(*len), start + sector),
     }

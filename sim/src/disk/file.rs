@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_host::{Completion, File, FileMap, LockGuard};
 
-use super::faults::{DiskEffect, DiskOp};
 use super::inode::{Change, FileNode};
+use super::planted::{DiskEffect, DiskOp};
 use super::{Begun, SimDisk, begin, crash, device_error, ended};
+use crate::faults;
 use crate::node::Node;
 use crate::trace::Fnv;
 use crate::world::lock;
@@ -95,6 +96,13 @@ fn gather(bufs: &[IoSlice<'_>], limit: usize) -> Vec<u8> {
     data
 }
 
+/// Counts what a read finds of flipped and misdirected bytes.
+fn note_rot(node: &Node, file: &mut FileNode, offset: u64, len: u64) {
+    for kind in file.rot.read(offset, len) {
+        node.shared.count(kind, 1);
+    }
+}
+
 /// Tells contents apart in the trace.
 fn hash(data: &[u8]) -> u64 {
     let mut hash = Fnv::START;
@@ -114,7 +122,7 @@ impl File for SimFile {
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.check(true)?;
         let begun = self.begin(DiskOp::Write);
-        begun.failure()?;
+        begun.failure(&self.node)?;
         let asked: usize = bufs.iter().map(|buf| buf.len()).sum();
         let wanted = match begun.effect {
             // Something of it, as a kernel does: none of it is an error, not a short write.
@@ -124,6 +132,9 @@ impl File for SimFile {
             }
             _ => asked,
         };
+        if wanted < asked {
+            self.node.shared.count(faults::SHORT_WRITE, 1);
+        }
         if offset
             .checked_add(asked as u64)
             .is_none_or(|end| end > LEN_MAX)
@@ -140,7 +151,7 @@ impl File for SimFile {
         let mut disk = lock(&self.node.disk);
         let taken = (disk.take_room(self.number, offset, wanted as u64) - offset) as usize;
         if taken == 0 {
-            self.node.shared.count("disk full", 1);
+            self.node.shared.count(faults::NO_SPACE, 1);
             return Err(io::ErrorKind::StorageFull.into());
         }
         let data = Bytes::from(gather(bufs, taken));
@@ -158,9 +169,9 @@ impl File for SimFile {
 
     fn read_resident_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         self.check(false)?;
-        self.begin(DiskOp::Read).failure()?;
-        let disk = lock(&self.node.disk);
-        let file = disk.files.get(&self.number).ok_or_else(ended)?;
+        self.begin(DiskOp::Read).failure(&self.node)?;
+        let mut disk = lock(&self.node.disk);
+        let file = disk.files.get_mut(&self.number).ok_or_else(ended)?;
         let past_end = offset >= file.cache.len;
         if !past_end
             && self
@@ -170,6 +181,7 @@ impl File for SimFile {
         {
             return Ok(None);
         }
+        note_rot(&self.node, file, offset, buf.len() as u64);
         Ok(Some(file.cache.read(offset, buf)))
     }
 
@@ -180,15 +192,16 @@ impl File for SimFile {
         let shared = Arc::clone(&node.shared);
         shared.start(async move {
             begun.wait(&node).await;
-            begun.failure()?;
             if !node.runs(process) {
                 return Err(ended());
             }
-            let disk = lock(&node.disk);
-            let file = disk.files.get(&number).ok_or_else(ended)?;
+            begun.failure(&node)?;
+            let mut disk = lock(&node.disk);
+            let file = disk.files.get_mut(&number).ok_or_else(ended)?;
             let there = file.cache.len.saturating_sub(offset);
             let len = usize::try_from(there).map_or(len, |there| there.min(len));
             let mut bytes = vec![0; len];
+            note_rot(&node, file, offset, len as u64);
             file.cache.read(offset, &mut bytes);
             Ok(Bytes::from(bytes))
         })
@@ -206,7 +219,7 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.check(true)?;
-        self.begin(DiskOp::SetLen).failure()?;
+        self.begin(DiskOp::SetLen).failure(&self.node)?;
         if len > LEN_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -225,12 +238,12 @@ impl File for SimFile {
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         self.check(true)?;
-        self.begin(DiskOp::Allocate).failure()?;
+        self.begin(DiskOp::Allocate).failure(&self.node)?;
         let end = offset.checked_add(len).filter(|end| *end <= LEN_MAX);
         let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
         let mut disk = lock(&self.node.disk);
         if len > 0 && disk.take_room(self.number, offset, len) < end {
-            self.node.shared.count("disk full", 1);
+            self.node.shared.count(faults::NO_SPACE, 1);
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = disk.files.get_mut(&self.number).ok_or_else(ended)?;
@@ -261,7 +274,7 @@ impl File for SimFile {
             let mut disk = lock(&node.disk);
             let sector = disk.sector;
             let file = disk.files.get_mut(&number).ok_or_else(ended)?;
-            if begun.failure().is_err() {
+            if begun.failure(&node).is_err() {
                 let changes = file.take_below(upto);
                 crash::write_back_partly(&node.shared, file, &changes, sector);
                 if node.shared.draw(2) == 0 {
@@ -286,9 +299,10 @@ impl File for SimFile {
 
     fn map(&self) -> io::Result<Arc<dyn FileMap>> {
         self.check(false)?;
-        self.begin(DiskOp::Read).failure()?;
-        let disk = lock(&self.node.disk);
-        let file = disk.files.get(&self.number).ok_or_else(ended)?;
+        self.begin(DiskOp::Read).failure(&self.node)?;
+        let mut disk = lock(&self.node.disk);
+        let file = disk.files.get_mut(&self.number).ok_or_else(ended)?;
+        note_rot(&self.node, file, 0, file.cache.len);
         Ok(Arc::new(SimMap(file.cache.bytes())))
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::image::{Image, Room};
+use super::rot::Rot;
 
 /// What the process sees, what a power cut leaves for sure, and the un-synced changes between.
 #[derive(Debug, Default)]
@@ -15,6 +16,10 @@ pub(crate) struct FileNode {
     pub(crate) links: u32,
     /// Open handles of the running process.
     pub(crate) handles: u32,
+    /// The name that it was made under.
+    pub(crate) name: String,
+    /// Where the device holds something else than was written.
+    pub(crate) rot: Rot,
     next: u64,
 }
 
@@ -47,9 +52,10 @@ const PENDING_MAX: usize = 4096;
 
 impl FileNode {
     /// An empty file with one name.
-    pub(crate) fn named() -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self {
             links: 1,
+            name: name.to_owned(),
             ..Self::default()
         }
     }
@@ -60,6 +66,7 @@ impl FileNode {
             Change::Write { at, data, .. } => {
                 self.cache.write(*at, data);
                 self.cache.len = self.cache.len.max(at + data.len() as u64);
+                self.rot.hide(*at, data.len() as u64);
             }
             Change::Len(len) => self.cache.set_len(*len),
         }
@@ -90,9 +97,14 @@ impl FileNode {
                     device,
                 } => {
                     self.durable.write(lands, &device);
+                    self.rot.cover(lands, device.len() as u64);
+                    self.rot.add_write((at, &data), (lands, &device));
                     self.durable.len = self.durable.len.max(at + data.len() as u64);
                 }
-                Change::Len(len) => self.durable.set_len(len),
+                Change::Len(len) => {
+                    self.durable.set_len(len);
+                    self.rot.cover(len, u64::MAX - len);
+                }
             }
         }
     }
@@ -109,6 +121,7 @@ impl FileNode {
     /// pending on top.
     pub(crate) fn lose_cache(&mut self) {
         self.cache = self.durable.clone();
+        self.rot.show();
         for Pending { change, .. } in &self.pending {
             match change {
                 Change::Write { at, data, .. } => {

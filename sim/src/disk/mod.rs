@@ -5,11 +5,12 @@
 //! the cache.
 
 pub(crate) mod crash;
-pub(crate) mod faults;
 mod file;
 mod image;
 mod inode;
 mod names;
+pub(crate) mod planted;
+mod rot;
 pub(crate) mod state;
 
 use std::io;
@@ -20,11 +21,12 @@ use std::time::Duration;
 
 use millrace_host::{Completion, DirEntry, Disk, File, LockGuard, OpenMode, Space};
 
+use crate::faults;
 use crate::node::Node;
 use crate::world::lock;
-use faults::{DiskEffect, DiskOp, Healing};
 use file::{SimFile, SimLock};
 use image::PAGE;
+use planted::{DiskEffect, DiskOp, Healing};
 use state::DiskState;
 
 /// The shape of a disk. Spans are least and most microseconds of virtual time, drawn evenly; the
@@ -83,22 +85,34 @@ fn device_error() -> io::Error {
 /// An operation that has begun: the fault that struck it, and how long it takes.
 #[derive(Debug)]
 struct Begun {
+    op: DiskOp,
     effect: Option<DiskEffect>,
     delay: Duration,
     hangs: Option<Healing>,
 }
 
 impl Begun {
-    /// The error that the effect means, if it means one.
-    fn failure(&self) -> io::Result<()> {
+    /// The error that the effect means, if it means one; to be asked when it is returned.
+    fn failure(&self, node: &Node) -> io::Result<()> {
         match self.effect {
-            Some(DiskEffect::Error) => Err(device_error()),
-            Some(DiskEffect::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
+            Some(DiskEffect::Error) => {
+                node.shared.count(self.op.error_name(), 1);
+                Err(device_error())
+            }
+            Some(DiskEffect::NoSpace) => {
+                node.shared.count(faults::NO_SPACE, 1);
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }
 
     async fn wait(&mut self, node: &Node) {
+        match self.effect {
+            Some(DiskEffect::Slow(_)) => node.shared.count(faults::SLOW, 1),
+            Some(DiskEffect::Hang) => node.shared.count(faults::HUNG, 1),
+            _ => {}
+        }
         if !self.delay.is_zero() {
             let nanos = u64::try_from(self.delay.as_nanos()).unwrap_or(u64::MAX);
             node.shared
@@ -124,6 +138,7 @@ fn begin(node: &Node, op: DiskOp, path: &Path, span_us: (u64, u64)) -> Begun {
     let mut hangs = None;
     let Some((fault, effect)) = struck else {
         return Begun {
+            op,
             effect: None,
             delay,
             hangs,
@@ -138,11 +153,12 @@ fn begin(node: &Node, op: DiskOp, path: &Path, span_us: (u64, u64)) -> Begun {
         | DiskEffect::Misdirect
         | DiskEffect::FlipBit => {}
     }
-    let name = effect.name();
-    node.shared.count(name, 1);
-    node.shared
-        .event(format_args!("fault {} {op:?} {path}: {name}", node.name));
+    node.shared.event(format_args!(
+        "fault {} {op:?} {path}: {effect:?}",
+        node.name
+    ));
     Begun {
+        op,
         effect: Some(effect),
         delay,
         hangs,
@@ -165,6 +181,13 @@ impl SimDisk {
         }
     }
 
+    /// Somebody may miss a directory that is away.
+    fn look_for(&self, path: &Path) {
+        if lock(&self.node.disk).is_away(path) {
+            self.node.shared.count(faults::ABSENT, 1);
+        }
+    }
+
     /// A change of names: it takes effect at its beginning or its end (drawn), so that a kill
     /// between the two meets both.
     fn change_names(
@@ -178,7 +201,7 @@ impl SimDisk {
         let checked = self.check();
         let mut begun = begin(&node, DiskOp::Name, path, span);
         let early = node.shared.draw(2) == 0;
-        let allowed = checked.and_then(|()| begun.failure());
+        let allowed = checked.and_then(|()| begun.failure(&node));
         let (now, later) = match allowed {
             Err(error) => (Some(Err(error)), None),
             Ok(()) if early => (Some(change(&mut lock(&node.disk))), None),
@@ -203,7 +226,8 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         self.check()?;
-        begin(&self.node, DiskOp::Open, path, (0, 0)).failure()?;
+        begin(&self.node, DiskOp::Open, path, (0, 0)).failure(&self.node)?;
+        self.look_for(path);
         let number = lock(&self.node.disk).open(path, mode)?;
         let text = path.display();
         self.node.shared.event(format_args!(
@@ -220,7 +244,7 @@ impl Disk for SimDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.check()?;
-        begin(&self.node, DiskOp::Open, path, (0, 0)).failure()?;
+        begin(&self.node, DiskOp::Open, path, (0, 0)).failure(&self.node)?;
         self.node
             .shared
             .event(format_args!("mkdir {} {}", self.node.name, path.display()));
@@ -229,7 +253,7 @@ impl Disk for SimDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
         self.check()?;
-        begin(&self.node, DiskOp::Open, path, (0, 0)).failure()?;
+        begin(&self.node, DiskOp::Open, path, (0, 0)).failure(&self.node)?;
         let (number, guard) = lock(&self.node.disk).take_lock(path)?;
         self.node
             .shared
@@ -261,16 +285,17 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, path: &Path) -> Completion<Vec<DirEntry>> {
+        self.look_for(path);
         let (node, process, path) = (Arc::clone(&self.node), self.process, path.to_owned());
         let span = node.shared.options.disk.name_us;
         let mut begun = begin(&node, DiskOp::Name, &path, span);
         let shared = Arc::clone(&node.shared);
         shared.start(async move {
             begun.wait(&node).await;
-            begun.failure()?;
             if !node.runs(process) {
                 return Err(ended());
             }
+            begun.failure(&node)?;
             lock(&node.disk).list(&path)
         })
     }
@@ -318,7 +343,7 @@ impl Disk for SimDisk {
             if !node.runs(process) {
                 return Err(ended());
             }
-            begun.failure()?;
+            begun.failure(&node)?;
             let dir = looked_up?;
             let mut disk = lock(&node.disk);
             disk.names.sync(dir, upto);

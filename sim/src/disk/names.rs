@@ -49,6 +49,11 @@ impl Names {
         }
     }
 
+    /// Whether a power cut could take a name now.
+    pub(crate) fn has_un_synced(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// The number that the next change will have.
     pub(crate) fn next_number(&self) -> u64 {
         self.next
@@ -137,10 +142,22 @@ impl Names {
         durable || self.pending.iter().any(names)
     }
 
-    /// Everything that a path leads to.
-    pub(crate) fn reachable(&self) -> BTreeMap<u64, u32> {
-        let mut links = BTreeMap::from([(ROOT, 1)]);
+    /// Puts a directory at a name of the root, or takes it away, at once and durably.
+    pub(crate) fn mount(&mut self, name: &str, number: Option<u64>) {
+        self.pending
+            .retain(|change| change.dir != ROOT || change.names.iter().all(|(it, _)| it != name));
+        if let Some(root) = self.dirs.get_mut(&ROOT) {
+            let change = [(name.to_owned(), number)];
+            apply(&mut root.names, &change);
+            apply(&mut root.durable, &change);
+        }
+    }
+
+    /// Everything that a path leads to, or that lies in one of the directories `away`.
+    pub(crate) fn reachable(&self, away: impl Iterator<Item = u64>) -> BTreeMap<u64, u32> {
         let mut open = vec![ROOT];
+        open.extend(away);
+        let mut links: BTreeMap<u64, u32> = open.iter().map(|number| (*number, 1)).collect();
         while let Some(dir) = open.pop() {
             for target in self
                 .dirs

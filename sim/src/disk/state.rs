@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use millrace_host::{DirEntry, EntryKind, OpenMode};
 
-use super::faults::Faults;
+use crate::faults;
+
 use super::image::PAGE;
 use super::inode::FileNode;
 use super::names::{DirNode, Names, ROOT};
+use super::planted::Faults;
 use super::{DiskLimits, FlipAt};
 
 /// Everything on one disk.
@@ -25,6 +27,8 @@ pub(crate) struct DiskState {
     /// Which guard holds the lock on a file.
     pub(super) locks: BTreeMap<u64, u64>,
     next_guard: u64,
+    /// Directories of the root that are away, with what they are.
+    away: BTreeMap<String, u64>,
 }
 
 impl DiskState {
@@ -39,6 +43,7 @@ impl DiskState {
             used_pages: 0,
             locks: BTreeMap::new(),
             next_guard: 0,
+            away: BTreeMap::new(),
         }
     }
 
@@ -55,7 +60,7 @@ impl DiskState {
 
     /// After a power cut: what no name leads to is gone, and counts are taken anew.
     pub(crate) fn forget_unreachable(&mut self) {
-        let links = self.names.reachable();
+        let links = self.names.reachable(self.away.values().copied());
         self.files.retain(|number, _| links.contains_key(number));
         self.names
             .dirs
@@ -66,6 +71,11 @@ impl DiskState {
             file.room.cut(file.cache.len);
         }
         self.used_pages = self.files.values().map(|file| file.room.pages()).sum();
+    }
+
+    /// Whether a power cut could take anything now.
+    pub(crate) fn has_un_synced(&self) -> bool {
+        self.names.has_un_synced() || self.files.values().any(|file| !file.pending.is_empty())
     }
 
     /// Drops files that have neither name nor handle, now or after any power cut.
@@ -94,6 +104,42 @@ impl DiskState {
         if let Some(file) = self.files.get_mut(&number) {
             self.used_pages = self.used_pages.saturating_sub(file.room.cut(len));
         }
+    }
+
+    /// Takes a directory of the root away as a disk that is not mounted, with all that is in it; with
+    /// `leaves_empty` an empty one stands in its place. False when there is none that is durable.
+    pub(crate) fn take_away(&mut self, name: &str, leaves_empty: bool) -> bool {
+        let root = self.names.dirs.entry(ROOT).or_default();
+        let is_durable = root.durable.get(name) == root.names.get(name);
+        let Some(number) = root.names.get(name).copied().filter(|_| is_durable) else {
+            return false;
+        };
+        self.away.insert(name.to_owned(), number);
+        let stands_in = leaves_empty.then(|| self.new_number());
+        self.put_in_root(name, stands_in);
+        true
+    }
+
+    /// Brings it back over whatever was put in its place.
+    pub(crate) fn bring_back(&mut self, name: &str) {
+        if let Some(number) = self.away.remove(name) {
+            self.put_in_root(name, Some(number));
+        }
+    }
+
+    fn put_in_root(&mut self, name: &str, number: Option<u64>) {
+        if let Some(number) = number {
+            self.names.dirs.entry(number).or_default();
+        }
+        self.names.mount(name, number);
+    }
+
+    /// Whether a path leads into a directory that is away.
+    pub(super) fn is_away(&self, path: &Path) -> bool {
+        let first = components(path)
+            .ok()
+            .and_then(|names| names.first().copied());
+        !self.away.is_empty() && first.is_some_and(|name| self.away.contains_key(name))
     }
 
     /// What a path leads to.
@@ -138,7 +184,7 @@ impl DiskState {
             Err(_) => {
                 let (dir, name) = self.parent(path)?;
                 let number = self.new_number();
-                self.files.insert(number, FileNode::named());
+                self.files.insert(number, FileNode::named(name));
                 self.names
                     .change(dir, vec![(name.to_owned(), Some(number))], None);
                 Ok(number)
@@ -168,6 +214,28 @@ impl DiskState {
         self.names
             .change(dir, vec![(name.to_owned(), Some(number))], None);
         Ok(())
+    }
+
+    /// The files of the disk that have a name, with their length, in the order of their paths.
+    pub(crate) fn all_files(&self) -> Vec<(PathBuf, u64)> {
+        let mut found = Vec::new();
+        let mut open = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, number)) = open.pop() {
+            for (name, target) in self
+                .names
+                .dirs
+                .get(&number)
+                .into_iter()
+                .flat_map(|dir| &dir.names)
+            {
+                match self.files.get(target) {
+                    Some(file) => found.push((path.join(name), file.cache.len)),
+                    None => open.push((path.join(name), *target)),
+                }
+            }
+        }
+        found.sort();
+        found
     }
 
     pub(super) fn is_empty_dir(&self, number: u64) -> bool {
@@ -292,13 +360,18 @@ impl DiskState {
         else {
             return false;
         };
-        match at {
+        let shown = at == FlipAt::Everywhere;
+        let flipped = match at {
             FlipAt::Device => file.durable.flip(offset, bit),
             FlipAt::Everywhere => {
                 file.durable.flip(offset, bit);
                 file.cache.flip(offset, bit)
             }
+        };
+        if flipped {
+            file.rot.add(offset, 1, faults::BIT_FLIP, shown);
         }
+        flipped
     }
 }
 

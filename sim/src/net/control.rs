@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{break_conn, wake_all};
+use super::state::{Felt, cut_conn, wake_all};
 use crate::World;
 use crate::world::lock;
 
@@ -51,10 +51,9 @@ impl World {
     /// [`World::heal_net`]. New connections between the two wait and time out.
     pub fn partition(&self, from: &str, to: &str) {
         self.shared.event(format_args!("partition {from} to {to}"));
-        self.shared.count("partition", 1);
         lock(&self.shared.net)
             .stopped
-            .insert((from.to_owned(), to.to_owned()));
+            .insert((from.to_owned(), to.to_owned()), Felt::default());
     }
 
     /// Ends every partition and drip.
@@ -72,9 +71,8 @@ impl World {
         self.shared.event(format_args!("cut {a} {b}"));
         let mut net = lock(&self.shared.net);
         let between: Vec<u64> = net.between(a, b);
-        self.shared.count("cut connection", between.len() as u64);
         for id in between {
-            break_conn(&self.shared, &mut net, id);
+            cut_conn(&self.shared, &mut net, id);
         }
     }
 
@@ -84,7 +82,7 @@ impl World {
             .event(format_args!("drip {from} to {to} {drip:?}"));
         lock(&self.shared.net)
             .drips
-            .insert((from.to_owned(), to.to_owned()), drip);
+            .insert((from.to_owned(), to.to_owned()), (drip, Felt::default()));
     }
 
     /// Open connections of the world, half-open ones too.

@@ -10,7 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use millrace_host::{BoxFuture, FileSlice, Piece, ReadHalf, Rope, WriteHalf};
 
 use super::ended;
-use super::state::break_conn;
+use super::state::cut_conn;
+use crate::faults;
 use crate::node::Node;
 use crate::world::lock;
 
@@ -91,13 +92,16 @@ impl SimRead {
         let Some(conn) = net.conns.get(id) else {
             return Ok(Err(io::ErrorKind::ConnectionReset.into()));
         };
-        let stopped = net.stops(conn, from);
+        let stopped = net.stops(conn, from).cloned();
         let Some(conn) = net.conns.get_mut(id) else {
             return Err(None);
         };
+        if let Some(stopped) = stopped.as_ref().filter(|_| conn.pipes[from].buffered > 0) {
+            stopped.feel(&node.shared, faults::PARTITION);
+        }
         let pipe = &mut conn.pipes[from];
         pipe.reader = Some(cx.waker().clone());
-        if pipe.broken.is_none() && (stopped || pipe.silent) {
+        if pipe.broken.is_none() && (stopped.is_some() || pipe.silent) {
             return Err(None);
         }
         let Some((at, bytes)) = pipe.segments.front_mut() else {
@@ -122,7 +126,8 @@ impl SimRead {
             pipe.segments.pop_front();
         }
         pipe.buffered -= count;
-        if let Some(writer) = pipe.writer.take() {
+        conn.asked &= *end != 0;
+        if let Some(writer) = conn.pipes[from].writer.take() {
             writer.wake();
         }
         node.shared
@@ -198,9 +203,11 @@ impl SimWrite {
         let options = &shared.options.net;
         let now = shared.now_ns();
         let mut net = lock(&shared.net);
+        if let Some(conn) = net.conns.get_mut(id) {
+            conn.asked |= *end == 0;
+        }
         if options.break_per_10k > 0 && shared.draw(10_000) < u64::from(options.break_per_10k) {
-            shared.count("broken connection", 1);
-            break_conn(shared, &mut net, *id);
+            cut_conn(shared, &mut net, *id);
         }
         let Some(conn) = net.conns.get(id) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -209,7 +216,7 @@ impl SimWrite {
             conn.ends[*end].node.clone(),
             conn.ends[1 - end].node.clone(),
         );
-        let drip = net.drips.get(&way).copied();
+        let drip = net.drips.get(&way).cloned();
         let Some(conn) = net.conns.get_mut(id) else {
             return Poll::Pending;
         };
@@ -225,12 +232,15 @@ impl SimWrite {
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let most = drip.map_or(options.segment_bytes, |drip| drip.bytes).max(1);
+        let most = drip
+            .as_ref()
+            .map_or(options.segment_bytes, |(drip, _)| drip.bytes);
+        let most = most.max(1);
         let count = bytes.len().min(room).min(most);
         let mut delay = shared.draw_us(options.latency_us);
         let mut at = now;
-        if let Some(drip) = drip {
-            shared.count("dripped segment", 1);
+        if let Some((drip, felt)) = drip {
+            felt.feel(shared, faults::DRIP);
             at = at.max(pipe.last_ns);
             delay = delay.max(drip.every);
         }

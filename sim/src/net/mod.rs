@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use millrace_host::{BoxFuture, Completion, Connection, Listener, Net};
 
+use crate::faults;
 use crate::node::Node;
 use crate::world::lock;
 use halves::{SimRead, SimWrite};
@@ -100,7 +101,13 @@ fn attempt(node: &Arc<Node>, process: u64, to: SocketAddr) -> Attempt {
     let way = (node.name.clone(), target.node.clone());
     let back = (way.1.clone(), way.0.clone());
     let full = target.queue.len() >= target.backlog;
-    if full || net.stopped.contains(&way) || net.stopped.contains(&back) {
+    let stopped = [&way, &back]
+        .into_iter()
+        .find_map(|way| net.stopped.get(way));
+    if let Some(stopped) = stopped {
+        stopped.feel(shared, faults::PARTITION);
+    }
+    if full || stopped.is_some() {
         return Attempt::Unanswered;
     }
     let server = End {
@@ -116,6 +123,7 @@ fn attempt(node: &Arc<Node>, process: u64, to: SocketAddr) -> Attempt {
         id,
         Conn {
             ends: [client, server],
+            asked: false,
             pipes: [Pipe::new(), Pipe::new()],
         },
     );

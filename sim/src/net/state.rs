@@ -1,14 +1,16 @@
 //! Every listener and connection of the world.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::control::Drip;
+use crate::faults;
 use crate::world::{Shared, lock};
 
 /// The whole network.
@@ -17,10 +19,23 @@ pub(crate) struct NetState {
     pub(crate) listeners: BTreeMap<SocketAddr, Listening>,
     pub(crate) conns: BTreeMap<u64, Conn>,
     /// Directions in which nothing arrives: from, to.
-    pub(crate) stopped: BTreeSet<(String, String)>,
-    pub(crate) drips: BTreeMap<(String, String), Drip>,
+    pub(crate) stopped: BTreeMap<(String, String), Felt>,
+    pub(crate) drips: BTreeMap<(String, String), (Drip, Felt)>,
     pub(crate) next_conn: u64,
     pub(crate) ports_given: u16,
+}
+
+/// Whether a fault of the network has held anything up yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Felt(Arc<AtomicBool>);
+
+impl Felt {
+    /// It has; counted the first time.
+    pub(crate) fn feel(&self, shared: &Shared, fault: &'static str) {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            shared.count(fault, 1);
+        }
+    }
 }
 
 /// A listening socket.
@@ -37,6 +52,8 @@ pub(crate) struct Listening {
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) ends: [End; 2],
+    /// End 0 has sent something since it last read: it waits for an answer.
+    pub(crate) asked: bool,
     pub(crate) pipes: [Pipe; 2],
 }
 
@@ -107,12 +124,13 @@ impl NetState {
             .collect()
     }
 
-    /// Whether what end `end` of the connection sends is held back.
-    pub(crate) fn stops(&self, conn: &Conn, end: usize) -> bool {
-        !self.stopped.is_empty()
-            && self
-                .stopped
-                .contains(&(conn.ends[end].node.clone(), conn.ends[1 - end].node.clone()))
+    /// What holds back what end `end` of the connection sends.
+    pub(crate) fn stops(&self, conn: &Conn, end: usize) -> Option<&Felt> {
+        if self.stopped.is_empty() {
+            return None;
+        }
+        let way = (conn.ends[end].node.clone(), conn.ends[1 - end].node.clone());
+        self.stopped.get(&way)
     }
 
     /// The listener that a connection to `addr` reaches: of that address, or of all addresses.
@@ -163,6 +181,32 @@ impl NetState {
             self.conns.remove(&id);
         }
     }
+}
+
+impl Conn {
+    /// Somebody waits for an answer, or something is on its way.
+    fn is_in_use(&self) -> bool {
+        let open = self
+            .pipes
+            .iter()
+            .all(|pipe| pipe.broken.is_none() && !pipe.silent);
+        open && (self.asked || self.pipes.iter().any(|pipe| pipe.buffered > 0))
+    }
+}
+
+/// Whether requests to a node are unanswered.
+pub(crate) fn asked_of(shared: &Shared, node: &str) -> bool {
+    let net = lock(&shared.net);
+    let mut conns = net.conns.values();
+    conns.any(|conn| conn.ends[1].node == node && conn.is_in_use())
+}
+
+/// Breaks a connection for both sides, as a fault.
+pub(crate) fn cut_conn(shared: &Shared, net: &mut NetState, id: u64) {
+    if net.conns.get(&id).is_some_and(Conn::is_in_use) {
+        shared.count(faults::CUT, 1);
+    }
+    break_conn(shared, net, id);
 }
 
 /// Breaks a connection for both sides. What had arrived may still be read or not (drawn).
@@ -218,6 +262,7 @@ pub(crate) fn end_process(shared: &Arc<Shared>, node: &str, power_cut: bool) {
                 continue;
             }
             if power_cut && conn.ends[1 - end].node != node {
+                shared.count(faults::HALF_OPEN, u64::from(conn.is_in_use()));
                 conn.pipes[end].silent = true;
                 break_later(shared, id, end);
             } else {
@@ -232,7 +277,6 @@ pub(crate) fn end_process(shared: &Arc<Shared>, node: &str, power_cut: bool) {
 
 /// The peer of a dead machine learns of it much later.
 fn break_later(shared: &Arc<Shared>, id: u64, dead_end: usize) {
-    shared.count("half-open connection", 1);
     let after = shared.draw_us(shared.options.net.half_open_us);
     let at = shared.now_ns() + after.as_nanos() as u64;
     let task_shared = Arc::clone(shared);

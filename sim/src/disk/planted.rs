@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use millrace_host::Changing;
 
+use crate::faults;
+
 /// What an operation is, for choosing faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskOp {
@@ -59,17 +61,15 @@ pub enum DiskEffect {
     FlipBit,
 }
 
-impl DiskEffect {
-    /// The name it is counted by.
-    pub(crate) fn name(self) -> &'static str {
+impl DiskOp {
+    /// The name that an error returned to it is counted by.
+    pub(crate) fn error_name(self) -> &'static str {
         match self {
-            Self::Error => "disk error",
-            Self::NoSpace => "no space",
-            Self::Short => "short write",
-            Self::Slow(_) => "slow operation",
-            Self::Hang => "hung operation",
-            Self::Misdirect => "misdirected write",
-            Self::FlipBit => "flipped write",
+            Self::Write | Self::Allocate | Self::SetLen => faults::WRITE_ERROR,
+            Self::Read => faults::READ_ERROR,
+            Self::Sync => faults::SYNC_ERROR,
+            Self::SyncDir => faults::SYNC_DIR_ERROR,
+            Self::Open | Self::Name => faults::NAME_ERROR,
         }
     }
 }
