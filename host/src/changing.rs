@@ -4,9 +4,7 @@
 //! run is the same each time. tokio's `watch` wakes in an order drawn from the thread's own
 //! randomness, which no seed repeats: it is for values that one task waits for.
 
-use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::Notify;
+use crate::sync::{Mutex, Notify, PoisonError};
 
 /// A value under a lock, with its waiters.
 #[derive(Debug)]

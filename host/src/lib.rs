@@ -16,6 +16,7 @@ pub mod net;
 pub mod real;
 pub mod rng;
 pub mod spawn;
+pub mod sync;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -11,6 +11,8 @@ mod disk;
 pub mod faults;
 mod net;
 mod node;
+#[cfg(feature = "schedules")]
+pub mod schedules;
 mod trace;
 mod world;
 

@@ -8,9 +8,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use millrace_host::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use millrace_host::{Disk, File};
 
 use crate::segment::Segment;

@@ -5,8 +5,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
+use millrace_host::sync::{Arc, Mutex};
 use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, OpenMode, Pool};
 use millrace_probe::{Branch, reached};
 use tokio::sync::oneshot;

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
+use millrace_host::sync::{Arc, Mutex};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::handles::lock;

@@ -14,9 +14,9 @@ mod start;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use millrace_host::sync::{Arc, Mutex};
 use millrace_host::{Disk, Host, LockGuard, TaskHandle};
 use tokio::sync::oneshot;
 

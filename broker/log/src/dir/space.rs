@@ -5,9 +5,9 @@
 //! refusal at most once a second, so that service resumes soon after room comes back.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use millrace_host::sync::Mutex;
+use millrace_host::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use millrace_host::{Host, OpenMode};
 
 use crate::dir::format::RESERVE;

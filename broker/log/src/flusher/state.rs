@@ -3,14 +3,13 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
+use millrace_host::sync::atomic::{AtomicU64, Ordering};
+use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify};
 use millrace_host::{Host, Mono, Pool};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::flusher::Durable;
@@ -126,7 +125,7 @@ impl Shared {
         out
     }
 
-    fn leave(&self, gather: std::sync::MutexGuard<'_, Gather>, waker: Option<Waker>) {
+    fn leave(&self, gather: MutexGuard<'_, Gather>, waker: Option<Waker>) {
         let before = self.unflushed.swap(gather.unflushed, Ordering::Relaxed);
         let after = gather.unflushed;
         drop(gather);

@@ -5,9 +5,9 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use millrace_host::sync::Arc;
+use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use millrace_host::{Disk, File, OpenMode};
 use millrace_probe::{Branch, reached};
 

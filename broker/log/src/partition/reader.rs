@@ -5,11 +5,9 @@
 //! that, and no byte of the batch that starts at `upto` or of any later one; it never reaches behind
 //! what recovery found intact.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwap;
 use millrace_host::FileSlice;
+use millrace_host::sync::atomic::{AtomicU64, Ordering};
+use millrace_host::sync::{Arc, ArcSwap};
 
 use crate::error::Error;
 use crate::handles::Handles;

@@ -16,9 +16,9 @@ pub(crate) mod walk;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
+use millrace_host::sync::atomic::{AtomicBool, Ordering};
+use millrace_host::sync::{Arc, Mutex};
 use millrace_host::{Disk, File, OpenMode};
 
 use crate::handles::lock;

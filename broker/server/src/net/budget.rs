@@ -15,11 +15,11 @@
 //! by themselves, then the frames that wait for answers do, then those that wait for frames.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use millrace_host::sync::atomic::{AtomicU32, Ordering};
+use millrace_host::sync::{Arc, Mutex, Notify, PoisonError};
 use prometheus::{IntCounter, IntGauge};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of a frame that are read, and of an answer that are built, without a reservation.
 pub(crate) const FREE_BYTES: usize = 64 * 1024;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts the open connections of a node.
 #[derive(Debug)]

@@ -4,10 +4,9 @@
 //! partition forgets a token when it pushes it; pushing never blocks and needs no partition's lock.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use millrace_host::sync::atomic::{AtomicBool, Ordering};
+use millrace_host::sync::{Mutex, Notify, PoisonError};
 
 /// The waiting side of one sessionless fetch, or of one session for all its life.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 //! the limit a partition makes room among its own or refuses a newcomer, so running adds none above
 //! the limit but one for each open partition. An opening may: those that may be sent again stay.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use millrace_host::sync::Arc;
+use millrace_host::sync::atomic::{AtomicUsize, Ordering};
 
 /// The broker's count (`producer.ids.max`).
 #[derive(Debug)]

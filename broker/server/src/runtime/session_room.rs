@@ -5,9 +5,8 @@
 //! topic is named counts once more for every [`NAME_BYTES`] of the name, so that memory has a bound
 //! whatever the names are.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use millrace_host::sync::Arc;
+use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use prometheus::IntGauge;
 
 use super::sessions::TopicKey;

@@ -5,9 +5,9 @@
 //! start.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_host::{Clock, Mono};
 use millrace_log::error::Error;
 use millrace_protocol::error_code::ErrorCode;
@@ -162,7 +162,7 @@ impl<T> Slot<T> {
         });
     }
 
-    fn failed(&self) -> std::sync::MutexGuard<'_, Option<Failed>> {
+    fn failed(&self) -> MutexGuard<'_, Option<Failed>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,12 +12,13 @@ mod sink;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+// The next token is the process's, not a partition's: no model chooses its schedule.
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_core::Now;
 use millrace_core::partition::{Effect, Event, Partition, Reject, Token, Unserved};
 use millrace_host::Clock;
+use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{LogReader, PartitionLog};

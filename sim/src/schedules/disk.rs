@@ -1,0 +1,346 @@
+//! A disk in memory that knows what of it is durable.
+//!
+//! What always holds: a sync makes durable what was written before it was called, when its own turn
+//! comes, and may fail instead; names are taken for durable at once (which names are is what crash
+//! images try, not schedules).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use millrace_host::{
+    Completion, DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space,
+};
+use shuttle::future::{spawn, yield_now};
+use tokio::sync::oneshot;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of one machine.
+#[derive(Debug, Default)]
+pub struct Memory {
+    names: Mutex<Names>,
+    fails: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    dirs: BTreeSet<PathBuf>,
+    files: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+}
+
+/// What a file holds, for whoever reads it and after a power cut.
+#[derive(Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    /// Not durable yet, in order; the first one is change number `settled`.
+    changes: Vec<Change>,
+    settled: usize,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, written) => {
+                let (at, end) = (*at as usize, *at as usize + written.len());
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[at..end].copy_from_slice(written);
+            }
+            Self::Len(len) => bytes.resize(*len as usize, 0),
+        }
+    }
+}
+
+impl Content {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.bytes);
+        self.changes.push(change);
+    }
+
+    /// The number of the next change.
+    fn next(&self) -> usize {
+        self.settled + self.changes.len()
+    }
+
+    /// All changes before this one are durable.
+    fn settle(&mut self, before: usize) {
+        let count = before.saturating_sub(self.settled);
+        for change in self.changes.drain(..count) {
+            change.apply(&mut self.durable);
+        }
+        self.settled += count;
+    }
+}
+
+impl Memory {
+    /// From now on every sync fails.
+    pub fn fail_syncs(&self) {
+        self.fails.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a power cut now would leave these bytes somewhere in a file whose name in `dir`
+    /// begins so.
+    pub fn holds(&self, dir: &Path, prefix: &str, bytes: &[u8]) -> bool {
+        let names = lock(&self.names);
+        let files = names.files.iter().filter(|(path, _)| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            path.parent() == Some(dir) && name.is_some_and(|name| name.starts_with(prefix))
+        });
+        files.map(|(_, content)| lock(content)).any(|content| {
+            content
+                .durable
+                .windows(bytes.len())
+                .any(|part| part == bytes)
+        })
+    }
+
+    fn open_file(&self, path: &Path, mode: OpenMode) -> io::Result<MemoryFile> {
+        let mut names = lock(&self.names);
+        let known = names.files.get(path).cloned();
+        let content = match (known, mode) {
+            (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(content), _) => content,
+            (None, OpenMode::Read | OpenMode::Write) => return Err(io::ErrorKind::NotFound.into()),
+            (None, OpenMode::CreateNew | OpenMode::Create) => {
+                let parent = path.parent().unwrap_or(Path::new("/"));
+                if !names.dirs.contains(parent) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                let content = Arc::default();
+                names.files.insert(path.to_owned(), Arc::clone(&content));
+                content
+            }
+        };
+        Ok(MemoryFile {
+            path: path.to_owned(),
+            content,
+            fails: Arc::clone(&self.fails),
+        })
+    }
+}
+
+/// Whatever was done already, told when its turn comes.
+fn soon<T: Send + 'static>(result: io::Result<T>) -> Completion<T> {
+    Box::pin(async move {
+        yield_now().await;
+        result
+    })
+}
+
+impl Disk for Memory {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_file(path, mode)?))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let fresh = lock(&self.names).dirs.insert(path.to_owned());
+        fresh
+            .then_some(())
+            .ok_or(io::ErrorKind::AlreadyExists.into())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        Ok(Box::new(Held(Arc::new(
+            self.open_file(path, OpenMode::Create)?,
+        ))))
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        Ok(Space {
+            total: 1 << 40,
+            available: 1 << 40,
+        })
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some("boot".to_owned())
+    }
+
+    fn mount_id(&self, _path: &Path) -> Option<String> {
+        Some("mount".to_owned())
+    }
+
+    fn list(&self, path: &Path) -> Completion<Vec<DirEntry>> {
+        let names = lock(&self.names);
+        let inside = |name: &PathBuf| {
+            let name = name.strip_prefix(path).ok()?.to_str()?;
+            (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
+        };
+        let dirs = names.dirs.iter().filter_map(|dir| {
+            Some(DirEntry {
+                name: inside(dir)?,
+                kind: EntryKind::Dir,
+                len: 0,
+            })
+        });
+        let files = names.files.iter().filter_map(|(file, content)| {
+            Some(DirEntry {
+                name: inside(file)?,
+                kind: EntryKind::File,
+                len: lock(content).bytes.len() as u64,
+            })
+        });
+        let mut entries: Vec<DirEntry> = dirs.chain(files).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        soon(Ok(entries))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Completion<()> {
+        let mut names = lock(&self.names);
+        let moved = |path: &PathBuf| {
+            let rest = path.strip_prefix(from).ok()?;
+            Some(if rest.as_os_str().is_empty() {
+                to.to_owned()
+            } else {
+                to.join(rest)
+            })
+        };
+        let mut any = false;
+        for (path, content) in std::mem::take(&mut names.files) {
+            let new = moved(&path);
+            any |= new.is_some();
+            names.files.insert(new.unwrap_or(path), content);
+        }
+        for path in std::mem::take(&mut names.dirs) {
+            let new = moved(&path);
+            any |= new.is_some();
+            names.dirs.insert(new.unwrap_or(path));
+        }
+        soon(any.then_some(()).ok_or(io::ErrorKind::NotFound.into()))
+    }
+
+    fn remove(&self, path: &Path) -> Completion<()> {
+        let removed = lock(&self.names).files.remove(path);
+        soon(removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into()))
+    }
+
+    fn remove_dir(&self, path: &Path) -> Completion<()> {
+        let removed = lock(&self.names).dirs.remove(path);
+        soon(removed.then_some(()).ok_or(io::ErrorKind::NotFound.into()))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Completion<()> {
+        let known = lock(&self.names).dirs.contains(path) || path == Path::new("/");
+        soon(known.then_some(()).ok_or(io::ErrorKind::NotFound.into()))
+    }
+}
+
+#[derive(Debug)]
+struct Held(Arc<MemoryFile>);
+
+impl LockGuard for Held {
+    fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.0) as Arc<dyn File>
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    path: PathBuf,
+    content: Arc<Mutex<Content>>,
+    fails: Arc<AtomicBool>,
+}
+
+fn read(content: &Mutex<Content>, at: u64, len: usize) -> Bytes {
+    let content = lock(content);
+    let rest = content.bytes.get(at as usize..).unwrap_or_default();
+    Bytes::copy_from_slice(&rest[..rest.len().min(len)])
+}
+
+impl File for MemoryFile {
+    fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        let len = bytes.len();
+        lock(&self.content).change(Change::Write(offset, bytes));
+        Ok(len)
+    }
+
+    fn read_resident_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let bytes = read(&self.content, offset, buf.len());
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(Some(bytes.len()))
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> Completion<Bytes> {
+        let content = Arc::clone(&self.content);
+        Box::pin(async move {
+            yield_now().await;
+            Ok(read(&content, offset, len))
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.content).bytes.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        lock(&self.content).change(Change::Len(len));
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        let len = (offset + len).max(content.bytes.len() as u64);
+        content.change(Change::Len(len));
+        Ok(())
+    }
+
+    fn sync(&self) -> Completion<()> {
+        let content = Arc::clone(&self.content);
+        let fails = self.fails.load(Ordering::Relaxed);
+        let before = lock(&content).next();
+        let (tell, told) = oneshot::channel();
+        // It runs to its end, also when nobody waits for it any more.
+        let _device = spawn(async move {
+            if fails {
+                return tell.send(Err(io::Error::other("the device failed"))).ok();
+            }
+            lock(&content).settle(before);
+            tell.send(Ok(())).ok()
+        });
+        Box::pin(async move {
+            told.await
+                .unwrap_or_else(|_| Err(io::Error::other("the machine is gone")))
+        })
+    }
+
+    fn start_write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self) -> io::Result<Arc<dyn FileMap>> {
+        Ok(Arc::new(Mapped(read(&self.content, 0, usize::MAX))))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Mapped(Bytes);
+
+impl FileMap for Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
