@@ -44,7 +44,10 @@ impl Rot {
             self.add(at, data.len() as u64, faults::MISDIRECTED, false);
             self.add(lands, data.len() as u64, faults::MISDIRECTED, false);
         }
-        if let Some(flipped) = (0..data.len()).find(|byte| data[*byte] != device[*byte]) {
+        // At once, since nearly all writes are the same: the search is for those that aren't.
+        if data != device
+            && let Some(flipped) = (0..data.len()).find(|byte| data[*byte] != device[*byte])
+        {
             self.add(at + flipped as u64, 1, faults::WRITE_FLIP, false);
         }
     }
