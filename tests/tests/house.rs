@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every room with the rooms it may depend on. Dev-dependencies may go further.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("millrace-probe", &[]),
     ("millrace-host", &[]),
     ("millrace-protocol", &[]),
@@ -52,6 +52,15 @@ const EDGES: [(&str, &[&str]); 13] = [
         ],
     ),
     ("millrace-bench", ANY_PRODUCT_ROOM),
+    (
+        "millrace-images",
+        &[
+            "millrace-host",
+            "millrace-log",
+            "millrace-protocol",
+            "millrace-sim",
+        ],
+    ),
     ("millrace-tests", ANY_PRODUCT_ROOM),
     ("xtask", &["millrace-protocol"]),
 ];
@@ -61,6 +70,7 @@ const ANY_PRODUCT_ROOM: &[&str] = &[
     "millrace-config",
     "millrace-core",
     "millrace-host",
+    "millrace-images",
     "millrace-log",
     "millrace-probe",
     "millrace-protocol",

@@ -1,0 +1,213 @@
+//! Short scripted histories of one log directory, with every operation on the disk recorded.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millrace_host::Host;
+use millrace_log::dir::DirOptions;
+use millrace_log::mark::Durability;
+use millrace_log::partition::LogSettings;
+use millrace_sim::Sim;
+
+use crate::Wrong;
+use crate::disk::{Machine, Plant, RecordedDisk, SyncFault, SyncTime, lock};
+use crate::node::{Part, Process, options, settings, topic};
+use crate::promise::Promises;
+use crate::volume::{Op, Volume};
+
+/// Longest history in simulated time: whatever waits longer waits for ever.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What a history left.
+#[derive(Debug)]
+pub struct Recorded<P> {
+    /// What was done.
+    pub ops: Vec<Op>,
+    /// What was promised before each operation, and at the end.
+    pub told: Vec<P>,
+    /// Where the part begins whose images are judged.
+    pub from: usize,
+}
+
+/// A directory on the stage, and the process that has it.
+pub(crate) struct Stage<'a> {
+    pub(crate) sim: &'a Sim,
+    machine: Arc<Mutex<Machine>>,
+    promises: Arc<Mutex<Promises>>,
+    plant: Option<Plant>,
+    boot: u32,
+    from: usize,
+    /// How long a sync takes.
+    pub(crate) sync: Duration,
+    pub(crate) options: DirOptions,
+    running: Option<Process>,
+    starts: u64,
+}
+
+/// Takes down what is promised before each operation of a machine.
+pub(crate) fn witness<P: Clone + Send + 'static>(
+    machine: &Arc<Mutex<Machine>>,
+    promises: &Arc<Mutex<P>>,
+) -> Arc<Mutex<Vec<P>>> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (promises, notes) = (Arc::clone(promises), Arc::clone(&told));
+    let tell = move || lock(&notes).push(lock(&promises).clone());
+    lock(machine).witness = Some(Box::new(tell));
+    told
+}
+
+/// Plays a script and records it.
+pub(crate) fn record(
+    plant: Option<Plant>,
+    script: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), Wrong>,
+) -> Result<Recorded<Promises>, Wrong> {
+    let sim = Sim::new(3);
+    let machine = Machine::new(Volume::default(), true);
+    let promises = Arc::new(Mutex::new(Promises::default()));
+    let told = witness(&machine, &promises);
+    let mut stage = Stage {
+        sim: &sim,
+        machine: Arc::clone(&machine),
+        promises: Arc::clone(&promises),
+        plant,
+        boot: 0,
+        from: 0,
+        sync: Duration::from_millis(1),
+        options: options(),
+        running: None,
+        starts: 0,
+    };
+    let played = sim.block_on(async {
+        let play = async {
+            stage.start().await?;
+            script(&mut stage).await
+        };
+        tokio::select! {
+            biased;
+            played = play => played,
+            () = sim.pause(LONGEST) => Err("it never ends".to_owned()),
+        }
+    });
+    let from = stage.from;
+    drop(stage);
+    played.map_err(|error| format!("while it was played: {error}"))?;
+    if let Some(panic) = sim.panics().first() {
+        return Err(panic.clone());
+    }
+    let mut machine = lock(&machine);
+    machine.witness = None;
+    let ops = machine.ops.take().unwrap_or_default();
+    let mut told = std::mem::take(&mut *lock(&told));
+    told.push(lock(&promises).clone());
+    Ok(Recorded { ops, told, from })
+}
+
+impl Stage<'_> {
+    /// Images before this point are those of other histories.
+    pub(crate) fn begin(&mut self) {
+        self.from = lock(&self.machine).ops.as_ref().map_or(0, Vec::len);
+    }
+
+    /// Starts a process.
+    pub(crate) async fn start(&mut self) -> Result<(), Wrong> {
+        let node = self.sim.node("n");
+        let time = SyncTime::Fixed(self.sync, node.clock.clone());
+        let disk = RecordedDisk::on(&self.machine, self.boot, time, self.plant);
+        let host = Host {
+            disk: Arc::new(disk),
+            ..node
+        };
+        self.starts += 1;
+        lock(&self.promises).failed = None;
+        let process = Process::start(host, self.options.clone(), &self.promises, self.starts);
+        self.running = Some(process.await?);
+        Ok(())
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.end();
+        lock(&self.machine).apply(Op::Killed);
+    }
+
+    fn end(&mut self) {
+        if let Some(process) = self.running.take() {
+            process.host.spawn.kill();
+        }
+        self.sim.kill("n");
+    }
+
+    /// Takes the power away; nothing un-synced is left.
+    pub(crate) fn cut_power(&mut self) {
+        self.end();
+        lock(&self.machine).apply(Op::Lost);
+        self.boot += 1;
+    }
+
+    /// The next sync of such a file fails.
+    pub(crate) fn fail_sync(&mut self, fault: SyncFault) {
+        lock(&self.machine).fault = Some(fault);
+    }
+
+    /// Why the directory is offline; waits until it is.
+    pub(crate) async fn failed(&self) -> Result<String, Wrong> {
+        let offline = self.process()?.partitions.dir().until_offline().await;
+        Ok(offline.to_string())
+    }
+
+    /// Operations that changed something so far.
+    pub(crate) fn changes(&self) -> usize {
+        let machine = lock(&self.machine);
+        let ops = machine.ops.iter().flatten();
+        ops.filter(|op| matches!(op, Op::Change(_))).count()
+    }
+
+    pub(crate) fn process(&self) -> Result<&Process, Wrong> {
+        self.running
+            .as_ref()
+            .ok_or_else(|| "nothing runs".to_owned())
+    }
+
+    pub(crate) async fn open(&self, index: u8) -> Result<Part, Wrong> {
+        self.open_with(index, settings(Durability::Fsync)).await
+    }
+
+    /// Opens a partition of a page-cache topic; so does whoever judges.
+    pub(crate) async fn open_page_cache(&self, index: u8) -> Result<Part, Wrong> {
+        let durability = Durability::PageCache;
+        let part = self.open_with(index, settings(durability)).await?;
+        part.promise(|promise| promise.durability = durability);
+        Ok(part)
+    }
+
+    pub(crate) async fn open_with(&self, index: u8, settings: LogSettings) -> Result<Part, Wrong> {
+        self.process()?.open(topic(index), settings).await
+    }
+
+    pub(crate) async fn pause(&self, span: Duration) {
+        self.sim.pause(span).await;
+    }
+
+    /// Longer than the lag: what waits for company is committed, and proven.
+    pub(crate) async fn idle(&self) {
+        self.pause(Duration::from_millis(10)).await;
+    }
+
+    /// Appends and waits for the acknowledgement.
+    pub(crate) async fn append(&self, part: &mut Part, payload: usize) -> Result<(), Wrong> {
+        part.append(payload)?;
+        part.acked().await
+    }
+
+    /// A clean stop.
+    pub(crate) async fn stop(&mut self, parts: Vec<Part>) -> Result<(), Wrong> {
+        self.process()?.stop(parts).await?;
+        self.kill();
+        Ok(())
+    }
+
+    /// Ledgers written so far.
+    pub(crate) fn ledgers(&self) -> Result<u64, Wrong> {
+        Ok(self.process()?.partitions.dir().flusher_counts().ledgers)
+    }
+}
