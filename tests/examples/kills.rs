@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_host::Host;
 use millrace_host::real::{Options, RealHost};
-use millrace_tests::process::{BrokerProcess, Signal};
+use millrace_tests::process::{BrokerProcess, Launch, Signal};
 use millrace_tests::workload::{Plan, Workload};
 use tokio::sync::watch;
 
@@ -94,7 +94,7 @@ impl Loop {
             }
             if kill % EARLY_EVERY == 0 {
                 // Recovery meets a kill too.
-                let mut starting = BrokerProcess::spawn(&self.binary, &self.data, &[])?;
+                let mut starting = Launch::new(&self.binary, &self.data).spawn()?;
                 self.pause(self.draw(30)).await;
                 starting.end(Signal::Kill)?;
             }

@@ -3,6 +3,7 @@
 
 pub mod churn;
 pub mod ledger;
+pub mod load;
 pub mod oracle;
 pub mod planted;
 pub mod process;
@@ -10,5 +11,7 @@ pub mod producer;
 pub mod reader;
 pub mod shape;
 pub mod simulation;
+pub mod strace;
+pub mod trace;
 pub mod value;
 pub mod workload;

@@ -1,9 +1,10 @@
 //! A broker as a process of its own: started from the shipped binary, told from its output where it
 //! listens, ended by a signal, never outliving the value that holds it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 /// A running broker.
@@ -24,40 +25,107 @@ pub enum Signal {
     Terminate,
 }
 
-impl BrokerProcess {
-    /// Starts `binary` on `data` and a free port of loopback, with further `--set` pairs, and waits
-    /// until it says where it listens.
-    pub fn start(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, String> {
-        let mut broker = Self::spawn(binary, data, settings)?;
+/// How a broker is started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Words before the binary: a program that becomes it (`sh -c '...; exec "$0" "$@"'`), or that
+    /// looks on from outside (`strace -D`). Empty for none.
+    pub before: Vec<String>,
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its log directories, the first of a fresh broker holding the metadata.
+    pub directories: Vec<PathBuf>,
+    /// `--set` pairs that come after, and so before, those that every broker here has.
+    pub settings: Vec<String>,
+    /// A file that its log goes to; to ours without one.
+    pub log: Option<PathBuf>,
+}
+
+impl Launch {
+    /// Of a binary on one directory.
+    pub fn new(binary: &Path, directory: &Path) -> Self {
+        Self {
+            before: Vec::new(),
+            binary: binary.to_owned(),
+            directories: vec![directory.to_owned()],
+            settings: Vec::new(),
+            log: None,
+        }
+    }
+
+    /// With words before the binary.
+    #[must_use]
+    pub fn before<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.before.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// With one more `--set` pair.
+    #[must_use]
+    pub fn set(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+
+    /// Starts the broker and waits until it says where it listens.
+    pub fn start(&self) -> Result<BrokerProcess, String> {
+        let mut broker = self.spawn()?;
         broker.wait_until_listening()?;
         Ok(broker)
     }
 
     /// Starts it without waiting: [`BrokerProcess::address`] means nothing yet.
-    pub fn spawn(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, String> {
-        let log_dirs = format!("log.dirs={}", data.display());
+    pub fn spawn(&self) -> Result<BrokerProcess, String> {
+        let directories: Vec<String> = self
+            .directories
+            .iter()
+            .map(|directory| directory.display().to_string())
+            .collect();
         let fixed = [
-            "listeners=PLAINTEXT://127.0.0.1:0",
-            "admin.listener=127.0.0.1:0",
-            &log_dirs,
+            "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+            "admin.listener=127.0.0.1:0".to_owned(),
+            format!("log.dirs={}", directories.join(",")),
         ];
-        let mut command = Command::new(binary);
-        command.arg("serve");
-        for setting in fixed.iter().chain(settings) {
+        let binary = self.binary.display().to_string();
+        let mut words = self.before.iter().chain([&binary]);
+        let mut command = Command::new(words.next().map_or("", String::as_str));
+        command.args(words).arg("serve");
+        for setting in fixed.iter().chain(&self.settings) {
             command.args(["--set", setting]);
         }
+        let log = match &self.log {
+            None => Stdio::inherit(),
+            Some(path) => File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?
+                .into(),
+        };
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+            .map_err(|error| {
+                format!("cannot start {}: {error}", command.get_program().display())
+            })?;
         let output = child.stdout.take().map(BufReader::new);
-        Ok(Self {
+        Ok(BrokerProcess {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             output,
         })
+    }
+}
+
+impl BrokerProcess {
+    /// Starts `binary` on `data` and a free port of loopback, with further `--set` pairs, and waits
+    /// until it says where it listens.
+    pub fn start(binary: &Path, data: &Path, settings: &[&str]) -> Result<Self, String> {
+        let mut launch = Launch::new(binary, data);
+        launch.settings = settings.iter().map(|text| (*text).to_owned()).collect();
+        launch.start()
     }
 
     /// Reads its output up to the line that says where it listens.
@@ -87,6 +155,11 @@ impl BrokerProcess {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, String> {
+        self.child.try_wait().map_err(|error| error.to_string())
     }
 
     /// Sends the signal and waits for the end.

@@ -10,6 +10,7 @@ mod packages;
 mod process;
 mod readme;
 mod sim;
+mod trace;
 mod vectors;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Suite {
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
     Readme,
+    /// The release binary under strace: no acknowledgement before its sync has returned.
+    Trace(trace::TraceArguments),
     /// Records Kafka's own bytes for every message and version (needs a JDK and Maven).
     Vectors,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Sim(arguments) => sim::run(&arguments),
+        Suite::Trace(arguments) => trace::run(&arguments),
         Suite::Vectors => vectors::run(),
     };
     match outcome {
