@@ -7,6 +7,7 @@ mod clients;
 mod fuzz;
 mod kills;
 mod packages;
+mod planted;
 mod process;
 mod readme;
 mod sim;
@@ -35,6 +36,8 @@ enum Suite {
     Fuzz(fuzz::FuzzArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
+    /// Bugs planted in the product and lies told around it: the general runs must catch each.
+    Planted(planted::PlantedArguments),
     /// The whole broker in the simulation, with crashes, for fresh seeds or one again.
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Suite::Clients(arguments) => clients::run(&arguments),
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
+        Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Sim(arguments) => sim::run(&arguments),
         Suite::Trace(arguments) => trace::run(&arguments),

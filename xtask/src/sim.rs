@@ -7,8 +7,8 @@ use clap::Args;
 use crate::{Outcome, binaries};
 
 /// The seeds of a smoke: always the same, so that a gate depends on no draw.
-const SMOKE_FIRST: u64 = 1_000;
-const SMOKE_COUNT: u64 = 150;
+pub(crate) const SMOKE_FIRST: u64 = 1_000;
+pub(crate) const SMOKE_COUNT: u64 = 150;
 
 /// Which seeds.
 #[derive(Args, Debug)]

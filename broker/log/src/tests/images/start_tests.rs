@@ -19,7 +19,7 @@ const LAG: Duration = Duration::from_millis(10);
 
 /// Segments whose last mark is on its way when the process is killed: in the page cache it counts,
 /// and the next start removes their files by it.
-async fn killed_behind_retention(stage: &mut Stage<'_>) {
+pub(super) async fn killed_behind_retention(stage: &mut Stage<'_>) {
     let page_cache = LogSettings {
         durability: Durability::PageCache,
         ..settings()

@@ -1,0 +1,221 @@
+//! Bugs planted in the product, and lies told around it, hunted by the general runs: the
+//! simulation's own seeds, drawn as the gate draws them. `cargo xtask planted` builds and runs it.
+//!
+//! Prints a line for each bug, with tabs between: its name, the run, the seed that caught it or
+//! nothing, seeds tried, times it fired, and the rules that caught it.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use millrace_probe::Bug;
+use millrace_tests::planted::Bug as Lie;
+use millrace_tests::simulation::{Failure, Setup, run_setup};
+
+/// Runs end by virtual time; one that takes this long without any of it passing stands still.
+const STILL_AFTER: Duration = Duration::from_secs(240);
+
+/// Bugs hunted side by side.
+const HUNTERS: usize = 2;
+
+/// What is planted.
+#[derive(Clone, Copy, Debug)]
+enum Planted {
+    /// In the product.
+    Bug(Bug),
+    /// Around it.
+    Lie(Lie),
+}
+
+/// The seeds of the gate that caught a bug last: tried first. What is not here is not caught by the
+/// simulation, and is left to the crash images.
+const KNOWN: &[(&str, u64)] = &[];
+
+impl Planted {
+    fn all() -> Vec<Self> {
+        let bugs = Bug::ALL.iter().copied().map(Self::Bug);
+        bugs.chain(Lie::ALL.into_iter().map(Self::Lie)).collect()
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Bug(bug) => format!("{bug:?}"),
+            Self::Lie(lie) => format!("{lie:?}"),
+        }
+    }
+
+    fn known(self) -> Option<u64> {
+        let name = self.name();
+        let known = KNOWN.iter().find(|(known, _)| *known == name);
+        known.map(|(_, seed)| *seed)
+    }
+
+    /// One seed with it: what it broke, and how often it bit.
+    fn run(self, seed: u64) -> (Option<Failure>, u64) {
+        let mut setup = Setup {
+            seed,
+            ..Setup::default()
+        };
+        match self {
+            Self::Bug(bug) => {
+                let _armed = millrace_probe::arm(bug);
+                let failure = run_setup(setup).err();
+                (failure, millrace_probe::fired())
+            }
+            Self::Lie(lie) => {
+                setup.bug = Some(lie);
+                (run_setup(setup).err(), 1)
+            }
+        }
+    }
+}
+
+/// What hunting one bug came to.
+struct Caught {
+    planted: Planted,
+    /// The seed, and what it says.
+    by: Option<(u64, String)>,
+    tried: u64,
+    fired: u64,
+}
+
+/// Tries the seed that is known, then the rest.
+fn hunt(planted: Planted, seeds: &[u64], tell: &SyncSender<Event>) -> Caught {
+    let first = planted.known();
+    let rest = seeds.iter().copied().filter(|seed| Some(*seed) != first);
+    let mut caught = Caught {
+        planted,
+        by: None,
+        tried: 0,
+        fired: 0,
+    };
+    for seed in first.into_iter().chain(rest) {
+        tell.send(Event::Begins(planted, seed)).ok();
+        let (failure, fired) = planted.run(seed);
+        caught.tried += 1;
+        caught.fired += fired;
+        if let Some(failure) = failure {
+            // A run that fails although nothing bit fails by itself.
+            let alone = if fired == 0 { "NEVER FIRED: " } else { "" };
+            caught.by = Some((seed, format!("{alone}{}", rules(&failure))));
+            break;
+        }
+    }
+    caught
+}
+
+/// The rules that were broken, or the first words of what else went wrong.
+fn rules(failure: &Failure) -> String {
+    if failure.rules.is_empty() {
+        let line = failure.reason.lines().next().unwrap_or_default();
+        return line.chars().take(160).collect();
+    }
+    failure.rules.join(", ")
+}
+
+/// What a hunter says.
+enum Event {
+    Begins(Planted, u64),
+    Ends(Caught),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["list"] => {
+            for planted in Planted::all() {
+                say(&planted.name());
+            }
+            Ok(())
+        }
+        ["known", first, count] => seeds(first, count).and_then(|seeds| {
+            let all = Planted::all().into_iter();
+            hunted(
+                &all.filter(|one| one.known().is_some()).collect::<Vec<_>>(),
+                &seeds,
+            )
+        }),
+        ["all", first, count] => {
+            seeds(first, count).and_then(|seeds| hunted(&Planted::all(), &seeds))
+        }
+        ["some", first, count, ref names @ ..] => seeds(first, count).and_then(|seeds| {
+            let all = Planted::all().into_iter();
+            let some = all.filter(|one| names.contains(&one.name().as_str()));
+            hunted(&some.collect::<Vec<_>>(), &seeds)
+        }),
+        _ => Err(
+            "usage: planted list | (known | all) FIRST COUNT | some FIRST COUNT BUG...".to_owned(),
+        ),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("planted: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn seeds(first: &str, count: &str) -> Result<Vec<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+    let first = number(first)?;
+    Ok((first..first + number(count)?).collect())
+}
+
+/// Hunts all of them, and prints what came of each.
+fn hunted(all: &[Planted], seeds: &[u64]) -> Result<(), String> {
+    let next = Mutex::new(all.iter().copied());
+    let (tell, told) = sync_channel(64);
+    std::thread::scope(|scope| {
+        for _ in 0..HUNTERS {
+            let (tell, next) = (tell.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let planted = next.lock().ok().and_then(|mut next| next.next());
+                    let Some(planted) = planted else { return };
+                    let caught = hunt(planted, seeds, &tell);
+                    tell.send(Event::Ends(caught)).ok();
+                }
+            });
+        }
+        drop(tell);
+        let mut last = Vec::new();
+        loop {
+            match told.recv_timeout(STILL_AFTER) {
+                Ok(Event::Begins(planted, seed)) => {
+                    last.push(format!("{} with seed {seed}", planted.name()));
+                    last.drain(..last.len().saturating_sub(HUNTERS));
+                }
+                Ok(Event::Ends(caught)) => print(&caught),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    // The hunters can't be ended otherwise.
+                    eprintln!("planted: a run stands still, one of: {}", last.join(", "));
+                    std::process::exit(1);
+                }
+            }
+        }
+    })
+}
+
+fn print(caught: &Caught) {
+    let name = caught.planted.name();
+    let Caught {
+        by, tried, fired, ..
+    } = caught;
+    let (seed, rules) = match by {
+        Some((seed, rules)) => (seed.to_string(), rules.as_str()),
+        None => (String::new(), ""),
+    };
+    say(&format!(
+        "{name}\tsimulation\t{seed}\t{tried}\t{fired}\t{rules}"
+    ));
+}
+
+/// Whoever reads the lines reads them by the line; one that has gone needs none.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).ok();
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask planted`: bugs planted in the product and lies told around it, each hunted by the
+//! general runs: the simulation with the seeds of its own smoke, and the crash images of a log
+//! directory. What is sound must be found so by those runs themselves; here each must fail.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::process::println;
+use crate::{Outcome, binaries, sim};
+
+/// How thoroughly.
+#[derive(Args, Debug)]
+pub(crate) struct PlantedArguments {
+    /// Each bug in the run that caught it last only, not in all of them.
+    #[arg(long)]
+    smoke: bool,
+    /// These bugs only, separated by commas.
+    #[arg(long, conflicts_with = "smoke")]
+    bugs: Option<String>,
+}
+
+/// What one run came to with one bug.
+#[derive(Debug)]
+struct Hunt {
+    run: String,
+    /// The seed or history that caught it.
+    by: String,
+    tried: String,
+    fired: u64,
+    rules: String,
+}
+
+impl Hunt {
+    /// A line of either hunter: the bug, and what came of it.
+    fn parse(line: &str) -> Option<(String, Self)> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [bug, run, by, tried, fired, rules] = fields[..] else {
+            return None;
+        };
+        let hunt = Self {
+            run: run.to_owned(),
+            by: by.to_owned(),
+            tried: tried.to_owned(),
+            fired: fired.parse().ok()?,
+            rules: rules.to_owned(),
+        };
+        Some((bug.to_owned(), hunt))
+    }
+
+    /// Whether the bug bit and the run failed by it.
+    fn caught(&self) -> bool {
+        !self.by.is_empty() && self.fired > 0
+    }
+}
+
+/// Runs the suite.
+pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
+    let (first, count) = (sim::SMOKE_FIRST.to_string(), sim::SMOKE_COUNT.to_string());
+    let mut all = lines(&mut simulation(&["list"]))?;
+    let mut how = vec![
+        if arguments.smoke { "known" } else { "all" },
+        &first,
+        &count,
+    ];
+    let mut named = arguments.smoke.then(|| "known".to_owned());
+    if let Some(bugs) = &arguments.bugs {
+        all.retain(|bug| bugs.split(',').any(|named| named == bug));
+        how[0] = "some";
+        how.extend(bugs.split(','));
+        named = Some(bugs.clone());
+    }
+    let mut hunts: BTreeMap<String, Vec<Hunt>> = BTreeMap::new();
+    let told = [lines(&mut simulation(&how))?, lines(&mut images(named))?];
+    for (bug, hunt) in told.iter().flatten().filter_map(|line| Hunt::parse(line)) {
+        hunts.entry(bug).or_default().push(hunt);
+    }
+    let mut missing = Vec::new();
+    println("bug | run | caught by | tried | fired | rules");
+    for bug in &all {
+        let of = hunts.get(bug).map_or(&[][..], Vec::as_slice);
+        for hunt in of {
+            println(&format!(
+                "{bug} | {} | {} | {} | {} | {}",
+                hunt.run, hunt.by, hunt.tried, hunt.fired, hunt.rules
+            ));
+        }
+        if !of.iter().any(Hunt::caught) {
+            missing.push(bug.as_str());
+        }
+    }
+    println(&format!(
+        "planted: {} of {} caught",
+        all.len() - missing.len(),
+        all.len()
+    ));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "not caught by any general run: {}",
+        missing.join(", ")
+    ))
+}
+
+/// The hunter that runs the simulation's seeds.
+fn simulation(arguments: &[&str]) -> Command {
+    let mut command = binaries::cargo();
+    command.args(["run", "--quiet", "--release", "--locked"]);
+    command.args(["--package", "millrace-tests", "--example", "planted", "--"]);
+    command.args(arguments);
+    command
+}
+
+/// The hunter that judges crash images; it sees the insides of the log's room.
+fn images(named: Option<String>) -> Command {
+    let mut command = binaries::cargo();
+    command.args(["test", "--quiet", "--release", "--locked"]);
+    command.args(["--package", "millrace-log", "--lib", "--"]);
+    command.args(["images::bugs", "--ignored", "--nocapture"]);
+    command.envs(named.map(|named| ("PLANTED", named)));
+    command
+}
+
+/// Runs a hunter and gives the lines it prints, which are shown as they come. Bugs make the product
+/// panic and warn; nobody needs to see that.
+fn lines(command: &mut Command) -> Result<Vec<String>, String> {
+    let failed = |error: std::io::Error| format!("cannot run a hunter: {error}");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let errors = child.stderr.take();
+    let output = child
+        .stdout
+        .take()
+        .expect("the output was asked to be piped");
+    let (told, said) = std::thread::scope(|scope| {
+        let errors = scope.spawn(|| errors.map(std::io::read_to_string));
+        let mut told = Vec::new();
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            println(&line);
+            told.push(line);
+        }
+        (told, errors.join())
+    });
+    if child.wait().map_err(failed)?.success() {
+        return Ok(told);
+    }
+    let said = said.ok().flatten().and_then(Result::ok).unwrap_or_default();
+    let last = said.lines().rev().take(20).collect::<Vec<_>>();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    Err(format!("a hunter failed:\n{}", last.join("\n")))
+}
