@@ -13,8 +13,8 @@ use millrace_protocol::messages::DeleteTopicsRequest;
 use millrace_protocol::messages::delete_topics_request::DeleteTopicState;
 use tokio::sync::watch;
 
+use crate::anomaly::Anomaly;
 use crate::ledger::Progress;
-use crate::oracle::Anomaly;
 use crate::workload::{Incarnation, Plan, Reach, check, make_topic};
 
 /// One who removes and makes.

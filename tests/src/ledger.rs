@@ -7,9 +7,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millrace_client::Acks;
 use millrace_host::Mono;
+use millrace_protocol::records::BatchHeader;
 
-use crate::oracle::{Anomaly, Found, Lives, Promises, Strength};
+use crate::anomaly::Anomaly;
+use crate::oracle::{Found, Lives, Promises, Strength};
+use crate::seen::{Floors, Seen};
+use crate::times::{self, Timed, Wanted};
 use crate::value::Value;
+
+/// An incarnation of the topic, and a partition.
+pub type Place = (u32, i32);
 
 /// What the topic's configuration promises; the oracle believes it, whatever the broker was told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +27,23 @@ pub struct Terms {
     pub retention_ms: Option<i64>,
     /// `retention.bytes`.
     pub retention_bytes: Option<u64>,
+}
+
+/// A question for a time, and its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeAnswer {
+    /// Of which partition.
+    pub place: Place,
+    /// What was asked.
+    pub wanted: Wanted,
+    /// What was answered.
+    pub answer: Option<Timed>,
+    /// What was known before.
+    pub floors: Floors,
+    /// The log start that was seen after.
+    pub start: i64,
+    /// The life of the broker that answered.
+    pub life: usize,
 }
 
 impl Terms {
@@ -78,9 +102,14 @@ pub struct Ledger {
     pub anomalies: Vec<Anomaly>,
     /// Where acknowledgements are wrong now.
     pub barred: Option<Barred>,
+    terms: Terms,
     /// Of each incarnation.
     promises: Vec<Promises>,
-    starts: BTreeMap<(u32, i32), i64>,
+    seen: BTreeMap<Place, Seen>,
+    /// Up to where records were to be deleted, answered or not.
+    trims: BTreeMap<Place, i64>,
+    /// Offsets that have a time, as answered in a life.
+    times: Vec<(Place, Timed, usize)>,
 }
 
 impl Ledger {
@@ -99,28 +128,65 @@ impl Ledger {
         self.promises.iter().map(Promises::len).sum()
     }
 
-    /// The furthest log start that was seen; what is asked from now on is not below it.
-    pub fn start_seen(&self, incarnation: u32, partition: i32) -> i64 {
-        let seen = self.starts.get(&(incarnation, partition));
-        seen.copied().unwrap_or(0)
+    /// What was seen of a partition, to add to, and how the lives ended.
+    fn seen(&mut self, place: Place) -> (&mut Seen, &Lives) {
+        let page_cache = self.terms.page_cache;
+        let seen = self.seen.entry(place);
+        let seen = seen.or_insert_with(|| Seen::new(place.1, page_cache));
+        (seen, &self.lives)
     }
 
-    /// Notes a log start that was seen when the broker's wall clock said at most `latest_ms`.
-    fn note_start(&mut self, place: (u32, i32), start: i64, terms: Terms, latest_ms: i64) {
-        let seen = self.start_seen(place.0, place.1);
-        if start <= seen {
+    /// What whatever is asked from now on must not lie before.
+    pub fn floors(&self, place: Place) -> Floors {
+        let seen = self.seen.get(&place);
+        seen.map_or_else(Floors::default, |seen| seen.floors(&self.lives))
+    }
+
+    /// The furthest log start that was seen.
+    pub fn start_seen(&self, incarnation: u32, partition: i32) -> i64 {
+        self.floors((incarnation, partition)).start
+    }
+
+    /// The epoch of some batch that was shown and still is there.
+    pub fn some_epoch(&self, place: Place) -> Option<i32> {
+        let seen = self.seen.get(&place)?;
+        seen.some_epoch(self.floors(place).start, self.lives.current(), &self.lives)
+    }
+
+    /// The time of the record that is known at an offset.
+    pub fn time_at(&self, place: Place, offset: i64) -> Option<i64> {
+        let promises = self.promises.get(place.0 as usize)?;
+        let at = promises.between(place.1, offset, offset + 1).next();
+        at.map(|(_, value)| value.made_ms)
+    }
+
+    /// Where nothing before may be shown, once an answer says so, and what may leave from now on.
+    pub fn trims(&mut self, place: Place, to: i64) {
+        let furthest = self.trims.entry(place).or_default();
+        *furthest = to.max(*furthest);
+    }
+
+    /// Up to where records were to be deleted.
+    pub fn trimmed(&self, place: Place) -> i64 {
+        self.trims.get(&place).copied().unwrap_or(0)
+    }
+
+    /// Whether a log may begin at `start` where it began at `seen`, when the broker's wall clock
+    /// said at most `latest_ms`.
+    fn may_begin(&mut self, place: Place, (seen, start): (i64, i64), latest_ms: i64) {
+        let partition = place.1;
+        let from = seen.max(self.trimmed(place));
+        if start <= from {
             return;
         }
-        self.starts.insert(place, start);
-        let partition = place.1;
-        let why = match terms {
+        let why = match self.terms {
             Terms {
                 retention_ms: Some(retention_ms),
                 retention_bytes: None,
                 ..
             } => self
                 .promises(place.0)
-                .between(partition, seen, start)
+                .between(partition, from, start)
                 .find(|(_, value)| value.made_ms + retention_ms >= latest_ms)
                 .map(|(offset, value)| {
                     let age = latest_ms - value.made_ms;
@@ -139,6 +205,42 @@ impl Ledger {
             why,
         }));
     }
+
+    /// Holds an answer about a time against what is known, and keeps it.
+    fn time(&mut self, asked: &TimeAnswer) {
+        let TimeAnswer { place, life, .. } = *asked;
+        let Some(promises) = self.promises.get(place.0 as usize) else {
+            return;
+        };
+        let range = (asked.start, asked.floors.end);
+        let known = promises.there(place.1, range, (life, &self.lives));
+        let judged = times::judge(place.1, asked.wanted, asked.answer, known);
+        self.anomalies.extend(judged.err());
+        self.times
+            .extend(asked.answer.map(|timed| (place, timed, life)));
+    }
+
+    /// Holds the answers about times against a whole log as read in a life: records by offset.
+    pub fn judge_times(&mut self, place: Place, life: usize, log: &[Timed]) {
+        for (of, answer, then) in &self.times {
+            let gone = self.terms.page_cache && self.lives.lossy_end(*then, life).is_some();
+            if *of != place || gone {
+                continue;
+            }
+            let at = log.partition_point(|timed| timed.offset < answer.offset);
+            let found = log.get(at).filter(|timed| timed.offset == answer.offset);
+            if let Some(found) = found
+                && found != answer
+            {
+                self.anomalies.push(Anomaly::Time {
+                    partition: place.1,
+                    wanted: Wanted::Since(answer.ms),
+                    answer: Some(*answer),
+                    why: format!("the record there has time {}", found.ms),
+                });
+            }
+        }
+    }
 }
 
 /// Shared by all tasks of a workload.
@@ -148,6 +250,7 @@ pub struct Progress {
     ledger: Mutex<Ledger>,
     acknowledged: AtomicU64,
     shown: AtomicU64,
+    operations: AtomicU64,
     stopping: AtomicBool,
     broker_ahead_ms: AtomicI64,
 }
@@ -155,8 +258,13 @@ pub struct Progress {
 impl Progress {
     /// Of a topic with these terms.
     pub fn new(terms: Terms) -> Self {
+        let ledger = Ledger {
+            terms,
+            ..Ledger::default()
+        };
         Self {
             terms,
+            ledger: Mutex::new(ledger),
             ..Self::default()
         }
     }
@@ -191,9 +299,19 @@ impl Progress {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Records shown to the reader so far.
+    /// Records shown to consumers so far.
     pub fn shown(&self) -> u64 {
         self.shown.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were answered with success so far.
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    /// One request more was answered with success.
+    pub fn operation(&self) {
+        self.operations.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether producers should end once all they sent is acknowledged.
@@ -206,11 +324,14 @@ impl Progress {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Notes an acknowledged batch: `values` in the order of their offsets.
+    /// Notes an acknowledged batch: `values` in the order of their offsets, all of one partition.
     pub fn acknowledge(&self, answered: Answered, values: impl Iterator<Item = Value>) {
+        self.operation();
         let mut ledger = self.ledger();
+        let mut last = None;
         for (offset, value) in (answered.base_offset..).zip(values) {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            last = Some((offset, value));
             let barred = ledger.barred.as_ref().is_some_and(|barred| {
                 barred.life == answered.life
                     && barred.incarnation == value.incarnation
@@ -220,7 +341,9 @@ impl Progress {
             if barred {
                 ledger.anomalies.push(Anomaly::AfterSyncError { value });
             }
-            if let Some(strength) = self.terms.acknowledged(answered.acks) {
+            if offset < 0 {
+                ledger.anomalies.push(Anomaly::NoOffset { value, offset });
+            } else if let Some(strength) = self.terms.acknowledged(answered.acks) {
                 ledger.promises(value.incarnation).acknowledge(
                     offset,
                     value,
@@ -229,31 +352,86 @@ impl Progress {
                 );
             }
         }
+        if let Some((offset, value)) = last
+            && answered.acks == Acks::All
+        {
+            let place = (value.incarnation, value.partition);
+            let (seen, lives) = ledger.seen(place);
+            seen.reached((offset + 1, answered.life), lives);
+        }
     }
 
-    /// Notes a record of `partition` that a consumer was shown in a life.
-    pub fn show(&self, incarnation: u32, partition: i32, found: &Found, life: usize) {
-        let mut ledger = self.ledger();
-        let promises = ledger.promises(incarnation);
-        match promises.read(partition, found.offset, &found.value) {
-            Ok(value) => promises.claim(found.offset, value, self.terms.shown(), life),
-            Err(anomaly) => ledger.anomalies.push(anomaly),
-        }
-        self.shown.fetch_add(1, Ordering::Relaxed);
+    /// Values of this producer may be there more than once from now on, and out of order.
+    pub fn sent_again(&self, incarnation: u32, producer: u32) {
+        self.ledger().promises(incarnation).may_repeat(producer);
     }
 
-    /// Notes a log start that an answer showed at `wall_ms` of the clients' clock. `floor` is
-    /// [`Ledger::start_seen`] from before that was asked.
-    pub fn saw_start(&self, place: (u32, i32), start: i64, floor: i64, wall_ms: i64) {
+    /// Notes records that a consumer was shown in a life, at offsets from `from` on.
+    pub fn show(&self, place: Place, from: i64, records: &[Found], life: usize) {
         let mut ledger = self.ledger();
-        if start < floor {
-            ledger.anomalies.push(Anomaly::StartMovedBack {
-                partition: place.1,
-                seen: floor,
-                found: start,
-            });
+        let strength = self.terms.shown();
+        for found in records.iter().filter(|found| found.offset >= from) {
+            let promises = ledger.promises(place.0);
+            match promises.read(place.1, found) {
+                Ok(value) => promises.claim(found.offset, value, strength, life),
+                Err(anomaly) => ledger.anomalies.push(anomaly),
+            }
+            self.shown.fetch_add(1, Ordering::Relaxed);
         }
-        let latest_ms = wall_ms + self.broker_ahead_ms.load(Ordering::Relaxed);
-        ledger.note_start(place, start, self.terms, latest_ms);
+    }
+
+    /// Notes a log start that an answer showed at `wall_ms` of the clients' clock. `floors` are
+    /// [`Ledger::floors`] from before that was asked.
+    pub fn saw_start(&self, place: Place, start: i64, floors: Floors, wall_ms: i64) {
+        let mut ledger = self.ledger();
+        let (seen, lives) = ledger.seen(place);
+        let before = seen.floors(lives).start;
+        let judged = seen.start(floors, start);
+        ledger.anomalies.extend(judged.err());
+        if start > before {
+            let latest_ms = wall_ms + self.broker_ahead_ms.load(Ordering::Relaxed);
+            ledger.may_begin(place, (before, start), latest_ms);
+        }
+    }
+
+    /// Notes an end, a high watermark or an end offset, that an answer showed in a life.
+    pub fn saw_end(&self, place: Place, end: i64, floors: Floors, life: usize) {
+        let mut ledger = self.ledger();
+        let (seen, lives) = ledger.seen(place);
+        let judged = seen.end(floors, (end, life), lives);
+        ledger.anomalies.extend(judged.err());
+    }
+
+    /// Notes a batch that was shown in a life.
+    pub fn saw_batch(&self, place: Place, header: &BatchHeader, floors: Floors, life: usize) {
+        let mut ledger = self.ledger();
+        let (seen, lives) = ledger.seen(place);
+        let judged = seen.batch(floors, (header, life), lives);
+        ledger.anomalies.extend(judged.err());
+    }
+
+    /// Notes an answer about leader epochs: `found` to a question for `asked`, and the log start
+    /// seen after it.
+    pub fn saw_epoch(
+        &self,
+        place: Place,
+        (asked, start): (i32, i64),
+        found: (i32, i64),
+        life: usize,
+    ) {
+        let mut ledger = self.ledger();
+        let (seen, lives) = ledger.seen(place);
+        let judged = seen.epoch((asked, start), found, life, lives);
+        ledger.anomalies.extend(judged.err());
+    }
+
+    /// Notes an answer about a time.
+    pub fn saw_time(&self, asked: &TimeAnswer) {
+        self.ledger().time(asked);
+    }
+
+    /// What must not be was seen.
+    pub fn convict(&self, anomaly: Anomaly) {
+        self.ledger().anomalies.push(anomaly);
     }
 }

@@ -1,17 +1,23 @@
 //! Whatever needs more than one room: the oracle of durability, and the workload that it judges,
 //! which runs over real sockets and in the simulation alike.
 
+pub mod anomaly;
 pub mod churn;
+pub mod consumer;
 pub mod ledger;
 pub mod load;
 pub mod oracle;
 pub mod planted;
 pub mod process;
 pub mod producer;
+pub mod pulse;
 pub mod reader;
+pub mod seen;
+pub mod session;
 pub mod shape;
 pub mod simulation;
 pub mod strace;
+pub mod times;
 pub mod trace;
 pub mod value;
 pub mod workload;

@@ -13,12 +13,16 @@
 //! - a value stands at one offset (A3); one producer's values stand in order (A9); every value is
 //!   what was made, where it was meant to be, in the incarnation of the topic it was made for
 //!   (A12, A15);
+//! - the log of now has no offset without a record: nothing is compacted (A10);
 //! - a log start never moves back, and never over what retention does not allow (A14).
 //!
-//! acks=0 claims nothing: its values are held to the rules of place, number and order alone.
+//! acks=0 claims nothing: its values are held to the rules of place, number and order alone. What a
+//! producer without an identity sent again may stand there twice, and out of order (A3, A9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::anomaly::Anomaly;
+use crate::times::Timed;
 use crate::value::Value;
 
 /// What a claim is worth.
@@ -28,118 +32,6 @@ pub enum Strength {
     Cached,
     /// It outlives everything.
     Durable,
-}
-
-/// One thing that must not be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Anomaly {
-    /// A1: claimed, and not in the log, though nothing allowed to lose it happened.
-    Lost {
-        /// Where it was claimed.
-        offset: i64,
-        /// What was claimed.
-        value: Value,
-    },
-    /// A1: a lossy end took `offset` and left a later one that was there before it.
-    Hole {
-        /// What is gone.
-        offset: i64,
-        /// What lay behind it and is still there.
-        survivor: i64,
-        /// The value there.
-        value: Value,
-    },
-    /// A3: one value at two offsets.
-    Doubled {
-        /// The value.
-        value: Value,
-        /// Where it stands first.
-        first: i64,
-        /// Where it stands again.
-        second: i64,
-    },
-    /// A4, A11: claimed at an offset that holds another value.
-    OtherValue {
-        /// The offset.
-        offset: i64,
-        /// What was claimed there.
-        claimed: Value,
-        /// What was seen there too, and nothing between the two made room for it.
-        found: Value,
-    },
-    /// A9: a later value of one producer before an earlier one.
-    Reordered {
-        /// What stands first.
-        before: Value,
-        /// What stands after it.
-        after: Value,
-    },
-    /// A12: bytes that nobody made, or made for another partition.
-    Altered {
-        /// Where they were found.
-        partition: i32,
-        /// At which offset.
-        offset: i64,
-    },
-    /// A15: a value of another incarnation of the topic.
-    OldTopic {
-        /// At which offset.
-        offset: i64,
-        /// The value.
-        value: Value,
-        /// The incarnation in which it turned up.
-        incarnation: u32,
-    },
-    /// A14: a log start that was seen moved back.
-    StartMovedBack {
-        /// The partition.
-        partition: i32,
-        /// Where it was seen.
-        seen: i64,
-        /// Where it is.
-        found: i64,
-    },
-    /// A14: a log start over records that retention keeps.
-    StartTooFar {
-        /// The partition.
-        partition: i32,
-        /// The log start.
-        start: i64,
-        /// Why it may not be there.
-        why: String,
-    },
-    /// R15: acknowledged by a directory of which a sync had failed.
-    AfterSyncError {
-        /// What was acknowledged.
-        value: Value,
-    },
-    /// T10: an idempotent producer's sequences are not known, though nothing allowed to lose them.
-    Forgotten {
-        /// What was refused as out of order.
-        value: Value,
-    },
-    /// A16: a topic is not what the last answer about it said.
-    Topic(String),
-}
-
-impl Anomaly {
-    /// The rule's name, for tables.
-    pub fn rule(&self) -> &'static str {
-        match self {
-            Self::Lost { .. } => "lost",
-            Self::Hole { .. } => "hole",
-            Self::Doubled { .. } => "doubled",
-            Self::OtherValue { .. } => "other value",
-            Self::Reordered { .. } => "reordered",
-            Self::Altered { .. } => "altered",
-            Self::OldTopic { .. } => "old topic",
-            Self::StartMovedBack { .. } => "start moved back",
-            Self::StartTooFar { .. } => "start too far",
-            Self::AfterSyncError { .. } => "after sync error",
-            Self::Forgotten { .. } => "forgotten",
-            Self::Topic(_) => "topic",
-        }
-    }
 }
 
 /// How the broker's lives ended so far, in order.
@@ -189,11 +81,40 @@ struct Claim {
     answered: Option<usize>,
 }
 
+impl Claim {
+    /// Whether it certainly is there in a life.
+    fn is_there(&self, life: usize, lives: &Lives) -> bool {
+        let cached = self.first <= life && lives.lossy_end(self.last, life).is_none();
+        cached || self.strength == Strength::Durable
+    }
+}
+
+/// All claims at one offset: one, as a rule.
+#[derive(Clone, Debug)]
+struct Claims {
+    first: Claim,
+    more: Vec<Claim>,
+}
+
+impl Claims {
+    fn iter(&self) -> impl Iterator<Item = &Claim> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// The claim of this value; `None` when there is none.
+    fn of(&mut self, value: Value) -> Option<&mut Claim> {
+        let mut all = std::iter::once(&mut self.first).chain(&mut self.more);
+        all.find(|claim| claim.value == value)
+    }
+}
+
 /// What was claimed of one incarnation of the topic, to be held against what the logs say.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     incarnation: u32,
-    claims: BTreeMap<(i32, i64), Vec<Claim>>,
+    claims: BTreeMap<(i32, i64), Claims>,
+    /// Producers without an identity that sent something again.
+    repeating: BTreeSet<u32>,
 }
 
 /// What holding a log against its promises came to.
@@ -206,12 +127,38 @@ pub struct Verdict {
 }
 
 /// One record as read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Where it stands.
     pub offset: i64,
-    /// Its value's bytes.
-    pub value: Vec<u8>,
+    /// What it says of itself; `None` when it is not what was made.
+    pub value: Option<Value>,
+}
+
+impl Found {
+    /// A record with these bytes for a value, and this timestamp.
+    pub fn new(offset: i64, bytes: &[u8], ms: i64) -> Self {
+        let value = Value::decode(bytes).filter(|value| value.made_ms == ms);
+        Self { offset, value }
+    }
+}
+
+/// Where a log of one partition has no record though it goes on behind (A10).
+pub fn gaps(partition: i32, log_start: i64, log: &[Found]) -> Vec<Anomaly> {
+    let first = log.first().map_or(log_start, |found| found.offset);
+    let mut expected = first.min(log_start);
+    let mut gaps = Vec::new();
+    for found in log {
+        if found.offset != expected {
+            gaps.push(Anomaly::Skipped {
+                partition,
+                expected,
+                found: found.offset,
+            });
+        }
+        expected = found.offset + 1;
+    }
+    gaps
 }
 
 impl Promises {
@@ -219,8 +166,13 @@ impl Promises {
     pub fn new(incarnation: u32) -> Self {
         Self {
             incarnation,
-            claims: BTreeMap::new(),
+            ..Self::default()
         }
+    }
+
+    /// Values of this producer may be there more than once, and out of order.
+    pub fn may_repeat(&mut self, producer: u32) {
+        self.repeating.insert(producer);
     }
 
     /// Notes that `value` was seen at `offset` in a life.
@@ -235,19 +187,22 @@ impl Promises {
     }
 
     fn note(&mut self, offset: i64, value: Value, strength: Strength, life: usize) -> &mut Claim {
-        let claims = self.claims.entry((value.partition, offset)).or_default();
-        let known = claims.iter().position(|claim| claim.value == value);
-        let at = known.unwrap_or(claims.len());
-        if known.is_none() {
-            claims.push(Claim {
-                value,
-                strength,
-                first: life,
-                last: life,
-                answered: None,
-            });
+        let fresh = Claim {
+            value,
+            strength,
+            first: life,
+            last: life,
+            answered: None,
+        };
+        let claims = self.claims.entry((value.partition, offset));
+        let claims = claims.or_insert_with(|| Claims {
+            first: fresh,
+            more: Vec::new(),
+        });
+        if claims.of(value).is_none() {
+            claims.more.push(fresh);
         }
-        let claim = &mut claims[at];
+        let claim = claims.of(value).expect("it was just put there");
         claim.strength = claim.strength.max(strength);
         claim.first = claim.first.min(life);
         claim.last = claim.last.max(life);
@@ -277,9 +232,30 @@ impl Promises {
             .flat_map(|((_, offset), claims)| claims.iter().map(|claim| (*offset, claim.value)))
     }
 
-    /// What `bytes` at `offset` of `partition` are, or what is wrong with them.
-    pub fn read(&self, partition: i32, offset: i64, bytes: &[u8]) -> Result<Value, Anomaly> {
-        let value = Value::decode(bytes).filter(|value| value.partition == partition);
+    /// The times of the records that certainly are there in a life, at offsets from `from` up to
+    /// `to`.
+    pub fn there<'a>(
+        &'a self,
+        partition: i32,
+        (from, to): (i64, i64),
+        (life, lives): (usize, &'a Lives),
+    ) -> impl Iterator<Item = Timed> + 'a {
+        let claims = self
+            .claims
+            .range((partition, from)..(partition, to.max(from)));
+        claims.filter_map(move |((_, offset), claims)| {
+            let claim = claims.iter().find(|claim| claim.is_there(life, lives))?;
+            Some(Timed {
+                offset: *offset,
+                ms: claim.value.made_ms,
+            })
+        })
+    }
+
+    /// What was found in `partition`, or what is wrong with it.
+    pub fn read(&self, partition: i32, found: &Found) -> Result<Value, Anomaly> {
+        let offset = found.offset;
+        let value = found.value.filter(|value| value.partition == partition);
         let value = value.ok_or(Anomaly::Altered { partition, offset })?;
         if value.incarnation == self.incarnation {
             Ok(value)
@@ -297,25 +273,19 @@ impl Promises {
     pub fn check(&self, partition: i32, log_start: i64, log: &[Found], lives: &Lives) -> Verdict {
         let mut anomalies = Vec::new();
         let mut all = Self::new(self.incarnation);
+        all.repeating.clone_from(&self.repeating);
         let mut newest: BTreeMap<u32, Value> = BTreeMap::new();
-        let mut places = BTreeMap::new();
         for found in log {
-            let value = match self.read(partition, found.offset, &found.value) {
+            let value = match self.read(partition, found) {
                 Ok(value) => value,
                 Err(anomaly) => {
                     anomalies.push(anomaly);
                     continue;
                 }
             };
-            if let Some(first) = places.insert(value, found.offset) {
-                anomalies.push(Anomaly::Doubled {
-                    value,
-                    first,
-                    second: found.offset,
-                });
-            }
             if let Some(before) = newest.insert(value.producer, value)
                 && before.sequence > value.sequence
+                && !self.repeating.contains(&value.producer)
             {
                 anomalies.push(Anomaly::Reordered {
                     before,
@@ -326,7 +296,7 @@ impl Promises {
         }
         let claimed = self.claims.range((partition, 0)..=(partition, i64::MAX));
         for (place, claims) in claimed {
-            for claim in claims {
+            for claim in claims.iter() {
                 all.claim(place.1, claim.value, claim.strength, claim.first);
                 let noted = all.note(place.1, claim.value, claim.strength, claim.last);
                 noted.answered = claim.answered;
@@ -347,7 +317,10 @@ impl Promises {
         let mut holes: BTreeMap<usize, (i64, (i64, Value))> = BTreeMap::new();
         let survivors = self.survivors(lives);
         for ((_, offset), claims) in &self.claims {
-            let mut claims = claims.clone();
+            if claims.more.is_empty() && (claims.first.last >= now || *offset < log_start) {
+                continue;
+            }
+            let mut claims: Vec<Claim> = claims.iter().copied().collect();
             claims.sort_by_key(|claim| (claim.first, claim.last));
             let nexts = claims.iter().skip(1).map(Some).chain([None]);
             for (claim, next) in claims.iter().zip(nexts) {
@@ -397,7 +370,7 @@ impl Promises {
     fn survivors(&self, lives: &Lives) -> BTreeMap<usize, (i64, Value)> {
         let mut last = BTreeMap::new();
         for ((_, offset), claims) in &self.claims {
-            for claim in claims {
+            for claim in claims.iter() {
                 let Some(answered) = claim.answered else {
                     continue;
                 };
@@ -413,25 +386,26 @@ impl Promises {
 
     /// Judges that no value was seen at two offsets, unless a lossy end took it from the first.
     fn judge_places(&self, lives: &Lives, anomalies: &mut Vec<Anomaly>) {
-        let mut seen: BTreeMap<Value, (i64, usize)> = BTreeMap::new();
-        let mut all: Vec<(usize, usize, Value, i64)> = self
+        let mut all: Vec<(Value, usize, usize, i64)> = self
             .claims
             .iter()
             .flat_map(|((_, offset), claims)| {
                 claims
                     .iter()
-                    .map(|claim| (claim.first, claim.last, claim.value, *offset))
+                    .map(|claim| (claim.value, claim.first, claim.last, *offset))
             })
+            .filter(|(value, ..)| !self.repeating.contains(&value.producer))
             .collect();
         all.sort_unstable();
-        for (first, last, value, offset) in all {
-            if let Some((earlier, until)) = seen.insert(value, (offset, last))
-                && lives.lossy_end(until, first).is_none()
-            {
+        for pair in all.windows(2) {
+            let [(value, _, until, first), (again, since, _, second)] = pair else {
+                continue;
+            };
+            if value == again && lives.lossy_end(*until, *since).is_none() {
                 anomalies.push(Anomaly::Doubled {
-                    value,
-                    first: earlier,
-                    second: offset,
+                    value: *value,
+                    first: *first,
+                    second: *second,
                 });
             }
         }

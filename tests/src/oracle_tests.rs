@@ -13,10 +13,7 @@ fn value(sequence: u64) -> Value {
 }
 
 fn found(offset: i64, sequence: u64) -> Found {
-    Found {
-        offset,
-        value: value(sequence).encode(64),
-    }
+    Found::new(offset, &value(sequence).encode(64), 1000)
 }
 
 /// The first `count` values, claimed at their offsets in life 0.
@@ -103,8 +100,10 @@ fn an_altered_or_misplaced_record_is_found() {
         partition,
         offset: 0,
     };
-    let mut rotten = found(0, 0);
-    rotten.value[9] ^= 1;
+    let mut bytes = value(0).encode(64);
+    bytes[9] ^= 1;
+    let rotten = Found::new(0, &bytes, 1000);
+    assert_eq!(Found::new(0, &value(0).encode(64), 1001).value, None);
     let anomalies = Promises::default()
         .check(0, 0, &[rotten], &lives(&[]))
         .anomalies;
@@ -233,4 +232,48 @@ fn a_durable_record_below_a_lost_one_is_no_excuse() {
     let log = [found(1, 1)];
     let anomalies = promises.check(0, 0, &log, &lives(&[true])).anomalies;
     assert_eq!(rules(&anomalies), ["hole"]);
+}
+
+#[test]
+fn an_offset_without_a_record_is_found() {
+    let log = [found(3, 0), found(4, 1), found(6, 2)];
+    let skipped = |expected, found| Anomaly::Skipped {
+        partition: 0,
+        expected,
+        found,
+    };
+    assert_eq!(gaps(0, 3, &log), [skipped(5, 6)]);
+    assert_eq!(gaps(0, 2, &log[..2]), [skipped(2, 3)]);
+    assert_eq!(gaps(0, 4, &log[..2]), [], "the log start moved since");
+    assert_eq!(gaps(0, 9, &[]), []);
+}
+
+#[test]
+fn what_was_sent_again_without_an_identity_may_be_there_twice_and_out_of_order() {
+    let log = [found(0, 1), found(1, 0), found(2, 1)];
+    let mut promises = Promises::default();
+    promises.acknowledge(2, value(1), Strength::Durable, 0);
+    let once = promises.check(0, 0, &log, &lives(&[])).anomalies;
+    assert_eq!(rules(&once), ["reordered", "doubled"]);
+    promises.may_repeat(1);
+    assert_eq!(promises.check(0, 0, &log, &lives(&[])).anomalies, []);
+    assert_eq!(
+        rules(&promises.check(0, 0, &log[..2], &lives(&[true])).anomalies),
+        ["lost"],
+        "not where it was acknowledged"
+    );
+}
+
+#[test]
+fn known_times_are_those_that_certainly_are_there() {
+    let mut promises = claimed(2, Strength::Cached);
+    promises.claim(1, value(1), Strength::Durable, 0);
+    let times = |life, lossy: &[bool]| -> Vec<i64> {
+        let lives = lives(lossy);
+        let there = promises.there(0, (0, 5), (life, &lives));
+        there.map(|timed| timed.offset).collect()
+    };
+    assert_eq!(times(0, &[]), [0, 1]);
+    assert_eq!(times(1, &[false]), [0, 1]);
+    assert_eq!(times(1, &[true]), [1], "the first may be gone");
 }

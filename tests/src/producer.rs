@@ -1,11 +1,13 @@
-//! One producer. With acks=1 and acks=all it is idempotent: batches with sequence numbers, several
-//! in flight, sent again in order with the same bytes after whatever went wrong. With acks=0 every
-//! batch is sent once.
+//! One producer. An idempotent one sends batches with sequence numbers, several in flight, and sends
+//! them again in order with the same bytes after whatever went wrong; so does a plain one, without
+//! sequence numbers: what it sent again may be there twice. With acks=0 every batch is sent once.
 //!
 //! What always holds: at most [`Plan::in_flight`] batches are without acknowledgement; answers are
 //! taken in the order of sending, and the first that is not a success ends the connection, so that
-//! everything from there on is sent again, as it was, on the next. A new identity, and with acks=0
-//! a new connection, begins with a number of its own: order is owed within it.
+//! everything from there on is sent again, as it was, on the next. A new identity, with acks=0 a new
+//! connection, and what a plain producer makes after it sent something again, begin with a number of
+//! their own: order is owed within it, and within what a plain one never sent again also number.
+//! Records' timestamps go back and forth.
 
 use std::collections::VecDeque;
 
@@ -14,11 +16,13 @@ use millrace_client::{Acks, Client, Error, ProducerIdentity};
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::ProduceRequest;
-use millrace_protocol::records::{BatchBuilder, Options};
+use millrace_protocol::records::{BatchBuilder, Codec, Options};
 use tokio::sync::watch;
 
+use crate::anomaly::Anomaly;
 use crate::ledger::{Answered, Progress};
-use crate::oracle::{Anomaly, Strength};
+use crate::oracle::Strength;
+use crate::pulse::Pulse;
 use crate::value::Value;
 use crate::workload::{Incarnation, Plan, Reach};
 
@@ -27,11 +31,34 @@ const NUMBERS: u32 = 1000;
 /// Batches that a producer with acks=0 sends on one connection at least this far apart.
 const UNANSWERED_PAUSE_MS: u64 = 2;
 
+/// How a producer sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// What it waits for.
+    pub acks: Acks,
+    /// With an identity and sequence numbers; never with acks=0.
+    pub idempotent: bool,
+    /// How its batches are compressed.
+    pub codec: Codec,
+}
+
+impl Sending {
+    /// Idempotent but for acks=0, not compressed.
+    pub fn new(acks: Acks) -> Self {
+        Self {
+            acks,
+            idempotent: acks != Acks::None,
+            codec: Codec::None,
+        }
+    }
+}
+
 /// A batch that keeps its bytes until it is acknowledged.
 #[derive(Clone, Debug)]
 struct Unacknowledged {
     first: Value,
-    records: u32,
+    /// The timestamp of each record.
+    times: Vec<i64>,
     bytes: Bytes,
 }
 
@@ -43,6 +70,7 @@ struct Session<'a> {
     client: &'a Client,
     reach: &'a Reach,
     progress: &'a Progress,
+    pulse: &'a Pulse,
     life: usize,
 }
 
@@ -60,7 +88,9 @@ enum Ended {
 pub struct Producer {
     /// Tells it from the others: its values' numbers are this and [`NUMBERS`] upwards.
     number: u32,
-    acks: Acks,
+    sending: Sending,
+    /// Without an identity, it sent something of this number again.
+    repeats: bool,
     plan: Plan,
     topics: watch::Receiver<Incarnation>,
     topic: Incarnation,
@@ -68,6 +98,8 @@ pub struct Producer {
     /// Lossy ends when the identity was given.
     lossy_ends: usize,
     made: u64,
+    /// What timestamps and sizes are drawn from.
+    draws: u64,
     /// The next value of each partition; its low 31 bits are the next sequence number.
     next: Vec<u64>,
     unacknowledged: VecDeque<Unacknowledged>,
@@ -77,10 +109,13 @@ impl Producer {
     /// Producer `number` of a workload, which goes round the partitions batch by batch.
     pub fn new(number: u32, topics: watch::Receiver<Incarnation>, plan: &Plan) -> Self {
         let topic = topics.borrow().clone();
-        let acks = plan.acks.get(number as usize % plan.acks.len().max(1));
+        let count = plan.sendings.len().max(1);
+        let sending = plan.sendings.get(number as usize % count);
         Self {
             number,
-            acks: acks.copied().unwrap_or(Acks::All),
+            sending: sending.copied().unwrap_or(Sending::new(Acks::All)),
+            repeats: false,
+            draws: u64::from(number) + 1,
             plan: plan.clone(),
             next: topic.fresh(),
             topic,
@@ -93,12 +128,18 @@ impl Producer {
     }
 
     /// Produces until the workload stops and everything sent is acknowledged.
-    pub async fn run(mut self, reach: &Reach, progress: &Progress) -> Result<(), String> {
+    pub async fn run(
+        mut self,
+        reach: &Reach,
+        progress: &Progress,
+        pulse: &Pulse,
+    ) -> Result<(), String> {
+        self.draws ^= reach.host.rng.next_u64();
         let mut since = reach.host.clock.now().mono;
         loop {
             self.follow_topic();
             let address = *reach.address.borrow();
-            let before = progress.acknowledged();
+            let before = pulse.count();
             let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
             let ended = match connected {
                 Ok(client) => {
@@ -106,17 +147,18 @@ impl Producer {
                         client: &client,
                         reach,
                         progress,
+                        pulse,
                         life: progress.life(),
                     };
                     self.session(&session).await
                 }
-                Err(error) if self.acks == Acks::None && progress.is_stopping() => {
+                Err(error) if self.sending.acks == Acks::None && progress.is_stopping() => {
                     drop(error);
                     Ok(Ended::Done)
                 }
                 Err(error) => Err(error),
             };
-            if progress.acknowledged() > before {
+            if pulse.count() > before {
                 since = reach.host.clock.now().mono;
             }
             match ended {
@@ -138,23 +180,30 @@ impl Producer {
             self.topic = self.topics.borrow().clone();
             self.next = self.topic.fresh();
             self.unacknowledged.clear();
+            self.repeats = false;
         }
     }
 
     /// Begins anew under another number, with whatever identity is asked for next.
     fn begin_anew(&mut self) {
         self.number += NUMBERS;
+        self.repeats = false;
         self.next = self.topic.fresh();
         self.unacknowledged.clear();
         self.identity = None;
     }
 
     async fn session(&mut self, session: &Session<'_>) -> Result<Ended, Error> {
-        if self.acks == Acks::None {
+        if self.sending.acks == Acks::None {
             self.begin_anew();
             return self.send_unanswered(session).await;
         }
-        if self.identity.is_none() {
+        if !self.sending.idempotent && !self.unacknowledged.is_empty() {
+            self.repeats = true;
+            let incarnation = self.topic.number;
+            session.progress.sent_again(incarnation, self.number);
+        }
+        if self.sending.idempotent && self.identity.is_none() {
             self.lossy_ends = session.progress.ledger().lives.lossy_ends();
             self.identity = Some(session.client.init_producer_id().await?);
         }
@@ -166,7 +215,13 @@ impl Producer {
                     if session.progress.is_stopping() {
                         break;
                     }
-                    let batch = self.make(session.reach.host.clock.now().wall_ms);
+                    if self.repeats && sent.is_empty() {
+                        self.begin_anew();
+                    } else if self.repeats {
+                        break;
+                    }
+                    let wall_ms = session.reach.host.clock.now().wall_ms;
+                    let batch = self.make(wall_ms);
                     self.unacknowledged.push_back(batch);
                 }
                 sent.push_back(self.send(session, sent.len()).await?);
@@ -210,6 +265,7 @@ impl Producer {
                 .client
                 .produce(&self.topic.topic, partition, Acks::None, batch.bytes)
                 .await?;
+            session.pulse.beat();
             self.pause(session, UNANSWERED_PAUSE_MS).await;
         }
         Ok(Ended::Done)
@@ -220,7 +276,7 @@ impl Producer {
         let request = session.client.produce_request(
             &self.topic.topic,
             batch.first.partition,
-            self.acks,
+            self.sending.acks,
             batch.bytes.clone(),
         );
         let now = session.reach.host.clock.now().mono;
@@ -238,17 +294,19 @@ impl Producer {
         let name = &self.topic.topic.name;
         let partition = batch.first.partition;
         let produced = session.client.produced(&answer, name, partition)?;
-        let values = (0..u64::from(batch.records)).map(|nth| Value {
+        let values = (0..).zip(&batch.times).map(|(nth, made_ms)| Value {
             sequence: batch.first.sequence + nth,
+            made_ms: *made_ms,
             ..batch.first
         });
         let answered = Answered {
             life: session.life,
             sent,
             base_offset: produced.base_offset,
-            acks: self.acks,
+            acks: self.sending.acks,
         };
         session.progress.acknowledge(answered, values);
+        session.pulse.beat();
         Ok(())
     }
 
@@ -256,7 +314,7 @@ impl Producer {
     /// no more was promised. What retention takes is no excuse.
     fn may_be_forgotten(&self, progress: &Progress) -> bool {
         let terms = progress.terms();
-        let cached = terms.acknowledged(self.acks) == Some(Strength::Cached);
+        let cached = terms.acknowledged(self.sending.acks) == Some(Strength::Cached);
         cached && progress.ledger().lives.lossy_ends() > self.lossy_ends
     }
 
@@ -274,6 +332,18 @@ impl Producer {
     fn make(&mut self, wall_ms: i64) -> Unacknowledged {
         let at = usize::try_from(self.made % self.next.len().max(1) as u64).unwrap_or(0);
         self.made += 1;
+        let spread_ms = self.plan.time_spread_ms;
+        // Now and then a whole batch is late.
+        let late_ms = if self.draw(4) == 0 {
+            self.draw(spread_ms + 1)
+        } else {
+            0
+        };
+        let records = 1 + self.draw(u64::from(self.plan.batch_records));
+        let times: Vec<i64> = (0..records)
+            .map(|_| late_ms + self.draw(spread_ms / 4 + 1))
+            .map(|ago_ms| wall_ms - i64::try_from(ago_ms).unwrap_or(0))
+            .collect();
         let first = Value {
             producer: self.number,
             incarnation: self.topic.number,
@@ -281,31 +351,42 @@ impl Producer {
             sequence: self.next[at],
             made_ms: wall_ms,
         };
-        let records = self.plan.batch_records.max(1);
         let base_sequence = i32::try_from(first.sequence & 0x7fff_ffff).unwrap_or(0);
         let producer = self
             .identity
             .map(|identity| (identity.id.0, identity.epoch.0, base_sequence));
         let mut builder = BatchBuilder::new(Options {
             producer,
+            codec: self.sending.codec,
             ..Options::default()
         });
-        for nth in 0..u64::from(records) {
+        for (sequence, made_ms) in (first.sequence..).zip(&times) {
             let value = Value {
-                sequence: first.sequence + nth,
+                sequence,
+                made_ms: *made_ms,
                 ..first
             };
             let bytes = value.encode(self.plan.record_bytes);
             builder
-                .push(wall_ms, None, Some(&bytes), &[])
+                .push(*made_ms, None, Some(&bytes), &[])
                 .expect("a plan's batches are far below a batch's limit");
         }
-        self.next[at] += u64::from(records);
+        self.next[at] += records;
         Unacknowledged {
             first,
-            records,
+            times,
             bytes: builder.build(),
         }
+    }
+
+    /// A number below `bound`, which is not 0; not worth a draw of the host's.
+    fn draw(&mut self, bound: u64) -> u64 {
+        // Knuth's multiplier for 64 bits.
+        self.draws = self
+            .draws
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.draws >> 33) % bound.max(1)
     }
 }
 

@@ -4,10 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use millrace_client::Acks;
+use millrace_client::{Acks, FetchOptions};
+use millrace_protocol::records::Codec;
 use millrace_sim::World;
 
+use crate::consumer::Reading;
 use crate::planted::Bug;
+use crate::producer::Sending;
 use crate::workload::Plan;
 
 /// Where the broker listens in the simulated network.
@@ -71,11 +74,15 @@ pub(crate) fn plan(world: &World, row: Row, bug: Option<Bug>) -> Plan {
     let draw = |least, most| between(world, least, most);
     let mut plan = Plan::new(TOPIC, draw(1, 5) as i32);
     plan.producers = draw(1, 4) as u32;
-    plan.batch_records = draw(1, 12) as u32;
-    plan.record_bytes = [32, 100, 400, 5000][world.draw(4) as usize];
+    (plan.batch_records, plan.record_bytes) = batches(world);
     plan.pause = Duration::from_millis(draw(0, 10));
     plan.patience = Duration::from_mins(3);
-    plan.request_timeout = Duration::from_secs(draw(2, 20));
+    plan.request_timeout = Duration::from_secs(draw(2, 8));
+    plan.time_spread_ms = [0, 0, 40, 1000, 100_000][world.draw(5) as usize];
+    // The clients' clocks and the broker's may be far apart.
+    let any_ms = i64::MAX.to_string();
+    plan.topic = plan.topic.with("message.timestamp.after.max.ms", any_ms);
+    plan.consumers = (0..draw(1, 3)).map(|_| reading(world)).collect();
     let retention = matches!(row, Row::RetentionMs | Row::RetentionBytes);
     if retention || world.draw(3) > 0 {
         let entries = draw(1, 30);
@@ -96,17 +103,66 @@ pub(crate) fn plan(world: &World, row: Row, bug: Option<Bug>) -> Plan {
     plan
 }
 
+/// Most records of a batch, and the bytes of each: few or many small ones, or some large.
+fn batches(world: &World) -> (u32, usize) {
+    let most = [2, 3, 7, 7, 12, 12, 60, 400][world.draw(8) as usize];
+    let bytes = if most > 12 {
+        [32, 60][world.draw(2) as usize]
+    } else {
+        [32, 100, 400, 5000][world.draw(4) as usize]
+    };
+    (between(world, 1, most) as u32, bytes)
+}
+
+/// One consumer.
+fn reading(world: &World) -> Reading {
+    let some = |values: [i32; 4]| values[world.draw(4) as usize];
+    let of = 1 + world.draw(3) as u32 / 2;
+    let waits_ms = [0, 20, 200, 1000, 30_000][world.draw(5) as usize];
+    Reading {
+        session: world.draw(2) == 0,
+        options: FetchOptions {
+            max_wait: Duration::from_millis(waits_ms),
+            min_bytes: some([0, 1, 1, 2000]),
+            max_bytes: some([1, 3000, 100_000, 50 << 20]),
+            partition_max_bytes: some([1, 700, 20_000, 1 << 20]),
+        },
+        assigned: (of, world.draw(u64::from(of)) as u32),
+        rewinds: world.draw(4) == 0,
+        rests_after: (world.draw(3) == 0).then(|| between(world, 1, 40)),
+    }
+}
+
+/// How one producer sends.
+fn sending(world: &World, acks: Acks) -> Sending {
+    let codec = match world.draw(12) {
+        0 => Codec::Gzip,
+        1 => Codec::Snappy,
+        2 => Codec::Lz4,
+        3 => Codec::Zstd,
+        _ => Codec::None,
+    };
+    Sending {
+        idempotent: acks != Acks::None && world.draw(4) > 0,
+        codec,
+        ..Sending::new(acks)
+    }
+}
+
 /// What makes the row.
 fn shape(world: &World, row: Row, plan: &mut Plan) {
     let mixed = |plan: &mut Plan| {
-        plan.acks = match world.draw(3) {
-            0 => vec![Acks::Leader],
-            1 => vec![Acks::Leader, Acks::All],
-            _ => vec![Acks::Leader, Acks::None, Acks::All],
+        let acks: &[Acks] = match world.draw(3) {
+            0 => &[Acks::Leader],
+            1 => &[Acks::Leader, Acks::All],
+            _ => &[Acks::Leader, Acks::None, Acks::All],
         };
-        plan.producers = plan.producers.max(plan.acks.len() as u32);
-        plan.rewinds = world.draw(2) == 0;
+        plan.sendings = acks.iter().map(|acks| sending(world, *acks)).collect();
+        plan.producers = plan.producers.max(plan.sendings.len() as u32);
     };
+    plan.sendings = (0..plan.producers)
+        .map(|_| sending(world, Acks::All))
+        .collect();
     let topic = plan.topic.clone();
     match row {
         Row::AcksAll => {}
@@ -119,6 +175,7 @@ fn shape(world: &World, row: Row, plan: &mut Plan) {
         Row::RetentionMs => {
             let ms = between(world, 100, 3000);
             plan.terms.retention_ms = i64::try_from(ms).ok();
+            plan.time_spread_ms = plan.time_spread_ms.min(ms / 2);
             plan.topic = topic.with("retention.ms", ms.to_string());
         }
         Row::RetentionBytes => {

@@ -1,8 +1,8 @@
-//! Producers and a reader at work on one topic while somebody pulls the broker's plug, and the
+//! Producers and consumers at work on one topic while somebody pulls the broker's plug, and the
 //! check afterwards.
 //!
 //! What always holds: a batch keeps its bytes and its place until it is acknowledged; nothing is
-//! forgotten that was acknowledged or shown to the reader; a workload that makes no progress for
+//! forgotten that was acknowledged or shown to a consumer; a workload that makes no progress for
 //! [`Plan::patience`] ends with an error instead of waiting for ever.
 
 use std::collections::BTreeMap;
@@ -15,11 +15,15 @@ use millrace_host::{Host, Mono, Pool};
 use millrace_protocol::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 
+use crate::anomaly::Anomaly;
 use crate::churn::Churn;
+use crate::consumer::{Consumer, Reading};
 use crate::ledger::{Progress, Terms};
-use crate::oracle::Anomaly;
-use crate::producer::Producer;
-use crate::reader::{Tail, Whole};
+use crate::oracle;
+use crate::producer::{Producer, Sending};
+use crate::pulse::Pulse;
+use crate::reader::Whole;
+use crate::times::Timed;
 
 /// Between two tries to reach a broker that is away.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
@@ -33,18 +37,20 @@ pub struct Plan {
     pub terms: Terms,
     /// Producers, each with a connection of its own.
     pub producers: u32,
-    /// What they wait for, in turn. Those with acks=0 are not idempotent.
-    pub acks: Vec<Acks>,
+    /// How they send, in turn.
+    pub sendings: Vec<Sending>,
+    /// Consumers, each with a connection of its own.
+    pub consumers: Vec<Reading>,
     /// Requests of a producer without an answer; at most five, or retries are not recognised.
     pub in_flight: usize,
-    /// Records of each batch.
+    /// Most records of a batch.
     pub batch_records: u32,
     /// Bytes of each record's value.
     pub record_bytes: usize,
     /// A producer's pause after each acknowledged batch.
     pub pause: Duration,
-    /// The reader begins at the front again in each life of the broker.
-    pub rewinds: bool,
+    /// How far back a record's timestamp may lie, in milliseconds.
+    pub time_spread_ms: u64,
     /// How long the topic lives before it is removed and made again; `None` for ever.
     pub churn: Option<Duration>,
     /// How long the broker may be away, or answer with errors that ask for patience.
@@ -60,12 +66,13 @@ impl Plan {
             topic: NewTopic::new(topic, partitions),
             terms: Terms::default(),
             producers: 3,
-            acks: vec![Acks::All],
+            sendings: vec![Sending::new(Acks::All)],
+            consumers: vec![Reading::default()],
             in_flight: 5,
             batch_records: 7,
             record_bytes: 200,
             pause: Duration::ZERO,
-            rewinds: false,
+            time_spread_ms: 0,
             churn: None,
             patience: Duration::from_mins(1),
             request_timeout: Duration::from_secs(10),
@@ -103,6 +110,14 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The same with more time for requests that may wait for so long.
+    #[must_use]
+    pub fn waiting(&self, span: Duration) -> Self {
+        let mut reach = self.clone();
+        reach.options.request_timeout += span;
+        reach
+    }
+
     /// Calls `attempt` with a fresh connection until it succeeds, fails for good, or patience ends.
     pub async fn retry<T, F: Future<Output = Result<T, Error>>>(
         &self,
@@ -148,6 +163,7 @@ pub struct Workload {
     pub progress: Arc<Progress>,
     reach: Reach,
     topics: watch::Receiver<Incarnation>,
+    pulses: Vec<Arc<Pulse>>,
     tasks: Vec<oneshot::Receiver<Result<(), String>>>,
 }
 
@@ -178,6 +194,7 @@ impl Workload {
             progress: Arc::new(Progress::new(plan.terms)),
             reach,
             topics,
+            pulses: Vec::new(),
             tasks: Vec::new(),
         };
         workload.start_tasks(plan, tell);
@@ -188,14 +205,17 @@ impl Workload {
         for number in 0..plan.producers {
             let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
             let producer = Producer::new(number, self.topics.clone(), plan);
-            self.spawn(
-                "producer",
-                async move { producer.run(&reach, &progress).await },
-            );
+            let pulse = self.pulse(format!("producer {number}"));
+            let run = async move { producer.run(&reach, &progress, &pulse).await };
+            self.spawn("producer", run);
         }
-        let tail = Tail::new(self.topics.clone(), plan.rewinds);
-        let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
-        self.spawn("reader", async move { tail.run(&reach, &progress).await });
+        for (number, reading) in plan.consumers.iter().enumerate() {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let consumer = Consumer::new(*reading, self.topics.clone());
+            let pulse = self.pulse(format!("consumer {number}"));
+            let run = async move { consumer.run(&reach, &progress, &pulse).await };
+            self.spawn("consumer", run);
+        }
         if let Some(span) = plan.churn {
             let churn = Churn {
                 reach: self.reach.clone(),
@@ -205,6 +225,12 @@ impl Workload {
             };
             self.spawn("churn", churn.run(span));
         }
+    }
+
+    fn pulse(&mut self, name: String) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::new(name));
+        self.pulses.push(Arc::clone(&pulse));
+        pulse
     }
 
     fn spawn(
@@ -247,6 +273,26 @@ impl Workload {
             }
         }
         Ok(())
+    }
+
+    /// Waits until everybody got on since now; who did not within `span` is stalled. Meant for when
+    /// nothing is wrong any more.
+    pub async fn gets_on(&mut self, span: Duration) -> Result<(), Anomaly> {
+        let clock = Arc::clone(&self.reach.host.clock);
+        let until = clock.now().mono + span;
+        let before: Vec<u64> = self.pulses.iter().map(|pulse| pulse.count()).collect();
+        loop {
+            let stand = self.pulses.iter().zip(&before);
+            let mut stand = stand.filter(|(pulse, before)| pulse.count() <= **before);
+            let Some((first, _)) = stand.next() else {
+                return Ok(());
+            };
+            if clock.now().mono >= until {
+                let why = format!("{} and {} more, for {span:?}", first.name, stand.count());
+                return Err(Anomaly::Stalled(why));
+            }
+            clock.sleep_until(clock.now().mono + TRY_AGAIN_AFTER).await;
+        }
     }
 
     /// Waits until `acknowledged` records are acknowledged in total.
@@ -307,12 +353,17 @@ pub(crate) async fn check(
     };
     for partition in 0..topic.topic.partitions {
         let whole = Whole::read(reach, progress, topic, partition).await?;
+        let place = (topic.number, partition);
+        let timed: Vec<Timed> = whole.log.iter().filter_map(Timed::of).collect();
+        progress.ledger().judge_times(place, whole.life, &timed);
         let lives = progress.ledger().lives.until(whole.life);
         let found = promises.check(partition, whole.log_start, &whole.log, &lives);
         report.taken += found.taken;
+        let gaps = oracle::gaps(partition, whole.log_start, &whole.log);
+        report.anomalies.extend(gaps);
         report.anomalies.extend(found.anomalies);
         if let Some(least) = progress.terms().retention_bytes
-            && whole.log_start > 0
+            && whole.log_start > progress.ledger().trimmed(place)
             && whole.bytes < least
         {
             report.anomalies.push(Anomaly::StartTooFar {
