@@ -11,6 +11,7 @@ pub(crate) mod reclaim;
 pub(crate) mod settle;
 pub(crate) mod state;
 pub(crate) mod task;
+pub(crate) mod wall;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use crate::flusher::gather::{Fold, Notice, Round, State};
 use crate::flusher::reclaim::Reclaim;
 use crate::flusher::settle::Work;
 use crate::flusher::state::Shared;
+use crate::flusher::wall::Believed;
 use crate::handles::lock;
 use crate::journal::commit::CommitId;
 use crate::journal::commit::{self, Header, Place};
@@ -71,6 +72,8 @@ pub(crate) struct Flusher {
     stop_seen: bool,
     pub(super) journal_len_max: u64,
     pub(super) unsettled_files_max: usize,
+    /// What commits are stamped with.
+    wall: Believed,
 }
 
 /// Limits of the task.
@@ -103,7 +106,9 @@ impl Flusher {
             entries_len: 0,
             entry_count: 0,
         };
+        let last_stamp_ms = lock(&shared.ledger).wall_ms;
         Self {
+            wall: Believed::new(shared.host.clock.now(), last_stamp_ms),
             shared,
             journal,
             round: Round::default(),
@@ -272,7 +277,7 @@ impl Flusher {
         std::mem::swap(&mut self.header.partitions, &mut self.round.partitions);
         self.header.closing = closing;
         self.header.entry_count = count;
-        self.header.wall_ms = self.shared.host.clock.now().wall_ms;
+        self.header.wall_ms = self.wall.stamp(self.shared.host.clock.now());
         let entries = &mut self.round.entries[self.round_at..self.round_at + len];
         let commit = Commit {
             header: &mut self.header,
@@ -295,7 +300,7 @@ impl Flusher {
         self.header.partitions.clear();
         self.header.closing = true;
         self.header.entry_count = 0;
-        self.header.wall_ms = self.shared.host.clock.now().wall_ms;
+        self.header.wall_ms = self.wall.stamp(self.shared.host.clock.now());
         let round = self.round.number;
         let commit = Commit {
             header: &mut self.header,

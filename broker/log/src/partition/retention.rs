@@ -18,16 +18,10 @@ use super::{LogReader, PartitionLog};
 use crate::dir::homes::Homes;
 use crate::error::Error;
 use crate::flusher::Durable;
+use crate::flusher::wall::{DOUBT, STEP_MAX_MS, is_away};
 use crate::mark::{Incarnation, Mark};
 use crate::segment::list::SegmentList;
 use crate::segment::{Segment, names, rebuild};
-
-/// How far wall time may step against monotonic time between two looks.
-const STEP_MAX_MS: i64 = 3_600_000;
-/// How far wall time may lie past the last stamp at a start.
-const AWAY_MAX_MS: i64 = 7 * 24 * 3_600_000;
-/// How long retention by time waits after a jump.
-const HOLD: Duration = Duration::from_hours(24);
 
 /// Decides whether wall time may be believed by retention. One per node.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +33,7 @@ pub struct WallGuard {
 impl WallGuard {
     /// Begins at a start. `last_stamp_ms` is the last wall time that was remembered on disk.
     pub fn new(now: Now, last_stamp_ms: Option<i64>) -> Self {
-        let away = last_stamp_ms.is_some_and(|stamp| {
-            now.wall_ms.saturating_sub(stamp) > AWAY_MAX_MS || stamp > now.wall_ms + STEP_MAX_MS
-        });
+        let away = last_stamp_ms.is_some_and(|stamp| is_away(now.wall_ms, stamp));
         let mut guard = Self {
             last: now,
             hold_until: None,
@@ -68,7 +60,7 @@ impl WallGuard {
 
     fn hold(&mut self, now: Now, why: &str) {
         reached(Branch::TimeRetentionHeld);
-        self.hold_until = Some(now.mono + HOLD);
+        self.hold_until = Some(now.mono + DOUBT);
         tracing::warn!(
             why,
             hours = 24,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_core::partition::Event;
-use millrace_host::{Mono, Pool};
+use millrace_host::{Mono, Now, Pool};
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Removal, WallGuard};
 
@@ -42,14 +42,15 @@ pub(crate) async fn run(node: Arc<Node>) {
             let by_time = guard.allows(now);
             node.partitions.open_written().await;
             for open in node.partitions.open_partitions() {
-                retain(&node, &open, by_time).await;
+                retain(&node, &open, (now, by_time)).await;
             }
         }
     }
 }
 
-/// Moves one partition's log start as its topic's retention says.
-async fn retain(node: &Node, open: &Arc<OpenPartition>, by_time: bool) {
+/// Moves one partition's log start as its topic's retention says. The clock may step while the pass
+/// goes on: what is due is due by the time that was judged.
+async fn retain(node: &Node, open: &Arc<OpenPartition>, (now, by_time): (Now, bool)) {
     if let Err(error) = open.reader().measure().await {
         tracing::warn!(incarnation = %open.incarnation(), %error, "retention can't read a segment");
         return;
@@ -58,7 +59,7 @@ async fn retain(node: &Node, open: &Arc<OpenPartition>, by_time: bool) {
     let Some(turn) = open.try_start_move() else {
         return;
     };
-    match turn.retain(node.host.clock.now(), by_time).await {
+    match turn.retain(now, by_time).await {
         Ok(None) => {}
         Ok(Some(removal)) => {
             let incarnation = open.incarnation();
