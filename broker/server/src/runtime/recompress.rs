@@ -1,7 +1,8 @@
 //! Batches in the codec of their topic (`compression.type`).
 //!
 //! What always holds: the records, their times, offsets and sequence numbers are those of the
-//! batch that was checked; a batch that has the topic's codec already is not touched.
+//! batch that was checked; a batch that has the topic's codec already is stamped at most; the header
+//! that goes on to the log is that of the batch as it is stored.
 
 use bytes::Bytes;
 use millrace_config::Compression;
@@ -30,7 +31,7 @@ pub(crate) fn stored(
 ) -> Result<(Bytes, Produced), RecordError> {
     let present = produced.header.codec()?;
     let Some(codec) = codec.filter(|codec| *codec != present) else {
-        return Ok((produced.finish(bytes)?, *produced));
+        return finished(bytes, produced);
     };
     let batch = Batch::parse(bytes)?;
     let header = batch.header;
@@ -49,16 +50,19 @@ pub(crate) fn stored(
     for record in record_iter(&batch, scratch)? {
         builder.push_record(&record?)?;
     }
-    let bytes = match produced.stamp {
-        None => builder.build(),
-        Some(stamp) => stamp.stamped(builder.build())?,
-    };
+    let (bytes, stored) = finished(builder.build(), produced)?;
     let header = Batch::parse(bytes.clone())?.header;
-    let stored = Produced {
-        header,
-        stamp: None,
-        max_timestamp: header.max_timestamp,
-    };
+    Ok((bytes, Produced { header, ..stored }))
+}
+
+/// The batch with its stamp. The log's indexes and retention go by the times in the header.
+fn finished(bytes: Bytes, produced: &Produced) -> Result<(Bytes, Produced), RecordError> {
+    let bytes = produced.finish(bytes)?;
+    let mut stored = *produced;
+    if produced.stamp.is_some() {
+        stored.header = Batch::parse(bytes.clone())?.header;
+        stored.stamp = None;
+    }
     Ok((bytes, stored))
 }
 
@@ -120,6 +124,7 @@ mod tests {
                 assert_eq!(batch.header.base_sequence, 40);
                 assert_eq!(batch.header.last_offset_delta, 2);
                 assert_eq!(kept.max_timestamp, produced.max_timestamp);
+                assert_eq!(kept.header, batch.header, "what the log goes by");
                 let records = record_iter(&batch, &mut scratch).unwrap();
                 let times: Vec<i64> = records.map(|record| record.unwrap().timestamp).collect();
                 match timestamp_type {
