@@ -155,6 +155,8 @@ crate::listed! {
         DirectoryLeftOut,
         /// A log directory that holds partitions was missing at a start.
         DirectoryAbsent,
+        /// A directory was an older copy of what had served: it was refused, or accepted (A1).
+        OldCopyFound,
         /// An empty directory was left alone while one with partitions was missing (A1).
         EmptyLeftAlone,
         /// A log directory failed in service: its partitions went offline (F1).

@@ -277,6 +277,24 @@ fn a_record_cut_short_anywhere_is_an_error() {
 }
 
 #[test]
+fn generations_of_directories_are_a_tagged_field_of_our_own() {
+    let MetadataRecord::RegisterBroker(mut broker) = record("register_broker_v3") else {
+        panic!()
+    };
+    let kafkas = fixture("record", "register_broker_v3");
+    broker.generations = vec![(id(20), 1), (id(21), i64::MAX as u64)];
+    let ours = MetadataRecord::RegisterBroker(broker.clone());
+    let bytes = ours.encode();
+    assert_eq!(MetadataRecord::decode(&bytes), Ok(ours));
+    // One tag more, and nothing else: Kafka's tools read past it.
+    let tag = 10_000_u32;
+    let own = 1 + 2 * (16 + 8);
+    let head = [tag as u8 & 0x7f | 0x80, (tag >> 7) as u8, own];
+    assert_eq!(bytes.len(), kafkas.len() + head.len() + usize::from(own));
+    assert!(bytes.windows(3).any(|window| window == head));
+}
+
+#[test]
 fn unknown_tagged_fields_are_skipped() {
     let mut bytes = fixture("record", "topic");
     bytes.pop();

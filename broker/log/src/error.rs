@@ -4,6 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A file by which an operator says that a directory is to be used although it is an old copy; taken
+/// away by the start that does.
+pub const ACCEPT_OLD_COPY: &str = ".accept-old-copy";
+
 /// A failure of the log room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,6 +72,21 @@ pub enum Error {
         found: u32,
         /// The newest this version reads.
         known: u32,
+    },
+    /// A copy of the directory that is older than what served last (A1).
+    #[error(
+        "log directory {} is an old copy: it ends with generation {own}, and generation {known} of it \
+         has served; put the newer one in its place. To go on with this one and give up whatever only \
+         the newer one has, create the file {} and start again",
+        path.display(), path.join(ACCEPT_OLD_COPY).display()
+    )]
+    OldCopy {
+        /// The log directory.
+        path: PathBuf,
+        /// Its newest generation.
+        own: u64,
+        /// The newest that is known to have served.
+        known: u64,
     },
     /// Damage that recovery may not decide alone (R1, L3, R5).
     #[error("{what}; the directory stays offline until an operator decides (millrace check)")]

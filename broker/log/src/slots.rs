@@ -59,6 +59,21 @@ impl SlotFile {
         Ok((slots, record))
     }
 
+    /// The newest record in the file `name` in `dir`, if there is one. Changes nothing: it may be in
+    /// the page cache only.
+    pub async fn look(disk: &dyn Disk, dir: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = dir.join(name);
+        let file = match disk.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(Error::io("open", &path))?,
+        };
+        let read = file.read_at(0, SLOT_LEN * 2).await;
+        let bytes = read.map_err(Error::io("read", &path))?;
+        let slots = bytes.chunks(SLOT_LEN).filter_map(decode);
+        let newest = slots.max_by_key(|(sequence, _)| *sequence);
+        Ok(newest.map(|(_, record)| record))
+    }
+
     /// Reads `file` in `dir` and writes its newest record again, which may be in the page cache
     /// only while the next write goes over the one before it. The caller syncs [`Self::file`] and
     /// `dir` before the first [`Self::write`], and then says [`Self::is_synced`].

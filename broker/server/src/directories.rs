@@ -5,27 +5,25 @@
 //! changed; the metadata log is found by what a directory holds, never by its place in `log.dirs`,
 //! and never begun anew beside data, nor in a directory that was once opened beside it; a directory that the machine fails is left out, and its
 //! partitions are offline, but one that belongs elsewhere stops the start; an empty directory is not
-//! taken into use while one that holds partitions is missing: it may be that one, not mounted.
+//! taken into use while one that holds partitions is missing: it may be that one, not mounted; an old
+//! copy of a directory is refused: the metadata know the last generation of every other one, and
+//! these that of the one with the metadata log.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_config::BrokerConfig;
 use millrace_core::cluster::{Directory, Image};
-use millrace_host::{Host, OpenMode};
-use millrace_log::dir::{DirOptions, LogDir};
+use millrace_host::Host;
+use millrace_log::dir::{DirOptions, Generations, LogDir};
 use millrace_log::error::Error;
 use millrace_log::partition::{PartitionOptions, Partitions};
 use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::ids::TopicId;
 
 use crate::cluster::{MetadataError, is_metadata_name};
-
-/// A file that says of its directory: the metadata log lies in another one. Without it a directory
-/// that never held a partition looks as an interrupted first start leaves the first one.
-const ELSEWHERE: &str = ".metadata-elsewhere";
+use crate::sighting::{ELSEWHERE, Sighting};
 
 /// How many offline partitions a message names.
 const NAMED_MAX: usize = 5;
@@ -80,6 +78,17 @@ pub enum StorageError {
         /// Another.
         second: PathBuf,
     },
+    /// Two directories are the same one: one of them is a copy.
+    #[error(
+        "{} and {} are one and the same log directory: one of them is a copy; take it out of \
+         log.dirs", first.display(), second.display()
+    )]
+    Twice {
+        /// The one that was opened.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// The configuration names none.
     #[error("log.dirs names no directory")]
     NoDirectory,
@@ -128,6 +137,10 @@ pub(crate) struct Directories {
     pub(crate) cluster_id: Arc<str>,
     /// The first start of the node: nothing can be missing.
     fresh: bool,
+    /// The last generation of the metadata log's directory, as the others saw it.
+    sighted: Generations,
+    /// The directory with the metadata log, once it is open.
+    metadata: Option<Sighting>,
     /// What is open.
     pub(crate) opened: BTreeMap<Directory, Partitions>,
 }
@@ -136,8 +149,9 @@ impl Directories {
     /// Looks at every directory of the configuration; changes none.
     pub(crate) async fn look(host: &Host, config: &Arc<BrokerConfig>) -> Self {
         let mut seen = Vec::new();
+        let mut sighted = Generations::new();
         for path in &config.log.dirs {
-            let look = look(host, path).await;
+            let look = look(host, path, &mut sighted).await;
             seen.push((path.clone(), look.unwrap_or_else(Seen::Failed)));
         }
         Self {
@@ -146,6 +160,8 @@ impl Directories {
             seen,
             cluster_id: Arc::from(""),
             fresh: false,
+            sighted,
+            metadata: None,
             opened: BTreeMap::new(),
         }
     }
@@ -195,22 +211,28 @@ impl Directories {
         if !holds_metadata && let Some((path, _)) = self.seen.iter().find(|(_, s)| formatted(s)) {
             return Err(StorageError::MetadataMissing { path: path.clone() });
         }
-        let opened = self.open(&path, None).await;
+        let opened = self.open(&path, None, &self.sighted).await;
         let (dir, is_new) = opened.map_err(|error| StorageError::of(&path, error))?;
         if !holds_metadata && !dir.written().is_empty() {
             return Err(StorageError::MetadataMissing { path });
         }
         self.fresh = is_new;
         self.cluster_id = dir.cluster_id().into();
+        self.metadata = Some(Sighting::of(&dir));
         Ok(self.take_in(dir))
     }
 
     /// Opens the others, now that `image` says where partitions lie.
     pub(crate) async fn open_others(&mut self, image: &Image) -> Result<(), StorageError> {
+        let mut known = Generations::new();
+        if let Some(broker) = image.broker(self.config.node.id) {
+            let generations = broker.generations.iter();
+            known.extend(generations.map(|(id, generation)| (id.to_bytes(), *generation)));
+        }
         let mut unformatted = Vec::new();
         for (path, seen) in std::mem::take(&mut self.seen) {
             match seen {
-                Seen::Formatted { .. } => self.open_other(&path).await?,
+                Seen::Formatted { .. } => self.open_other(&path, &known).await?,
                 Seen::Unformatted => unformatted.push(path),
                 Seen::Failed(error) => self.leave_out(&path, error)?,
             }
@@ -226,37 +248,29 @@ impl Directories {
                      partitions are missing, then start again"
                 );
             } else {
-                self.open_other(&path).await?;
+                self.open_other(&path, &known).await?;
             }
         }
         Ok(())
     }
 
-    async fn open_other(&mut self, path: &Path) -> Result<(), StorageError> {
+    async fn open_other(&mut self, path: &Path, known: &Generations) -> Result<(), StorageError> {
         let cluster_id = Arc::clone(&self.cluster_id);
-        match self.open(path, Some(&cluster_id)).await {
+        match self.open(path, Some(&cluster_id), known).await {
             Ok((dir, _)) => {
-                self.mark_elsewhere(&dir).await;
+                if let Some(twin) = self.opened.get(&TopicId::from_bytes(dir.id())) {
+                    return Err(StorageError::Twice {
+                        first: twin.dir().path().clone(),
+                        second: path.to_owned(),
+                    });
+                }
+                if let Some(sighting) = self.metadata {
+                    sighting.mark(&self.host, &dir).await;
+                }
                 self.take_in(dir);
                 Ok(())
             }
             Err(error) => self.leave_out(path, error),
-        }
-    }
-
-    /// Says in a directory that the metadata log lies in another one; once, and durably.
-    async fn mark_elsewhere(&self, dir: &LogDir) {
-        let (disk, path) = (&self.host.disk, dir.path().join(ELSEWHERE));
-        match disk.open(&path, OpenMode::CreateNew) {
-            Ok(_) => {
-                if let Err(error) = disk.sync_dir(dir.path()).await {
-                    dir.fail(&format!("sync of {}: {error}", dir.path().display()));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "it can't be made for now");
-            }
         }
     }
 
@@ -269,6 +283,7 @@ impl Directories {
             }
             _ if self.fresh => return Err(StorageError::of(path, error)),
             Error::Io { .. }
+            | Error::OldCopy { .. }
             | Error::BadFile { .. }
             | Error::Offline { .. }
             | Error::Access { .. }
@@ -284,9 +299,23 @@ impl Directories {
         Ok(())
     }
 
-    async fn open(&self, path: &Path, cluster: Option<&str>) -> Result<(Arc<LogDir>, bool), Error> {
+    /// The directories that are open, with their generations.
+    pub(crate) fn generations(&self) -> BTreeMap<Directory, u64> {
+        let opened = self.opened.iter();
+        opened
+            .map(|(id, partitions)| (*id, partitions.dir().generation()))
+            .collect()
+    }
+
+    async fn open(
+        &self,
+        path: &Path,
+        cluster: Option<&str>,
+        known: &Generations,
+    ) -> Result<(Arc<LogDir>, bool), Error> {
         let options = options(&self.config, cluster);
-        let (dir, report) = LogDir::open(self.host.clone(), path, options).await?;
+        let opened = LogDir::open_known(self.host.clone(), path, options, known);
+        let (dir, report) = opened.await?;
         if report.replayed_bytes > 0 || report.dirty > 0 {
             tracing::info!(
                 path = %path.display(), replayed_bytes = report.replayed_bytes, dirty = report.dirty,
@@ -335,15 +364,18 @@ impl Directories {
     }
 }
 
-async fn look(host: &Host, path: &Path) -> Result<Seen, Error> {
+async fn look(host: &Host, path: &Path, sighted: &mut Generations) -> Result<Seen, Error> {
     let names = LogDir::names(host.disk.as_ref(), path).await?;
-    Ok(if names.is_formatted {
-        Seen::Formatted {
-            metadata: names.names.iter().any(|name| is_metadata_name(name)),
-            elsewhere: names.names.iter().any(|name| name == ELSEWHERE),
-        }
-    } else {
-        Seen::Unformatted
+    if !names.is_formatted {
+        return Ok(Seen::Unformatted);
+    }
+    let elsewhere = names.names.iter().any(|name| name == ELSEWHERE);
+    if elsewhere {
+        Sighting::read(host, path, sighted).await?;
+    }
+    Ok(Seen::Formatted {
+        metadata: names.names.iter().any(|name| is_metadata_name(name)),
+        elsewhere,
     })
 }
 

@@ -14,6 +14,7 @@ mod metrics;
 mod net;
 mod outcome;
 mod runtime;
+mod sighting;
 mod storage;
 
 pub use admin_http::AdminError;

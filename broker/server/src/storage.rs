@@ -47,9 +47,9 @@ pub(crate) async fn open(
         incarnation_id: TopicId::from_bytes(incarnation_id),
         end_points,
         rack: config.node.rack.clone(),
-        log_dirs: directories.opened.keys().copied().collect(),
+        log_dirs: directories.generations(),
     };
-    cluster.register(registration).await?;
+    let registered_at = cluster.register(registration).await?;
     tracing::info!(
         term = cluster.term(),
         offset = cluster.image().offset(),
@@ -61,6 +61,7 @@ pub(crate) async fn open(
         Arc::clone(config),
         Arc::clone(&cluster),
         directories.opened,
+        (metadata_directory, registered_at),
     );
     Ok(Storage {
         cluster_id: directories.cluster_id,

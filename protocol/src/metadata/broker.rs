@@ -3,9 +3,11 @@
 use super::record::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
 };
+use crate::ids::TopicId;
+
 use super::wire::{
-    Broken, Layout, Reader, Tags, write_array, write_ids, write_no_tags, write_nullable_string,
-    write_string,
+    Broken, Layout, OWN_TAG, Reader, Tags, write_array, write_ids, write_no_tags,
+    write_nullable_string, write_string,
 };
 
 impl Layout for RegisterBrokerRecord {
@@ -40,6 +42,14 @@ impl Layout for RegisterBrokerRecord {
         if !self.log_dirs.is_empty() {
             tags.add(0, |out| write_ids(out, &self.log_dirs));
         }
+        if !self.generations.is_empty() {
+            tags.add(OWN_TAG, |out| {
+                write_array(out, &self.generations, |out, (directory, generation)| {
+                    out.extend_from_slice(&directory.to_bytes());
+                    out.extend_from_slice(&generation.to_be_bytes());
+                });
+            });
+        }
         tags.write(out);
     }
 
@@ -60,8 +70,13 @@ impl Layout for RegisterBrokerRecord {
             fenced: bytes.boolean()?,
             in_controlled_shutdown: version >= 1 && bytes.boolean()?,
             log_dirs: Vec::new(),
+            generations: Vec::new(),
         };
         bytes.tags(|tag, field| match tag {
+            OWN_TAG => {
+                record.generations = field.array(read_generation)?;
+                Ok(true)
+            }
             0 if version >= 3 => {
                 record.log_dirs = field.array(Reader::id)?;
                 Ok(true)
@@ -71,6 +86,13 @@ impl Layout for RegisterBrokerRecord {
         })?;
         Ok(record)
     }
+}
+
+fn read_generation(bytes: &mut Reader<'_>) -> Result<(TopicId, u64), Broken> {
+    let directory = bytes.id()?;
+    let generation = u64::try_from(bytes.int64()?);
+    let generation = generation.map_err(|_| Broken::Unsupported("a negative generation"))?;
+    Ok((directory, generation))
 }
 
 fn read_end_point(bytes: &mut Reader<'_>) -> Result<BrokerEndpoint, Broken> {

@@ -27,6 +27,9 @@ pub struct RegisterBrokerRecord {
     pub in_controlled_shutdown: bool,
     /// Ids of its log directories.
     pub log_dirs: Vec<TopicId>,
+    /// The last generation of each log directory that it ever offered, as far as it matters still.
+    /// A tagged field of our own, which Kafka's tools skip.
+    pub generations: Vec<(TopicId, u64)>,
 }
 
 /// One listener of a broker, as clients are told.

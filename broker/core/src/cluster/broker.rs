@@ -2,6 +2,8 @@
 //!
 //! What always holds: a broker leads no partition whose directory it doesn't offer.
 
+use std::collections::BTreeMap;
+
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{
     BrokerEndpoint, BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord,
@@ -22,8 +24,8 @@ pub struct Registration {
     pub end_points: Vec<BrokerEndpoint>,
     /// Rack.
     pub rack: Option<String>,
-    /// Its log directories.
-    pub log_dirs: Vec<Directory>,
+    /// Its log directories, each with its generation at this start.
+    pub log_dirs: BTreeMap<Directory, u64>,
 }
 
 /// The records that register a broker which is also the only one: it is at once unfenced, leads
@@ -31,7 +33,8 @@ pub struct Registration {
 /// where the first record will stand.
 pub fn register(image: &Image, registration: Registration, offset: i64) -> Vec<MetadataRecord> {
     let id = registration.broker_id;
-    let log_dirs = registration.log_dirs.clone();
+    let log_dirs: Vec<Directory> = registration.log_dirs.keys().copied().collect();
+    let generations = generations(image, id, registration.log_dirs);
     let mut records = vec![MetadataRecord::RegisterBroker(RegisterBrokerRecord {
         broker_id: id,
         incarnation_id: registration.incarnation_id,
@@ -41,10 +44,30 @@ pub fn register(image: &Image, registration: Registration, offset: i64) -> Vec<M
         rack: registration.rack,
         fenced: false,
         in_controlled_shutdown: false,
-        log_dirs: registration.log_dirs,
+        log_dirs: log_dirs.clone(),
+        generations: generations.into_iter().collect(),
     })];
     records.extend(lead_where_offered(image, id, &log_dirs));
     records
+}
+
+/// The last generation of each directory: of those that are there, and of those that are missing and
+/// hold something yet: an older copy of one may come in its place.
+fn generations(
+    image: &Image,
+    id: i32,
+    offered: BTreeMap<Directory, u64>,
+) -> BTreeMap<Directory, u64> {
+    let mut generations = offered;
+    let Some(broker) = image.broker(id) else {
+        return generations;
+    };
+    for (directory, generation) in &broker.generations {
+        if !generations.contains_key(directory) && image.needs(id, *directory) {
+            generations.insert(*directory, *generation);
+        }
+    }
+    generations
 }
 
 /// The records that say that directories of a broker are lost: it no longer offers them, and the

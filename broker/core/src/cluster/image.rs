@@ -3,6 +3,7 @@
 //! What always holds: a partition's topic exists; the name index names exactly the topics that are
 //! there; the offset never falls. Structures share what didn't change: one record costs O(log n).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_protocol::ids::TopicId;
@@ -80,6 +81,9 @@ pub struct Broker {
     pub fenced: bool,
     /// Its log directories.
     pub log_dirs: Vec<Directory>,
+    /// The last generation of each that it offered, of missing ones too: one that comes with a lower
+    /// one is an old copy.
+    pub generations: BTreeMap<Directory, u64>,
 }
 
 /// A record that doesn't fit the image it is applied to: the log is damaged, or not ours.
@@ -188,6 +192,16 @@ impl Image {
             })
         };
         partition.replicas.iter().copied().filter(offline)
+    }
+
+    /// Whether a directory of a broker holds a partition, or data of a removed topic.
+    pub(super) fn needs(&self, broker_id: i32, directory: Directory) -> bool {
+        let holds = |topic: &Topic| {
+            let mut partitions = topic.partitions.values();
+            partitions.any(|partition| partition.directory_of(broker_id) == Some(directory))
+        };
+        self.topics.values().any(holds)
+            || self.removed.values().any(|dirs| dirs.contains(&directory))
     }
 
     /// All registered brokers, in order of their ids.
@@ -449,6 +463,7 @@ impl Image {
             rack: record.rack.clone(),
             fenced: record.fenced,
             log_dirs: record.log_dirs.clone(),
+            generations: record.generations.iter().copied().collect(),
         };
         self.brokers.insert_mut(record.broker_id, Arc::new(broker));
     }
@@ -475,6 +490,7 @@ impl Image {
                 fenced: broker.fenced,
                 in_controlled_shutdown: false,
                 log_dirs: broker.log_dirs.clone(),
+                generations: broker.generations.clone().into_iter().collect(),
             }));
         }
         for (topic_id, pending) in self.removed_topics() {

@@ -59,7 +59,7 @@ fn with_broker() -> Image {
         incarnation_id: TopicId::from_bytes([1; 16]),
         end_points: Vec::new(),
         rack: None,
-        log_dirs: Vec::new(),
+        log_dirs: BTreeMap::new(),
     };
     folded(
         &Image::default(),
@@ -396,9 +396,58 @@ fn registered(image: &Image, directories: &[u128]) -> Image {
         incarnation_id: TopicId::from_bytes([1; 16]),
         end_points: Vec::new(),
         rack: None,
-        log_dirs: directories.iter().map(|at| directory(*at)).collect(),
+        log_dirs: directories.iter().map(|at| (directory(*at), 1)).collect(),
     };
     folded(image, &register(image, registration, image.offset() + 1))
+}
+
+#[test]
+fn the_generation_of_a_missing_directory_is_kept_while_it_holds_something() {
+    let registered = |image: &Image, directories: &[(u128, u64)]| {
+        let offered = directories
+            .iter()
+            .map(|(at, generation)| (directory(*at), *generation));
+        let registration = Registration {
+            broker_id: 1,
+            incarnation_id: TopicId::from_bytes([1; 16]),
+            end_points: Vec::new(),
+            rack: None,
+            log_dirs: offered.collect(),
+        };
+        folded(image, &register(image, registration, image.offset() + 1))
+    };
+    let known = |image: &Image| {
+        let broker = image.broker(1).unwrap();
+        let known = broker.generations.iter();
+        known
+            .map(|(id, generation)| (*id, *generation))
+            .collect::<Vec<_>>()
+    };
+    let image = registered(&Image::default(), &[(1, 5), (2, 7), (3, 2)]);
+    let request = CreateTopic {
+        partitions: 2,
+        ..named("t")
+    };
+    let mut subject = InTurn(World::new(), 0);
+    let (_, records) = create_topics(&image, &[request], DEFAULTS, &mut subject);
+    let image = folded(&image, &records);
+    // Directory 2 holds a partition, 3 holds nothing.
+    let image = registered(&image, &[(1, 6)]);
+    assert_eq!(known(&image), [(directory(1), 6), (directory(2), 7)]);
+    assert_eq!(image.broker(1).unwrap().log_dirs, [directory(1)]);
+    // What an operator accepted counts from then on.
+    let image = registered(&image, &[(1, 7), (2, 4)]);
+    assert_eq!(known(&image), [(directory(1), 7), (directory(2), 4)]);
+    let again = folded(&Image::default(), &image.to_records());
+    assert_eq!(again.broker(1), image.broker(1));
+    // Data of a removed topic are something, too.
+    let topic = image.topic_named("t").unwrap().id;
+    let image = folded(&image, &[MetadataRecord::RemoveTopic(topic)]);
+    let image = registered(&image, &[(1, 8)]);
+    assert_eq!(known(&image), [(directory(1), 8), (directory(2), 4)]);
+    let image = folded(&image, &data_removed(&image, &[topic], &[directory(2)]));
+    let image = registered(&image, &[(1, 9)]);
+    assert_eq!(known(&image), [(directory(1), 9)]);
 }
 
 /// Places partitions in directories 1, 2, and so on.

@@ -76,6 +76,9 @@ pub struct Names {
     pub names: Vec<String>,
 }
 
+/// Generations of directories, by their ids.
+pub type Generations = BTreeMap<[u8; 16], u64>;
+
 /// A record in two slots, and what it says (L4).
 pub type Slots = (SlotFile, Option<Vec<u8>>);
 
@@ -111,7 +114,18 @@ impl LogDir {
         path: &Path,
         options: DirOptions,
     ) -> Result<(Arc<Self>, StartReport), Error> {
-        start::open(host, path, options).await
+        Self::open_known(host, path, options, &Generations::new()).await
+    }
+
+    /// The same, but a directory whose newest generation lies below the one that is `known` of it is
+    /// refused, unchanged: it is an old copy (A1).
+    pub async fn open_known(
+        host: Host,
+        path: &Path,
+        options: DirOptions,
+        known: &Generations,
+    ) -> Result<(Arc<Self>, StartReport), Error> {
+        start::open(host, path, options, known).await
     }
 
     /// What stands in the directory at `path`, by names alone. Changes nothing; a directory that
@@ -143,7 +157,8 @@ impl LogDir {
         &self.cluster_id
     }
 
-    /// How often it was started, more or less: a copy with a lower one is an old copy (A1).
+    /// How often it was started, more or less: a copy with a lower one is an old copy (A1). Every
+    /// later start finds it, or a higher one, on the disk.
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -15,8 +15,8 @@ use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
-use crate::dir::{DirOptions, LogDir, SLOTS, StartReport};
-use crate::error::Error;
+use crate::dir::{DirOptions, Generations, LogDir, SLOTS, StartReport};
+use crate::error::{ACCEPT_OLD_COPY, Error};
 use crate::flusher::reclaim::Retired;
 use crate::journal::file;
 use crate::journal::reader;
@@ -46,6 +46,7 @@ pub(super) async fn open(
     host: Host,
     path: &Path,
     options: DirOptions,
+    known: &Generations,
 ) -> Result<(Arc<LogDir>, StartReport), Error> {
     let start = Start {
         host,
@@ -64,7 +65,8 @@ pub(super) async fn open(
         Kind::Ours(format) => {
             format.check(path, &start.options)?;
             let lock = start.lock()?;
-            start.load(format, lock, made).await
+            let known = known.get(&format.dir_id).copied().unwrap_or(0);
+            start.load(format, lock, made, known).await
         }
     }
 }
@@ -237,12 +239,13 @@ impl Start {
         self.begin(format, lock, made, (run, loaded)).await
     }
 
-    /// Loads a directory of ours: ledger, fold, replay.
+    /// Loads a directory of ours: ledger, fold, replay. Generation `known` of it has served.
     async fn load(
         self,
         format: Format,
         lock: Box<dyn LockGuard>,
         mut made: Made,
+        known: u64,
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
         reached(Branch::DirectoryLoaded);
         // Listed before the lock was held: another process may just have ended its work.
@@ -271,6 +274,7 @@ impl Start {
         let newest = newest
             .max(ledger.run.generation)
             .max(ledger.last.generation);
+        self.refuse_old_copy(newest, known).await?;
         let history = History::fold(*ledger, scan).await?;
         let replayed = replay::run(self.disk(), &self.path, &history).await?;
         let ledger_files = LedgerFiles::open(self.disk(), &self.path, format.dir_id, sequence)?;
@@ -284,6 +288,34 @@ impl Start {
         let run = self.run(newest + 1);
         let loaded = self.loaded(history, replayed, ledger_files, &journals);
         self.begin(format, lock, made, (run, loaded)).await
+    }
+
+    /// Refuses a directory that ends with generation `own` while a later one is `known`, unless the
+    /// operator wants it all the same. Its word is taken once: a later swap asks again.
+    async fn refuse_old_copy(&self, own: u64, known: u64) -> Result<(), Error> {
+        let path = self.path.join(ACCEPT_OLD_COPY);
+        let accepted = match self.disk().remove(&path).await {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::access(&self.path, "remove", &path, error)),
+        };
+        if own >= known {
+            return Ok(());
+        }
+        reached(Branch::OldCopyFound);
+        if accepted {
+            tracing::warn!(
+                path = %self.path.display(), own, known,
+                "an old copy of a log directory is used, as the operator wants; what only the newer \
+                 one has is given up"
+            );
+            return Ok(());
+        }
+        Err(Error::OldCopy {
+            path: self.path.clone(),
+            own,
+            known,
+        })
     }
 
     /// Reads the record in two slots, if there is one, and has it proven with the other files.

@@ -212,21 +212,23 @@ impl Cluster {
 
     /// Says that this node is there. It is published at once and durable in company of the next
     /// change: it speaks of nobody but this process, and a start that doesn't find it says it anew.
-    /// Where leaders change with it, it is a proposal as every other.
-    pub(crate) async fn register(&self, registration: Registration) -> Result<(), MetadataError> {
+    /// Where leaders change with it, it is a proposal as every other. It tells the generations of
+    /// the directories beside this one, too, which may not serve before that is durable: with such
+    /// it goes to the disk at once. Gives the offset for [`Self::published`].
+    pub(crate) async fn register(&self, registration: Registration) -> Result<i64, MetadataError> {
         let alone = register(&self.image(), registration.clone(), 0).len() == 1;
-        if !alone {
-            return self
-                .propose(|image, offset| ((), register(image, registration, offset)))
-                .await;
-        }
-        self.decide(false, |image, offset| {
+        let urgent = !alone || registration.log_dirs.len() > 1;
+        let ((), entry) = self.decide(urgent, |image, offset| {
             ((), register(image, registration, offset))
         })?;
+        if !alone {
+            self.published(entry.end_offset).await?;
+            return Ok(entry.end_offset);
+        }
         // Under the lock, so that nobody publishes an older one after it.
         let decided = self.decided();
         self.image.store(Arc::clone(&decided.newest.image));
-        Ok(())
+        Ok(entry.end_offset)
     }
 
     /// Decides and writes; gives the entry that must be committed before the reply may leave.
@@ -259,7 +261,7 @@ impl Cluster {
     }
 
     /// Waits until every entry that ends at `end_offset` or before is published.
-    async fn published(&self, end_offset: i64) -> Result<(), MetadataError> {
+    pub(crate) async fn published(&self, end_offset: i64) -> Result<(), MetadataError> {
         let settled = |progress: &Progress| {
             if progress.published >= end_offset {
                 return Some(Ok(()));

@@ -42,6 +42,11 @@ pub(crate) struct Registry {
     pub(super) config: Arc<BrokerConfig>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) directories: BTreeMap<Directory, Partitions>,
+    /// The directory that holds the metadata log.
+    metadata_directory: Directory,
+    /// What must be published before another directory serves: the metadata know its generation
+    /// then, so that an old copy of it is told from it (A1).
+    registered_at: i64,
     topic_configs: TopicConfigs,
     producer_count: Arc<ProducerCount>,
     /// Where the metadata ended when the node started.
@@ -50,12 +55,14 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Nothing open yet.
+    /// Nothing open yet. The node is registered in the metadata log, which lies in that directory,
+    /// up to that offset.
     pub(crate) fn new(
         host: Host,
         config: Arc<BrokerConfig>,
         cluster: Arc<Cluster>,
         directories: BTreeMap<Directory, Partitions>,
+        (metadata_directory, registered_at): (Directory, i64),
     ) -> Self {
         Self {
             host,
@@ -65,6 +72,8 @@ impl Registry {
             config,
             cluster,
             directories,
+            metadata_directory,
+            registered_at,
             slots: Mutex::new(BTreeMap::new()),
         }
     }
@@ -219,6 +228,10 @@ impl Registry {
             &self.producer_count,
         ));
         sink.attach(&open);
+        // In the directory of the metadata log they are durable in order by themselves.
+        if TopicId::from_bytes(partitions.dir().id()) != self.metadata_directory {
+            self.cluster.published(self.registered_at).await?;
+        }
         if recovered.may_have_lost {
             reached(Branch::EpochAfterLoss);
             new_epoch(&self.cluster, topic.id, partition, self.config.node.id).await?;

@@ -59,6 +59,7 @@ impl From<Error> for NotServed {
             | Error::InUse { .. }
             | Error::Foreign { .. }
             | Error::NewerFormat { .. }
+            | Error::OldCopy { .. }
             | Error::Corrupt { .. }
             | Error::PartitionOffline { .. } => Self::for_good(error),
         }

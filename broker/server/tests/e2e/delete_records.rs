@@ -1,5 +1,6 @@
 //! `DeleteRecords` (versions 0–2): what is left, what is refused, and what comes back after a crash.
 
+use std::path::Path;
 use std::time::Duration;
 
 use millrace_protocol::api::Api;
@@ -177,7 +178,8 @@ async fn logs(node: &Node) -> Vec<String> {
     let host = node.world.node("broker");
     let files = host.disk.list("/data/t-0".as_ref()).await.unwrap();
     let names = files.into_iter().map(|file| file.name);
-    let mut logs: Vec<_> = names.filter(|name| name.ends_with(".log")).collect();
+    let is_log = |name: &String| Path::new(name).extension() == Some("log".as_ref());
+    let mut logs: Vec<_> = names.filter(is_log).collect();
     logs.sort();
     logs
 }

@@ -14,6 +14,7 @@ mod fetch;
 mod fetch_sessions;
 mod node;
 mod offsets;
+mod old_copies;
 mod produce;
 mod producers;
 mod starts;
