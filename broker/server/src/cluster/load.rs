@@ -172,6 +172,14 @@ impl Folding {
         }
     }
 
+    /// Nothing can follow this batch: no writer ever came so far.
+    fn no_end(&self, base_offset: i64) -> MetadataError {
+        MetadataError::Damaged(format!(
+            "the batch at offset {base_offset}, entry {} of the log, counts past every number",
+            self.last.index
+        ))
+    }
+
     /// One batch is one entry.
     fn entry(&mut self, batch: &Batch) -> Result<(), MetadataError> {
         batch.verify_crc().map_err(MetadataError::Record)?;
@@ -187,24 +195,62 @@ impl Folding {
                 self.last.term
             )));
         }
+        let after = |at: i64| {
+            at.checked_add(1)
+                .ok_or_else(|| self.no_end(header.base_offset))
+        };
+        let (index, end_offset) = (after(self.last.index)?, after(header.last_offset())?);
         if !header.is_control() {
             let mut offset = header.base_offset;
             let loading = &mut self.loading;
             each_value(batch, &mut self.scratch, |value| {
                 let record = MetadataRecord::decode(value).map_err(|error| error.to_string())?;
                 let replayed = loading.replay(offset, &record);
-                offset += 1;
+                offset = offset.saturating_add(1);
                 replayed.map_err(|error| error.to_string())
             })
             .map_err(MetadataError::Damaged)?;
         }
         self.bytes += header.size() as u64;
         self.last = Entry {
-            index: self.last.index + 1,
+            index,
             term: header.partition_leader_epoch,
-            end_offset: header.last_offset() + 1,
+            end_offset,
             timestamp_ms: header.max_timestamp,
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_protocol::records::{BatchBuilder, Options};
+
+    use super::*;
+
+    fn batch_at(base_offset: i64) -> Batch {
+        let mut builder = BatchBuilder::new(Options {
+            base_offset,
+            leader_epoch: 1,
+            ..Options::default()
+        });
+        let no_op = MetadataRecord::NoOp.encode();
+        builder.push(0, None, Some(&no_op), &[]).unwrap();
+        batches(builder.build()).next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_log_that_counts_past_every_number_is_damaged() {
+        for (index, end_offset, whole) in [(5, 5, true), (i64::MAX, 5, false), (5, i64::MAX, false)]
+        {
+            let last = Entry {
+                index,
+                end_offset,
+                ..Entry::NONE
+            };
+            let mut folding = Folding::new(Loading::default(), last);
+            let folded = folding.entry(&batch_at(end_offset));
+            assert_eq!(folded.is_ok(), whole, "{index} {end_offset}: {folded:?}");
+        }
     }
 }
