@@ -60,20 +60,26 @@ impl Hunt {
 pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
     let (first, count) = (sim::SMOKE_FIRST.to_string(), sim::SMOKE_COUNT.to_string());
     let mut all = lines(&mut simulation(&["list"]))?;
-    let mut how = vec![
-        if arguments.smoke { "known" } else { "all" },
-        &first,
-        &count,
-    ];
-    let mut named = arguments.smoke.then(|| "known".to_owned());
-    if let Some(bugs) = &arguments.bugs {
-        all.retain(|bug| bugs.split(',').any(|named| named == bug));
-        how[0] = "some";
-        how.extend(bugs.split(','));
-        named = Some(bugs.clone());
+    let some: Vec<&str> = arguments
+        .bugs
+        .iter()
+        .flat_map(|bugs| bugs.split(','))
+        .collect();
+    let how = match &arguments.bugs {
+        Some(_) => "some",
+        None if arguments.smoke => "known",
+        None => "all",
+    };
+    if arguments.bugs.is_some() {
+        all.retain(|bug| some.contains(&bug.as_str()));
     }
+    let seeds = [&[how, &first, &count], some.as_slice()].concat();
+    let histories = [&[how], some.as_slice()].concat();
     let mut hunts: BTreeMap<String, Vec<Hunt>> = BTreeMap::new();
-    let told = [lines(&mut simulation(&how))?, lines(&mut images(named))?];
+    let told = [
+        lines(&mut images(&histories))?,
+        lines(&mut simulation(&seeds))?,
+    ];
     for (bug, hunt) in told.iter().flatten().filter_map(|line| Hunt::parse(line)) {
         hunts.entry(bug).or_default().push(hunt);
     }
@@ -107,20 +113,19 @@ pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
 
 /// The hunter that runs the simulation's seeds.
 fn simulation(arguments: &[&str]) -> Command {
-    let mut command = binaries::cargo();
-    command.args(["run", "--quiet", "--release", "--locked"]);
-    command.args(["--package", "millrace-tests", "--example", "planted", "--"]);
-    command.args(arguments);
-    command
+    hunter("millrace-tests", arguments)
 }
 
-/// The hunter that judges crash images; it sees the insides of the log's room.
-fn images(named: Option<String>) -> Command {
+/// The hunter that judges crash images.
+fn images(arguments: &[&str]) -> Command {
+    hunter("millrace-images", arguments)
+}
+
+fn hunter(package: &str, arguments: &[&str]) -> Command {
     let mut command = binaries::cargo();
-    command.args(["test", "--quiet", "--release", "--locked"]);
-    command.args(["--package", "millrace-log", "--lib", "--"]);
-    command.args(["images::bugs", "--ignored", "--nocapture"]);
-    command.envs(named.map(|named| ("PLANTED", named)));
+    command.args(["run", "--quiet", "--release", "--locked"]);
+    command.args(["--package", package, "--example", "planted", "--"]);
+    command.args(arguments);
     command
 }
 

@@ -49,8 +49,10 @@ pub(super) async fn cut_twice(stage: &mut Stage<'_>) -> Result<(), Wrong> {
     one.append(30)?;
     two.append(2_200)?;
     stage.pause(stage.sync / 2).await;
-    one.cut(2).await?;
     two.cut(2).await?;
+    one.append(30)?;
+    stage.pause(stage.sync / 2).await;
+    one.cut(2).await?;
     one.append(40)?;
     two.append(2_200)?;
     stage.pause(stage.sync / 2).await;

@@ -7,7 +7,6 @@
 //! What is judged: every promise is kept; a second start finds what the first one found, though
 //! nothing un-synced of the first is left; the log takes records, and a third start finds them.
 
-mod bugs;
 mod cut_off;
 mod disk;
 mod history;
