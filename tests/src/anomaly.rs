@@ -2,7 +2,7 @@
 //! of anomalies that it is (A: the log's safety, T: producers, L: liveness, R: resources).
 
 use crate::seen::Shown;
-use crate::times::{Timed, Wanted};
+use crate::times::{TimeAnswer, Timed};
 use crate::value::Value;
 
 /// One thing that must not be.
@@ -187,14 +187,19 @@ pub enum Anomaly {
     },
     /// A13: an offset that is not that of the time asked for.
     Time {
-        /// The partition.
-        partition: i32,
-        /// What was asked.
-        wanted: Wanted,
-        /// What was answered.
-        answer: Option<Timed>,
+        /// What was asked and answered.
+        asked: TimeAnswer,
         /// Why not.
         why: String,
+    },
+    /// A13: an answer named a record of another time.
+    OtherTime {
+        /// The partition.
+        partition: i32,
+        /// What was answered.
+        answer: Timed,
+        /// What is there.
+        found: Timed,
     },
     /// L2, L3: somebody makes no progress although nothing is wrong any more.
     Stalled(String),
@@ -228,7 +233,7 @@ impl Anomaly {
             Self::WentBack { .. } => "went back",
             Self::Starved { .. } => "starved",
             Self::Refused { .. } => "refused",
-            Self::Time { .. } => "time",
+            Self::Time { .. } | Self::OtherTime { .. } => "time",
             Self::Stalled(_) => "stalled",
             Self::OverLimit(_) => "over limit",
         }

@@ -12,7 +12,7 @@ use millrace_protocol::records::BatchHeader;
 use crate::anomaly::Anomaly;
 use crate::oracle::{Found, Lives, Promises, Strength};
 use crate::seen::{Floors, Seen};
-use crate::times::{self, Timed, Wanted};
+use crate::times::{self, TimeAnswer, Timed};
 use crate::value::Value;
 
 /// An incarnation of the topic, and a partition.
@@ -27,23 +27,8 @@ pub struct Terms {
     pub retention_ms: Option<i64>,
     /// `retention.bytes`.
     pub retention_bytes: Option<u64>,
-}
-
-/// A question for a time, and its answer.
-#[derive(Clone, Copy, Debug)]
-pub struct TimeAnswer {
-    /// Of which partition.
-    pub place: Place,
-    /// What was asked.
-    pub wanted: Wanted,
-    /// What was answered.
-    pub answer: Option<Timed>,
-    /// What was known before.
-    pub floors: Floors,
-    /// The log start that was seen after.
-    pub start: i64,
-    /// The life of the broker that answered.
-    pub life: usize,
+    /// It is removed and made again.
+    pub churns: bool,
 }
 
 impl Terms {
@@ -160,10 +145,9 @@ impl Ledger {
         at.map(|(_, value)| value.made_ms)
     }
 
-    /// Where nothing before may be shown, once an answer says so, and what may leave from now on.
+    /// Notes up to where records may leave from now on because somebody asks, or has asked, for it.
     pub fn trims(&mut self, place: Place, to: i64) {
-        let furthest = self.trims.entry(place).or_default();
-        *furthest = to.max(*furthest);
+        self.trims.insert(place, to);
     }
 
     /// Up to where records were to be deleted.
@@ -214,7 +198,7 @@ impl Ledger {
         };
         let range = (asked.start, asked.floors.end);
         let known = promises.there(place.1, range, (life, &self.lives));
-        let judged = times::judge(place.1, asked.wanted, asked.answer, known);
+        let judged = times::judge(asked, known);
         self.anomalies.extend(judged.err());
         self.times
             .extend(asked.answer.map(|timed| (place, timed, life)));
@@ -232,11 +216,10 @@ impl Ledger {
             if let Some(found) = found
                 && found != answer
             {
-                self.anomalies.push(Anomaly::Time {
+                self.anomalies.push(Anomaly::OtherTime {
                     partition: place.1,
-                    wanted: Wanted::Since(answer.ms),
-                    answer: Some(*answer),
-                    why: format!("the record there has time {}", found.ms),
+                    answer: *answer,
+                    found: *found,
                 });
             }
         }
@@ -312,6 +295,11 @@ impl Progress {
     /// One request more was answered with success.
     pub fn operation(&self) {
         self.operations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the topic may be another by now.
+    pub fn is_churning(&self) -> bool {
+        self.terms.churns
     }
 
     /// Whether producers should end once all they sent is acknowledged.

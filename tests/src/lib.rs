@@ -2,9 +2,11 @@
 //! which runs over real sockets and in the simulation alike.
 
 pub mod anomaly;
+pub mod asker;
 pub mod churn;
 pub mod consumer;
 pub mod ledger;
+pub mod limits;
 pub mod load;
 pub mod oracle;
 pub mod planted;
@@ -15,9 +17,11 @@ pub mod reader;
 pub mod seen;
 pub mod session;
 pub mod shape;
+pub mod side;
 pub mod simulation;
 pub mod strace;
 pub mod times;
 pub mod trace;
+pub mod trimmer;
 pub mod value;
 pub mod workload;

@@ -36,11 +36,13 @@ pub enum Row {
     Churn,
     /// A log directory of which a sync fails.
     SyncError,
+    /// A topic of which records are deleted.
+    DeleteRecords,
 }
 
 impl Row {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AcksAll,
         Self::AcksMixed,
         Self::PageCache,
@@ -48,12 +50,14 @@ impl Row {
         Self::RetentionBytes,
         Self::Churn,
         Self::SyncError,
+        Self::DeleteRecords,
     ];
 
     /// One of them; the plainest is drawn most.
     pub(crate) fn draw(world: &World) -> Self {
         match world.draw(20) {
-            0..=5 => Self::AcksAll,
+            0..=3 => Self::AcksAll,
+            4..=5 => Self::DeleteRecords,
             6..=8 => Self::AcksMixed,
             9..=11 => Self::PageCache,
             12..=13 => Self::RetentionMs,
@@ -82,8 +86,11 @@ pub(crate) fn plan(world: &World, row: Row, bug: Option<Bug>) -> Plan {
     // The clients' clocks and the broker's may be far apart.
     let any_ms = i64::MAX.to_string();
     plan.topic = plan.topic.with("message.timestamp.after.max.ms", any_ms);
+    plan.asks = Some(Duration::from_millis(draw(2, 60)));
+    plan.sides = (world.draw(3) > 0).then(|| Duration::from_millis(draw(10, 300)));
     plan.consumers = (0..draw(1, 3)).map(|_| reading(world)).collect();
-    let retention = matches!(row, Row::RetentionMs | Row::RetentionBytes);
+    let rows = [Row::RetentionMs, Row::RetentionBytes, Row::DeleteRecords];
+    let retention = rows.contains(&row);
     if retention || world.draw(3) > 0 {
         let entries = draw(1, 30);
         plan.topic = plan
@@ -109,7 +116,7 @@ fn batches(world: &World) -> (u32, usize) {
     let bytes = if most > 12 {
         [32, 60][world.draw(2) as usize]
     } else {
-        [32, 100, 400, 5000][world.draw(4) as usize]
+        [32, 32, 100, 100, 400, 400, 5000, 20_000][world.draw(8) as usize]
     };
     (between(world, 1, most) as u32, bytes)
 }
@@ -179,12 +186,19 @@ fn shape(world: &World, row: Row, plan: &mut Plan) {
             plan.topic = topic.with("retention.ms", ms.to_string());
         }
         Row::RetentionBytes => {
-            let bytes = between(world, 1000, 100_000);
+            let bytes = between(world, 500, 20_000);
             plan.terms.retention_bytes = Some(bytes);
             plan.topic = topic.with("retention.bytes", bytes.to_string());
         }
         Row::Churn => {
+            plan.terms.churns = true;
             plan.churn = Some(Duration::from_millis(between(world, 100, 2000)));
+            if world.draw(3) == 0 {
+                mixed(plan);
+            }
+        }
+        Row::DeleteRecords => {
+            plan.trims = Some(Duration::from_millis(between(world, 5, 300)));
             if world.draw(3) == 0 {
                 mixed(plan);
             }
@@ -195,7 +209,8 @@ fn shape(world: &World, row: Row, plan: &mut Plan) {
             }
         }
     }
-    if matches!(row, Row::RetentionMs | Row::RetentionBytes) {
+    let rows = [Row::RetentionMs, Row::RetentionBytes, Row::DeleteRecords];
+    if rows.contains(&row) {
         let delay_ms = [0, 100, 60_000][world.draw(3) as usize];
         plan.topic = plan
             .topic
@@ -208,6 +223,11 @@ fn shape(world: &World, row: Row, plan: &mut Plan) {
 pub(crate) fn directories(world: &World) -> Vec<String> {
     let count = [1, 1, 1, 2, 3][world.draw(5) as usize];
     (0..count).map(|number| format!("/data{number}")).collect()
+}
+
+/// A setting with one of three values.
+fn pick(world: &World, key: &'static str, values: [u64; 3]) -> (&'static str, String) {
+    (key, values[world.draw(3) as usize].to_string())
 }
 
 /// How the broker is configured: limits small enough to be met.
@@ -225,6 +245,30 @@ pub(crate) fn settings(world: &World, directories: &[String]) -> Vec<(&'static s
             "log.journal.file.bytes.max",
             (1 << between(world, 20, 24)).to_string(),
         ),
+        ("message.max.bytes", "290000".to_owned()),
+        ("socket.request.max.bytes", "300000".to_owned()),
+        pick(
+            world,
+            "log.unflushed.bytes.max",
+            [1 << 20, 2 << 20, 64 << 20],
+        ),
+        pick(
+            world,
+            "queued.max.request.bytes",
+            [300_000, 1 << 20, 256 << 20],
+        ),
+        pick(
+            world,
+            "queued.response.bytes.max",
+            [1 << 20, 2 << 20, 128 << 20],
+        ),
+        pick(world, "connection.requests.max", [1, 3, 64]),
+        pick(
+            world,
+            "max.incremental.fetch.session.cache.slots",
+            [0, 1, 1000],
+        ),
+        pick(world, "fetch.session.partitions.max", [1, 4, 1_000_000]),
         ("log.open.files.max", between(world, 16, 64).to_string()),
         (
             "log.retention.check.interval.ms",

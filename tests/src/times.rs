@@ -6,7 +6,9 @@
 //! what is held against it lies between the log start seen after it and the end known before it.
 
 use crate::anomaly::Anomaly;
+use crate::ledger::Place;
 use crate::oracle::Found;
+use crate::seen::Floors;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,28 +49,38 @@ impl Timed {
     }
 }
 
-/// Holds an answer about `partition` against records that were there when it was given, by offset.
-pub fn judge(
-    partition: i32,
-    wanted: Wanted,
-    answer: Option<Timed>,
-    known: impl Iterator<Item = Timed>,
-) -> Result<(), Anomaly> {
-    let wrong = |why: String| {
-        Err(Anomaly::Time {
-            partition,
-            wanted,
-            answer,
-            why,
-        })
-    };
+/// A question for a time, and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeAnswer {
+    /// Of which partition.
+    pub place: Place,
+    /// What was asked.
+    pub wanted: Wanted,
+    /// What was answered.
+    pub answer: Option<Timed>,
+    /// What was known before.
+    pub floors: Floors,
+    /// The log start that was seen after.
+    pub start: i64,
+    /// The life of the broker that answered.
+    pub life: usize,
+}
+
+/// Holds an answer against records that were there when it was given, by offset.
+pub fn judge(asked: &TimeAnswer, known: impl Iterator<Item = Timed>) -> Result<(), Anomaly> {
+    let TimeAnswer { wanted, answer, .. } = *asked;
+    let wrong = |why: String| Err(Anomaly::Time { asked: *asked, why });
     if let (Wanted::Since(ms), Some(found)) = (wanted, answer)
         && found.ms < ms
     {
         return wrong("it is too early".to_owned());
     }
-    for record in known {
-        let Timed { offset, ms } = record;
+    if let Some(found) = answer
+        && found.offset < asked.floors.start
+    {
+        return wrong("it lies before the log start".to_owned());
+    }
+    for Timed { offset, ms } in known {
         if let Some(found) = answer
             && found.offset == offset
             && found.ms != ms
@@ -101,8 +113,15 @@ mod tests {
     }
 
     fn is_right(wanted: Wanted, answer: Option<(i64, i64)>) -> bool {
-        let answer = answer.map(|(offset, ms)| Timed { offset, ms });
-        judge(0, wanted, answer, known()).is_ok()
+        let asked = TimeAnswer {
+            place: (0, 0),
+            wanted,
+            answer: answer.map(|(offset, ms)| Timed { offset, ms }),
+            floors: Floors { start: 6, end: 14 },
+            start: 10,
+            life: 0,
+        };
+        judge(&asked, known()).is_ok()
     }
 
     #[test]
@@ -112,6 +131,7 @@ mod tests {
         assert!(is_right(Wanted::Since(10), None));
         assert!(is_right(Wanted::Since(10), Some((20, 11))), "came later");
         assert!(is_right(Wanted::Since(4), Some((7, 4))), "retired since");
+        assert!(!is_right(Wanted::Since(4), Some((5, 4))), "retired before");
         assert!(!is_right(Wanted::Since(6), Some((13, 9))), "not the first");
         assert!(!is_right(Wanted::Since(6), Some((11, 3))), "too early");
         assert!(!is_right(Wanted::Since(4), None), "there is one");

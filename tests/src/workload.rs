@@ -16,6 +16,7 @@ use millrace_protocol::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 
 use crate::anomaly::Anomaly;
+use crate::asker::Asker;
 use crate::churn::Churn;
 use crate::consumer::{Consumer, Reading};
 use crate::ledger::{Progress, Terms};
@@ -23,7 +24,9 @@ use crate::oracle;
 use crate::producer::{Producer, Sending};
 use crate::pulse::Pulse;
 use crate::reader::Whole;
+use crate::side::Sides;
 use crate::times::Timed;
+use crate::trimmer::Trimmer;
 
 /// Between two tries to reach a broker that is away.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
@@ -51,6 +54,12 @@ pub struct Plan {
     pub pause: Duration,
     /// How far back a record's timestamp may lie, in milliseconds.
     pub time_spread_ms: u64,
+    /// The pause of somebody who asks for offsets, times, epochs, topics and brokers.
+    pub asks: Option<Duration>,
+    /// The pause of somebody who makes and deletes topics beside.
+    pub sides: Option<Duration>,
+    /// The pause of somebody who deletes records; not of a topic that is removed.
+    pub trims: Option<Duration>,
     /// How long the topic lives before it is removed and made again; `None` for ever.
     pub churn: Option<Duration>,
     /// How long the broker may be away, or answer with errors that ask for patience.
@@ -73,6 +82,9 @@ impl Plan {
             record_bytes: 200,
             pause: Duration::ZERO,
             time_spread_ms: 0,
+            asks: None,
+            sides: None,
+            trims: None,
             churn: None,
             patience: Duration::from_mins(1),
             request_timeout: Duration::from_secs(10),
@@ -215,6 +227,27 @@ impl Workload {
             let pulse = self.pulse(format!("consumer {number}"));
             let run = async move { consumer.run(&reach, &progress, &pulse).await };
             self.spawn("consumer", run);
+        }
+        if let Some(pause) = plan.asks {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let asker = Asker::new(pause, self.topics.clone());
+            let pulse = self.pulse("asker".to_owned());
+            let run = async move { asker.run(&reach, &progress, &pulse).await };
+            self.spawn("asker", run);
+        }
+        if let Some(pause) = plan.sides {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let sides = Sides::new(pause);
+            let pulse = self.pulse("topics beside".to_owned());
+            let run = async move { sides.run(&reach, &progress, &pulse).await };
+            self.spawn("topics beside", run);
+        }
+        if let Some(pause) = plan.trims {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let trimmer = Trimmer::new(pause, self.topic());
+            let pulse = self.pulse("trimmer".to_owned());
+            let run = async move { trimmer.run(&reach, &progress, &pulse).await };
+            self.spawn("trimmer", run);
         }
         if let Some(span) = plan.churn {
             let churn = Churn {
