@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use millrace_config::BrokerConfig;
@@ -182,6 +182,13 @@ impl Broker {
     /// Everything the node counts, in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         self.node.metrics.text()
+    }
+
+    /// Bytes of each log directory in use that wait to become durable.
+    pub fn unflushed_bytes(&self) -> Vec<u64> {
+        let dirs = self.node.partitions.dirs();
+        let dirs = dirs.iter().filter_map(Weak::upgrade);
+        dirs.map(|dir| dir.unflushed_bytes()).collect()
     }
 
     /// Completes when the node can't go on, and says why; never while it can. The node serves
