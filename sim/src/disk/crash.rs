@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::image::PAGE;
 use super::inode::{Change, FileNode, Pending};
 use super::state::DiskState;
 use crate::faults;
@@ -63,11 +64,21 @@ fn fresh_bytes(file: &FileNode, changes: &[Pending]) -> Vec<(u64, u64)> {
             let mut before = vec![0; device.len()];
             file.durable.read(*lands, &mut before);
             let is_fresh = before.iter().all(|byte| *byte == 0);
-            is_fresh.then_some((*lands, device.len() as u64))
+            is_fresh.then(|| at_risk(*lands, device.len() as u64, is_log))
         }
         Change::Len(_) => None,
     });
     fresh.collect()
+}
+
+/// What a write puts at risk: its own bytes; in a journal, which relies on nothing, every block that
+/// it touches.
+fn at_risk(lands: u64, len: u64, is_log: bool) -> (u64, u64) {
+    if is_log {
+        return (lands, len);
+    }
+    let from = lands / PAGE * PAGE;
+    (from, (lands + len).next_multiple_of(PAGE) - from)
 }
 
 /// Flips one bit of those bytes, now and then.
@@ -188,7 +199,7 @@ fn sectors(file: &FileNode, changes: &[Pending], sector: u64) -> BTreeMap<u64, V
                     .map(|(at, _)| *at)
                     .collect();
                 for page in file.durable.pages_from(*len) {
-                    behind.extend((page..page + super::image::PAGE).step_by(sector as usize));
+                    behind.extend((page..page + PAGE).step_by(sector as usize));
                 }
                 behind.sort_unstable();
                 behind.dedup();
