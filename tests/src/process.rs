@@ -164,6 +164,12 @@ impl BrokerProcess {
 
     /// Sends the signal and waits for the end.
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus, String> {
+        self.send(signal)?;
+        self.child.wait().map_err(|error| error.to_string())
+    }
+
+    /// Sends the signal.
+    pub fn send(&self, signal: Signal) -> Result<(), String> {
         let name = match signal {
             Signal::Kill => "-KILL",
             Signal::Terminate => "-TERM",
@@ -171,10 +177,9 @@ impl BrokerProcess {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([name, &id]).status();
         match sent {
-            Ok(status) if status.success() => {}
-            other => return Err(format!("cannot send {name} to {id}: {other:?}")),
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("cannot send {name} to {id}: {other:?}")),
         }
-        self.child.wait().map_err(|error| error.to_string())
     }
 }
 

@@ -4,12 +4,18 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use millrace_host::Host;
 
 use crate::process::Launch;
 use crate::trace::CALLS;
 
 /// Larger than any buffer of one call.
 const BUFFER_BYTES_MAX: &str = "33554432";
+
+/// A stopped process has no call under way any more after this.
+const STOPS_WITHIN: Duration = Duration::from_millis(200);
 
 /// The words before a broker's binary that make `strace` write all calls of [`CALLS`] to `to`, and
 /// answer those that `inject` names (`fdatasync:retval=0`) in the kernel's place.
@@ -34,6 +40,7 @@ pub fn watching(launch: Launch, to: &Path, inject: &[&str]) -> Launch {
 /// as long as this value lives.
 #[derive(Debug)]
 pub struct Injector {
+    id: u32,
     strace: Child,
     // Kept open: a line for each new thread goes there.
     _errors: BufReader<ChildStderr>,
@@ -81,23 +88,32 @@ impl Injector {
             said += &line;
         }
         Ok(Self {
+            id,
             strace,
             _errors: errors,
         })
     }
 
-    /// Lets the process go on undisturbed.
-    pub fn detach(mut self) -> Result<(), String> {
-        let id = self.strace.id().to_string();
-        let asked = Command::new("kill").args(["-INT", &id]).status();
-        match asked {
-            Ok(status) if status.success() => {}
-            other => return Err(format!("cannot end strace: {other:?}")),
-        }
-        self.strace
-            .wait()
-            .map(drop)
-            .map_err(|error| error.to_string())
+    /// Lets the process go on undisturbed. It is stopped for a moment: a call that the tracer is
+    /// just about to answer when it lets go would fail with `ENOSYS`.
+    pub async fn detach(mut self, host: &Host) -> Result<(), String> {
+        signal("-STOP", self.id)?;
+        host.clock
+            .sleep_until(host.clock.now().mono + STOPS_WITHIN)
+            .await;
+        let let_go = signal("-INT", self.strace.id())
+            .and_then(|()| self.strace.wait().map_err(|error| error.to_string()));
+        signal("-CONT", self.id)?;
+        let_go.map(drop)
+    }
+}
+
+/// Sends a signal by its name.
+fn signal(name: &str, id: u32) -> Result<(), String> {
+    let sent = Command::new("kill").args([name, &id.to_string()]).status();
+    match sent {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("cannot send {name} to {id}: {other:?}")),
     }
 }
 

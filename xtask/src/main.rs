@@ -4,6 +4,7 @@
 mod beside;
 mod binaries;
 mod clients;
+mod faults;
 mod fuzz;
 mod kills;
 mod packages;
@@ -32,6 +33,8 @@ enum Suite {
     Beside(beside::BesideArguments),
     /// Clients that others wrote against the release binary: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
+    /// The release binary in trouble: failing syncs, writes and reads, full disk, little memory.
+    Faults(faults::FaultsArguments),
     /// Whatever foreign bytes can reach, fed with anything by libFuzzer, from the inputs kept.
     Fuzz(fuzz::FuzzArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Beside(arguments) => beside::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
+        Suite::Faults(arguments) => faults::run(&arguments),
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),

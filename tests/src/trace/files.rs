@@ -13,12 +13,20 @@ pub(super) struct Files {
     written: BTreeMap<String, usize>,
     /// Beginnings and ends of the syncs that succeeded, in order of their beginnings.
     syncs: BTreeMap<String, Vec<(usize, usize)>>,
+    /// Syncs that failed: of which path, and when.
+    failed: Vec<(String, usize)>,
 }
 
 impl Files {
     /// Reads all calls.
     pub(super) fn read(calls: &[Call]) -> Self {
         let mut files = Self::default();
+        for call in calls {
+            let is_sync = matches!(call.name.as_str(), "fdatasync" | "fsync");
+            if let Some(ended) = call.ended.filter(|_| is_sync && call.result < 0) {
+                files.failed.push((call.file.clone(), ended));
+            }
+        }
         for call in calls.iter().filter(|call| call.succeeded()) {
             let Some(ended) = call.ended else { continue };
             match call.name.as_str() {
@@ -42,11 +50,23 @@ impl Files {
         files
     }
 
-    /// The end of the first sync of `path` that began after `line`.
+    /// The end of the first sync of `path` that began after `line`. Behind a failed one it counts for
+    /// nothing: of the same file when it ended later, since the kernel may have dropped what that one
+    /// was for; of the same log directory when it began later, since that is offline for good.
     pub(super) fn synced_after(&self, path: &str, line: usize) -> Option<usize> {
         let syncs = self.syncs.get(path)?;
         let later = syncs.iter().filter(|(began, _)| *began > line);
-        later.map(|(_, ended)| *ended).min()
+        let (began, ended) = *later.min_by_key(|(_, ended)| *ended)?;
+        let spoilt = |(failed, at): &(String, usize)| {
+            (failed == path && *at < ended)
+                || (log_directory(failed) == log_directory(path) && *at < began)
+        };
+        (!self.failed.iter().any(spoilt)).then_some(ended)
+    }
+
+    /// How many syncs failed.
+    pub(super) fn failed_syncs(&self) -> usize {
+        self.failed.len()
     }
 
     /// When the name of a file that was made in this trace could no longer be lost: its directory
@@ -82,4 +102,21 @@ pub(super) fn parent(path: &str) -> &str {
 /// The last part of a path.
 pub(super) fn last(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, last)| last)
+}
+
+/// The log directory that a path is in, or is: partitions' directories end in a number, and our own
+/// files have a dot in their names.
+fn log_directory(path: &str) -> &str {
+    let is_partition = |path| {
+        let number = last(path).rsplit_once('-').map(|(_, number)| number);
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    if is_partition(path) || last(path).starts_with("journal.") || last(path).starts_with("ledger.")
+    {
+        parent(path)
+    } else if is_partition(parent(path)) {
+        parent(parent(path))
+    } else {
+        path
+    }
 }

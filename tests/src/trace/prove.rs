@@ -47,6 +47,8 @@ pub struct Proof {
     pub commits: usize,
     /// Commits written before the sync of the one before had returned (J3).
     pub hasty_commits: usize,
+    /// Syncs that failed; none of the same file counts from then on.
+    pub failed_syncs: usize,
 }
 
 impl Proof {
@@ -100,6 +102,7 @@ pub fn prove(trace: &str) -> Result<Proof, TraceError> {
     let mut proof = Proof {
         commits: journal.commits,
         hasty_commits: journal.hasty,
+        failed_syncs: files.failed_syncs(),
         ..Proof::default()
     };
     for request in wire::produced(&calls)? {

@@ -260,6 +260,19 @@ fn a_sync_that_began_before_the_write_returned_proves_nothing() {
 }
 
 #[test]
+fn a_sync_behind_a_failed_one_of_the_same_file_proves_nothing() {
+    let mut lines = trace(&commit(true, true), false);
+    let at = lines
+        .iter()
+        .position(|(name, _)| *name == "sync of the commit")
+        .unwrap();
+    let failed = format!("fdatasync(3<{JOURNAL}>) = -1 EIO (Input/output error)");
+    lines.insert(at, ("failed", failed));
+    let found = proof(&lines);
+    assert_eq!((found.failed_syncs, found.unproven.len()), (1, 1));
+}
+
+#[test]
 fn bytes_that_differ_from_what_was_asked_prove_nothing() {
     let mut lines = trace(&commit(true, true), false);
     for (name, line) in &mut lines {
