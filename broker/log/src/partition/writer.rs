@@ -389,9 +389,10 @@ impl PartitionLog {
     /// What a failed call means for the append, and for the directory (F1).
     fn append_error(&mut self, doing: &'static str, error: io::Error) -> AppendError {
         let kind = error.kind();
+        // The last: a limit on the size of files, which is set from outside and can be lifted.
         if matches!(
             kind,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         ) {
             return AppendError::DiskFull;
         }
