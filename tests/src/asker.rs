@@ -153,35 +153,40 @@ impl Asker {
         })
     }
 
-    /// The log start of now.
-    async fn start(&self, session: &Session<'_>, place: Place) -> Result<i64, Error> {
-        let floors = session.progress.ledger().floors(place);
-        let start = self.list(session.client, place.1, START).await?.offset;
-        let wall_ms = session.reach.host.clock.now().wall_ms;
-        session.progress.saw_start(place, start, floors, wall_ms);
-        Ok(start)
+    /// Whether answers so far were about this incarnation: they are asked for by name.
+    async fn is_ours(&self, session: &Session<'_>) -> Result<bool, Error> {
+        let topic = &self.topic.topic;
+        let is_sure = !session.progress.is_churning();
+        Ok(is_sure || session.client.topic(&topic.name).await?.id == topic.id)
     }
 
     async fn ends(&self, session: &Session<'_>, place: Place) -> Result<(), Error> {
-        self.start(session, place).await?;
         let floors = session.progress.ledger().floors(place);
+        let start = self.list(session.client, place.1, START).await?.offset;
+        let wall_ms = session.reach.host.clock.now().wall_ms;
         let end = self.list(session.client, place.1, END).await?.offset;
-        session.progress.saw_end(place, end, floors, session.life);
+        if self.is_ours(session).await? {
+            let progress = session.progress;
+            progress.saw_start(place, start, floors, wall_ms);
+            progress.saw_end(place, end, floors, session.life);
+        }
         Ok(())
     }
 
     async fn time(&self, session: &Session<'_>, place: Place, wanted: Wanted) -> Result<(), Error> {
         let floors = session.progress.ledger().floors(place);
         let found = self.list(session.client, place.1, wanted.wire()).await?;
-        let start = self.start(session, place).await?;
-        session.progress.saw_time(&TimeAnswer {
-            place,
-            wanted,
-            answer: (found.offset >= 0).then_some(found),
-            floors,
-            start,
-            life: session.life,
-        });
+        let start = self.list(session.client, place.1, START).await?.offset;
+        if self.is_ours(session).await? {
+            session.progress.saw_time(&TimeAnswer {
+                place,
+                wanted,
+                answer: (found.offset >= 0).then_some(found),
+                floors,
+                start,
+                life: session.life,
+            });
+        }
         Ok(())
     }
 
@@ -205,9 +210,11 @@ impl Asker {
         let row = row.ok_or_else(|| missing("the end of an epoch"))?;
         refuse(row.error_code, "the end of an epoch")?;
         let found = (row.leader_epoch, row.end_offset);
-        let start = self.start(session, place).await?;
-        let progress = session.progress;
-        progress.saw_epoch(place, (asked, start), found, session.life);
+        let start = self.list(session.client, place.1, START).await?.offset;
+        if self.is_ours(session).await? {
+            let progress = session.progress;
+            progress.saw_epoch(place, (asked, start), found, session.life);
+        }
         Ok(())
     }
 

@@ -209,3 +209,7 @@ impl Seen {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "seen_tests.rs"]
+mod tests;
