@@ -16,14 +16,18 @@ use millrace_protocol::header::{RequestHeader, decode_request, encode_response, 
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::api_versions_response::ApiVersion;
 use millrace_protocol::messages::create_topics_response::CreatableTopicResult;
+use millrace_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use millrace_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use millrace_protocol::messages::list_offsets_response::ListOffsetsTopicResponse;
 use millrace_protocol::messages::produce_response::{
     PartitionProduceResponse, TopicProduceResponse,
 };
 use millrace_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, FetchResponse, InitProducerIdRequest,
-    ListOffsetsResponse, Message, MetadataRequest, MetadataResponse, ProduceResponse, encode,
+    ApiVersionsResponse, CreateTopicsResponse, DeleteRecordsResponse, FetchResponse,
+    InitProducerIdRequest, ListOffsetsResponse, Message, MetadataRequest, MetadataResponse,
+    ProduceResponse, encode,
 };
 
 /// What the broker does with one request.
@@ -500,4 +504,37 @@ async fn an_answer_about_several_things_to_a_question_about_one_is_malformed() {
     let offset = client.list_offset(&topic(), 0, OffsetOf::End).await;
     let error = offset.unwrap_err();
     assert!(error.to_string().contains("2 topics"), "{error}");
+}
+
+#[tokio::test]
+async fn deleted_records_are_told_by_what_is_left_or_by_the_code() {
+    fn answer(step: usize, header: &RequestHeader) -> Act {
+        let mut row = DeleteRecordsPartitionResult::default();
+        (row.low_watermark, row.error_code) = match step {
+            1 => (40, 0),
+            _ => (-1, ErrorCode::OffsetOutOfRange.code()),
+        };
+        let mut of_topic = DeleteRecordsTopicResult::default();
+        of_topic.name = "asked".into();
+        of_topic.partitions = vec![row; if step == 3 { 2 } else { 1 }];
+        let mut answer = DeleteRecordsResponse::default();
+        answer.topics = vec![of_topic];
+        one_api(step, header, Api::DeleteRecords, &answer)
+    }
+    let client = connect(answer, options()).await.unwrap();
+    let left = client.delete_records(&topic(), 0, Some(40)).await;
+    assert_eq!(left.unwrap(), 40);
+    let refused = client.delete_records(&topic(), 0, None).await;
+    let error = refused.unwrap_err();
+    let refused = matches!(
+        error,
+        Error::Broker {
+            code: ErrorCode::OffsetOutOfRange,
+            ..
+        }
+    );
+    assert!(refused, "{error}");
+    let two = client.delete_records(&topic(), 0, None).await;
+    let error = two.unwrap_err();
+    assert!(error.to_string().contains("2 partitions"), "{error}");
 }
