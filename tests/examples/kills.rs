@@ -1,21 +1,25 @@
 //! Kills a real broker again and again while idempotent producers write, `kill -9` and SIGTERM in
 //! turn, and holds its logs against every promise: acknowledged (or shown to a consumer) = present,
-//! once, in order, at its offset. `cargo xtask kills` builds and runs it.
+//! once, in order, at its offset. Clients that others wrote write beside ours; what their delivery
+//! reports say is read back by another client at the end. `cargo xtask kills` builds and runs it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use millrace_client::{Client, ClientOptions, NewTopic};
 use millrace_host::Host;
 use millrace_host::real::{Options, RealHost};
-use millrace_tests::process::{BrokerProcess, Launch, Signal};
+use millrace_tests::foreign::Writer;
+use millrace_tests::process::{Launch, Signal};
 use millrace_tests::workload::{Plan, Workload};
 use tokio::sync::watch;
 
 /// Kills between two full checks; the last check is at the end.
 const CHECK_EVERY: u64 = 25;
 /// How long a broker runs after its first acknowledgement, at most.
-const LIFE_MAX_MS: u64 = 400;
+const LIFE_MAX_MS: u64 = 300;
 /// Every so many kills one meets the broker while it starts.
 const EARLY_EVERY: u64 = 6;
 
@@ -30,26 +34,27 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let mut arguments = std::env::args().skip(1);
-    let (binary, kills) = match (arguments.next(), arguments.next()) {
-        (Some(binary), Some(kills)) => (PathBuf::from(binary), kills),
-        _ => return Err("usage: kills BINARY COUNT [DATA]".to_owned()),
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    let mut parts = all.split(|word| word == "--").map(<[String]>::to_vec);
+    let own = parts.next().unwrap_or_default();
+    let [binary, kills] = own.as_slice() else {
+        return Err("usage: kills BINARY COUNT [-- WRITER-COMMAND]..".to_owned());
     };
+    let (binary, writers) = (PathBuf::from(binary), parts.collect());
     let kills = kills
         .parse()
         .map_err(|_| format!("{kills} is not a number of kills"))?;
     let temporary = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let data = arguments
-        .next()
-        .map_or_else(|| temporary.path().join("data"), PathBuf::from);
+    let data = temporary.path().join("data");
     let machine = RealHost::start(&Options::default()).map_err(|error| error.to_string())?;
     let host = machine.host();
     machine
         .block_on(
             Loop {
                 host,
-                binary,
-                data: data.clone(),
+                launch: Launch::new(&binary, &data),
+                place: temporary.path().to_owned(),
+                writers,
             }
             .run(kills),
         )
@@ -64,13 +69,19 @@ fn keep(temporary: tempfile::TempDir, data: &Path) -> String {
 
 struct Loop {
     host: Host,
-    binary: PathBuf,
-    data: PathBuf,
+    launch: Launch,
+    place: PathBuf,
+    /// Commands of writers that others wrote.
+    writers: Vec<Vec<String>>,
 }
 
 impl Loop {
-    async fn run(&self, kills: u64) -> Result<(), String> {
-        let mut broker = self.start()?;
+    async fn run(&mut self, kills: u64) -> Result<(), String> {
+        let mut broker = self.launch.start()?;
+        // Others look for it where it was.
+        let listener = format!("listeners=PLAINTEXT://{}", broker.address());
+        self.launch = self.launch.clone().set(listener);
+        let mut foreign = self.start_writers(broker.address()).await?;
         let (tell, address) = watch::channel(broker.address());
         let mut plan = Plan::new("kills", 6);
         plan.topic = plan.topic.with("segment.bytes", "1048576");
@@ -94,13 +105,14 @@ impl Loop {
             }
             if kill % EARLY_EVERY == 0 {
                 // Recovery meets a kill too.
-                let mut starting = Launch::new(&self.binary, &self.data).spawn()?;
+                let mut starting = self.launch.spawn()?;
                 self.pause(self.draw(30)).await;
                 starting.end(Signal::Kill)?;
             }
-            broker = self.start()?;
+            broker = self.launch.start()?;
             tell.send_replace(broker.address());
             workload.is_alive()?;
+            foreign.iter_mut().try_for_each(Writer::is_alive)?;
             if kill % CHECK_EVERY == 0 {
                 let report = workload.check().await?;
                 report
@@ -116,6 +128,17 @@ impl Loop {
         let report = workload.finish().await?;
         report.kept()?;
         let read: usize = report.records.values().sum();
+        for writer in foreign {
+            let topic = writer.topic().to_owned();
+            let promised = writer.finish(broker.address())?;
+            if promised == 0 {
+                return Err(format!("{topic}: nothing was acknowledged"));
+            }
+            eprintln!(
+                "kills: {topic}: {promised} records in delivery reports, read back by kcat: each \
+                 there, none twice, in order"
+            );
+        }
         eprintln!(
             "kills: {kills} kills; {} records acknowledged or shown ({shown} shown to a consumer \
              meanwhile), {read} in the logs: each once, in order, at its offset",
@@ -124,8 +147,19 @@ impl Loop {
         Ok(())
     }
 
-    fn start(&self) -> Result<BrokerProcess, String> {
-        BrokerProcess::start(&self.binary, &self.data, &[])
+    /// The writers that others wrote, each on a topic of its own.
+    async fn start_writers(&self, address: SocketAddr) -> Result<Vec<Writer>, String> {
+        let options = ClientOptions::default();
+        let client = Client::connect(&self.host, address, options).await;
+        let client = client.map_err(|error| error.to_string())?;
+        let mut writers = Vec::new();
+        for (number, words) in self.writers.iter().enumerate() {
+            let topic = NewTopic::new(format!("foreign-{number}"), 3);
+            let made = client.create_topic(&topic).await;
+            made.map_err(|error| error.to_string())?;
+            writers.push(Writer::start(words, topic.name, address, &self.place)?);
+        }
+        Ok(writers)
     }
 
     fn draw(&self, below: u64) -> u64 {

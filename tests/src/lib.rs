@@ -5,6 +5,7 @@ pub mod anomaly;
 pub mod asker;
 pub mod churn;
 pub mod consumer;
+pub mod foreign;
 pub mod ledger;
 pub mod limits;
 pub mod load;

@@ -4,10 +4,10 @@
 //! What always holds: a client that is missing is installed by its package's name, or the suite
 //! fails; none is skipped.
 
-mod kafka_python;
+pub(crate) mod kafka_python;
 mod kafka_tools;
 mod kcat;
-mod rdkafka;
+pub(crate) mod rdkafka;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

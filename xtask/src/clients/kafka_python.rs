@@ -1,5 +1,6 @@
 //! kafka-python, in a virtual environment of its own: `tests/clients/kafka_python.py`.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Served, place};
@@ -17,6 +18,15 @@ const PACKAGES: [&str; 4] = [
 
 /// Runs the client.
 pub(super) fn run(broker: &Served) -> Outcome {
+    let python = install()?;
+    let script = root().join("tests/clients/kafka_python.py");
+    let said = output(Command::new(&python).arg(script).arg(&broker.address))?;
+    println(said.trim());
+    Ok(())
+}
+
+/// Installs it where it is missing; the interpreter that has it.
+pub(crate) fn install() -> Result<PathBuf, String> {
     need("python3", "python3-venv")?;
     let place = place("kafka-python")?;
     let python = place.join("bin/python");
@@ -29,8 +39,5 @@ pub(super) fn run(broker: &Served) -> Outcome {
             .args(["-m", "pip", "install", "--quiet"])
             .args(PACKAGES),
     )?;
-    let script = root().join("tests/clients/kafka_python.py");
-    let said = output(Command::new(&python).arg(script).arg(&broker.address))?;
-    println(said.trim());
-    Ok(())
+    Ok(python)
 }

@@ -1,5 +1,6 @@
 //! The rdkafka crate: `tests/clients/rdkafka`, a package of its own outside the workspace.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Served, place};
@@ -9,6 +10,14 @@ use crate::{Outcome, root};
 
 /// Runs the client.
 pub(super) fn run(broker: &Served) -> Outcome {
+    let program = build("millrace-rdkafka-client")?;
+    let said = output(Command::new(program).arg(&broker.address))?;
+    println(said.trim());
+    Ok(())
+}
+
+/// Builds the package where it isn't; where the program `name` of it is.
+pub(crate) fn build(name: &str) -> Result<PathBuf, String> {
     need("make", "make")?;
     need("cc", "gcc")?;
     let place = place("rdkafka")?;
@@ -24,8 +33,5 @@ pub(super) fn run(broker: &Served) -> Outcome {
         ])
         .arg(manifest);
     succeed(build.arg("--target-dir").arg(&place))?;
-    let program = place.join("release/millrace-rdkafka-client");
-    let said = output(Command::new(program).arg(&broker.address))?;
-    println(said.trim());
-    Ok(())
+    Ok(place.join("release").join(name))
 }
