@@ -11,6 +11,7 @@ mod packages;
 mod planted;
 mod process;
 mod readme;
+mod schedules;
 mod sim;
 mod trace;
 mod vectors;
@@ -41,6 +42,8 @@ enum Suite {
     Kills(kills::KillsArguments),
     /// Bugs planted in the product and lies told around it: the general runs must catch each.
     Planted(planted::PlantedArguments),
+    /// Models of tasks that share something, by a million schedules that are chosen one by one.
+    Schedules(schedules::SchedulesArguments),
     /// The whole broker in the simulation, with crashes, for fresh seeds or one again.
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
+        Suite::Schedules(arguments) => schedules::run(&arguments),
         Suite::Sim(arguments) => sim::run(&arguments),
         Suite::Trace(arguments) => trace::run(&arguments),
         Suite::Vectors => vectors::run(),

@@ -13,7 +13,8 @@ pub mod error;
 mod fixture;
 pub mod flusher;
 pub mod handles;
-#[cfg(test)]
+// Its own locks are std's, which are not those of a model.
+#[cfg(all(test, not(feature = "schedules")))]
 #[path = "tests/images/mod.rs"]
 mod images;
 mod journal;
@@ -22,6 +23,9 @@ pub mod mark;
 pub mod partition;
 pub mod partition_metadata;
 pub mod producer_snapshot;
+#[cfg(all(test, feature = "schedules"))]
+#[path = "tests/schedules/mod.rs"]
+mod schedules;
 mod segment;
 pub mod sink;
 pub mod slots;

@@ -39,52 +39,39 @@ struct Names {
 #[derive(Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
-    durable: Vec<u8>,
-    /// Not durable yet, in order; the first one is change number `settled`.
-    changes: Vec<Change>,
+    /// What was written and synced since, each write as it was made.
+    durable: Vec<Vec<u8>>,
+    /// Written and not durable yet; the first one is write number `settled`.
+    written: Vec<Vec<u8>>,
     settled: usize,
 }
 
-#[derive(Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Len(u64),
-}
-
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Write(at, written) => {
-                let (at, end) = (*at as usize, *at as usize + written.len());
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[at..end].copy_from_slice(written);
-            }
-            Self::Len(len) => bytes.resize(*len as usize, 0),
-        }
-    }
-}
-
 impl Content {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.bytes);
-        self.changes.push(change);
+    fn write(&mut self, at: usize, bytes: Vec<u8>) {
+        let end = at + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[at..end].copy_from_slice(&bytes);
+        self.written.push(bytes);
     }
 
-    /// The number of the next change.
+    /// The number of the next write.
     fn next(&self) -> usize {
-        self.settled + self.changes.len()
+        self.settled + self.written.len()
     }
 
-    /// All changes before this one are durable.
+    /// All writes before this one are durable.
     fn settle(&mut self, before: usize) {
         let count = before.saturating_sub(self.settled);
-        for change in self.changes.drain(..count) {
-            change.apply(&mut self.durable);
-        }
+        self.durable.extend(self.written.drain(..count));
         self.settled += count;
     }
+}
+
+fn contains(all: &[u8], part: &[u8]) -> bool {
+    // Zeros and other long writes are no records.
+    all.len() < 1 << 15 && all.windows(part.len()).any(|window| window == part)
 }
 
 impl Memory {
@@ -93,20 +80,16 @@ impl Memory {
         self.fails.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a power cut now would leave these bytes somewhere in a file whose name in `dir`
-    /// begins so.
-    pub fn holds(&self, dir: &Path, prefix: &str, bytes: &[u8]) -> bool {
+    /// Whether these bytes have been durable in a file of `dir` whose name begins so.
+    pub fn held(&self, dir: &Path, prefix: &str, bytes: &[u8]) -> bool {
         let names = lock(&self.names);
         let files = names.files.iter().filter(|(path, _)| {
             let name = path.file_name().and_then(|name| name.to_str());
             path.parent() == Some(dir) && name.is_some_and(|name| name.starts_with(prefix))
         });
-        files.map(|(_, content)| lock(content)).any(|content| {
-            content
-                .durable
-                .windows(bytes.len())
-                .any(|part| part == bytes)
-        })
+        files
+            .map(|(_, content)| lock(content))
+            .any(|content| content.durable.iter().any(|write| contains(write, bytes)))
     }
 
     fn open_file(&self, path: &Path, mode: OpenMode) -> io::Result<MemoryFile> {
@@ -270,7 +253,7 @@ impl File for MemoryFile {
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
         let len = bytes.len();
-        lock(&self.content).change(Change::Write(offset, bytes));
+        lock(&self.content).write(offset as usize, bytes);
         Ok(len)
     }
 
@@ -293,14 +276,14 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.content).change(Change::Len(len));
+        lock(&self.content).bytes.resize(len as usize, 0);
         Ok(())
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut content = lock(&self.content);
         let len = (offset + len).max(content.bytes.len() as u64);
-        content.change(Change::Len(len));
+        content.bytes.resize(len as usize, 0);
         Ok(())
     }
 

@@ -15,11 +15,20 @@ use super::Memory;
 
 /// A machine with an empty disk; the disk's root is there.
 pub fn machine() -> (Host, Arc<Memory>) {
+    with_clock(Arc::new(AnyTime(Arc::default())))
+}
+
+/// One whose time stands still: whoever waits for a deadline waits for ever.
+pub fn machine_without_time() -> (Host, Arc<Memory>) {
+    with_clock(Arc::new(NoTime))
+}
+
+fn with_clock(clock: Arc<dyn Clock>) -> (Host, Arc<Memory>) {
     let disk = Arc::new(Memory::default());
     let host = Host {
         disk: Arc::clone(&disk) as Arc<dyn millrace_host::Disk>,
         net: Arc::new(Nowhere),
-        clock: Arc::new(AnyTime(Arc::default())),
+        clock,
         rng: Arc::new(Counted(AtomicU64::new(1))),
         spawn: Arc::new(Tasks),
     };
@@ -45,6 +54,22 @@ impl Clock for AnyTime {
             yield_now().await;
             time.fetch_max(deadline.0, Ordering::Relaxed);
         })
+    }
+}
+
+#[derive(Debug)]
+struct NoTime;
+
+impl Clock for NoTime {
+    fn now(&self) -> Now {
+        Now {
+            mono: Mono(0),
+            wall_ms: 1_700_000_000_000,
+        }
+    }
+
+    fn sleep_until(&self, _deadline: Mono) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 }
 

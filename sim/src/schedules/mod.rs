@@ -9,5 +9,7 @@ mod machine;
 mod run;
 
 pub use disk::Memory;
-pub use machine::machine;
-pub use run::{caught, explore};
+pub use machine::{machine, machine_without_time};
+pub use run::{Length, caught, explore};
+/// What makes tasks and chooses who goes on.
+pub use shuttle;

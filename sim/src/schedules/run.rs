@@ -1,11 +1,13 @@
 //! How a model is run: by how many schedules, of which kinds, and one again.
 //!
-//! The environment says how often (`SCHEDULES_COUNT`, for each model), from which seed
-//! (`SCHEDULES_SEED`), where a schedule that fails is left (`SCHEDULES_DIR`), and which one is run
-//! again (`SCHEDULES_REPLAY`, a file below that directory, in a directory named after its model).
+//! The environment says how often (`SCHEDULES_COUNT`, for each model; several times as often where
+//! a run is short), from which seed (`SCHEDULES_SEED`), where a schedule that fails is left and what
+//! was done is told (`SCHEDULES_DIR`), and which one is run again (`SCHEDULES_REPLAY`, a file below
+//! that directory, in a directory named after its model).
 
 use std::env;
-use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -39,9 +41,41 @@ fn config(failures: FailurePersistence) -> Config {
     config
 }
 
+/// The file of the directory in which each model tells what was done, a line each.
+const REPORT: &str = "report";
+
+/// Tells people and whoever adds up.
 #[expect(clippy::print_stdout, reason = "what a suite did is read by people")]
-fn say(line: impl Display) {
+fn say(line: &str) {
     println!("{line}");
+    if let Some(dir) = set::<PathBuf>("SCHEDULES_DIR") {
+        let report = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join(REPORT));
+        // One write: models run side by side.
+        let told = report.and_then(|mut report| report.write_all(format!("{line}\n").as_bytes()));
+        told.expect("the report can be written");
+    }
+}
+
+/// How long one run of a model is, against others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Hundreds of steps: a log directory is opened.
+    Long,
+    /// A few dozen.
+    Short,
+}
+
+impl Length {
+    /// How many times as many schedules are due.
+    fn times(self) -> usize {
+        match self {
+            Self::Long => 1,
+            Self::Short => 4,
+        }
+    }
 }
 
 /// Runs a model: half of its schedules drawn at every step, half by PCT, which finds what needs a
@@ -53,7 +87,7 @@ fn say(line: impl Display) {
     clippy::disallowed_methods,
     reason = "how long a suite took is no part of a run"
 )]
-pub fn explore(model: &str, body: impl Fn() + Send + Sync + 'static) {
+pub fn explore(model: &str, length: Length, body: impl Fn() + Send + Sync + 'static) {
     let dir: Option<PathBuf> = set("SCHEDULES_DIR");
     let dir = dir.map(|dir| dir.join(model));
     if let Some(file) = set::<PathBuf>("SCHEDULES_REPLAY") {
@@ -61,7 +95,7 @@ pub fn explore(model: &str, body: impl Fn() + Send + Sync + 'static) {
             let scheduler =
                 ReplayScheduler::new_from_file(&file).expect("the schedule is readable");
             Runner::new(scheduler, config(FailurePersistence::None)).run(body);
-            say(format_args!("{model}: {} did not fail", file.display()));
+            say(&format!("{model}: {} did not fail", file.display()));
         }
         return;
     }
@@ -72,7 +106,8 @@ pub fn explore(model: &str, body: impl Fn() + Send + Sync + 'static) {
         }
         None => FailurePersistence::Print,
     };
-    let count = set("SCHEDULES_COUNT").unwrap_or(COUNT);
+    let count: usize = set("SCHEDULES_COUNT").unwrap_or(COUNT);
+    let count = count * length.times();
     let seed = set("SCHEDULES_SEED").unwrap_or(1);
     let started = Instant::now();
     let body = Arc::new(body);
@@ -82,8 +117,8 @@ pub fn explore(model: &str, body: impl Fn() + Send + Sync + 'static) {
     let pct = PctScheduler::new_from_seed(seed, PCT_DEPTH, count / 2);
     let pct = Runner::new(pct, config(failures)).run(move || same());
     let seconds = started.elapsed().as_secs_f32();
-    say(format_args!(
-        "schedules of {model}: {} ({drawn} drawn, {pct} by PCT) in {seconds:.1} s",
+    say(&format!(
+        "{model}: {} schedules, {drawn} drawn and {pct} by PCT, in {seconds:.1} s",
         drawn + pct
     ));
 }
@@ -117,5 +152,5 @@ pub fn caught(model: &str, bug: &str, body: impl Fn() + Send + Sync + 'static) {
         "{model} did not find {bug} in {COUNT} schedules"
     );
     let runs = runs.load(Ordering::Relaxed);
-    say(format_args!("{model} found {bug} at schedule {runs}"));
+    say(&format!("{model}: found {bug} at schedule {runs}"));
 }

@@ -1,7 +1,7 @@
 //! The directory side on a simulated disk: kills and power cuts at drawn instants, and single rules.
 
+use millrace_host::sync::Mutex;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};

@@ -1,10 +1,10 @@
 //! A partition reduced to what the directory side sees: one segment of records with unique ids, an
 //! append, a cut, and a recovery that keeps the longest intact prefix.
 
+use millrace_host::sync::{Arc, Mutex};
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_host::{File, Host, OpenMode};

@@ -18,6 +18,9 @@ mod writer;
 
 #[cfg(test)]
 mod connection_tests;
+#[cfg(all(test, feature = "schedules"))]
+#[path = "tests/schedules.rs"]
+mod schedules;
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,6 +7,9 @@ pub(crate) mod producer_count;
 pub(crate) mod recompress;
 pub(crate) mod registry;
 mod removal;
+#[cfg(all(test, feature = "schedules"))]
+#[path = "tests/schedules/mod.rs"]
+mod schedules;
 pub(crate) mod scratch;
 mod session_room;
 pub(crate) mod sessions;
