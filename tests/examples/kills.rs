@@ -17,9 +17,9 @@ use millrace_tests::workload::{Plan, Workload};
 use tokio::sync::watch;
 
 /// Kills between two full checks; the last check is at the end.
-const CHECK_EVERY: u64 = 25;
+const CHECK_EVERY: u64 = 50;
 /// How long a broker runs after its first acknowledgement, at most.
-const LIFE_MAX_MS: u64 = 300;
+const LIFE_MAX_MS: u64 = 200;
 /// Every so many kills one meets the broker while it starts.
 const EARLY_EVERY: u64 = 6;
 

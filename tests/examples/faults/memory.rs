@@ -193,7 +193,7 @@ async fn load(running: &Running<'_>, topic: &Topic, probe: &Topic) -> Result<Dur
     let (batches, probes) = if running.stage.smoke {
         (20, 100)
     } else {
-        (150, 400)
+        (80, 150)
     };
     let producing = produce(running, topic, batches);
     let probing = async {
