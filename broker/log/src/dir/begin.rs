@@ -118,12 +118,12 @@ impl Start {
             slots.is_synced();
         }
 
-        loaded.ledger.start(run.clone());
         let mut gather = Gather::new(
             journal.commit_len_max() - BLOCK,
             self.options.direct_sync_bytes,
         );
         let told = first_round(&mut gather, format.dir_id, &run, &loaded);
+        loaded.ledger.start(run);
         let shared = Arc::new(Shared::new(Parts {
             host: self.host.clone(),
             path: self.path.clone(),
@@ -175,8 +175,8 @@ impl Start {
     }
 }
 
-/// What the new generation's first commit says: the run, the last commit again, what was found
-/// damaged. Gives a receiver if anyone must wait for it.
+/// What the new generation's first commit says: the last commit again, under the run that it is of;
+/// the new run; what was found damaged. Gives a receiver if anyone must wait for it.
 fn first_round(
     gather: &mut Gather,
     dir_id: [u8; 16],
@@ -187,13 +187,13 @@ fn first_round(
         // The first ledger says it all.
         return None;
     }
-    gather.start(run);
     if let Some(bytes) = &loaded.repeat
         && let Some(header) = commit::Header::decode(dir_id, bytes)
     {
         reached(Branch::LastCommitRepeated);
-        gather.repeat(&commit::open(&header, bytes).entries);
+        gather.repeat(&loaded.ledger.run, &commit::open(&header, bytes).entries);
     }
+    gather.start(run);
     for (incarnation, _) in &loaded.report.damaged {
         gather.mark_closed(*incarnation, Mark::Damaged);
     }

@@ -131,6 +131,8 @@ impl History {
         self.damaged.extend(opened.damaged.iter().copied());
     }
 
+    /// What an entry says is of the generation that was begun last: in the first commit of one
+    /// stands what is repeated of the one before (J4), and keeps its boot (R3).
     fn fold_commit(&mut self, id: CommitId, opened: &Opened<'_>, new: bool) -> Result<(), Error> {
         if !new {
             reached(Branch::CommitInLedger);
@@ -142,8 +144,8 @@ impl History {
                     self.ledger.start(run);
                 }
                 Entry::Data(whose, place, bytes) if new => {
-                    self.ledger
-                        .data(*whose, id.generation, end_of(place, bytes));
+                    let generation = self.ledger.run.generation;
+                    self.ledger.data(*whose, generation, end_of(place, bytes));
                 }
                 Entry::Start(_) | Entry::Data(..) => {}
                 Entry::Mark(whose, payload) => {
@@ -156,7 +158,8 @@ impl History {
                             .push(((id, index), *to));
                     }
                     if new {
-                        self.ledger.apply(*whose, id.generation, &mark);
+                        let generation = self.ledger.run.generation;
+                        self.ledger.apply(*whose, generation, &mark);
                     }
                 }
             }

@@ -398,28 +398,32 @@ impl Gather {
         commit::end_entry(&mut self.round.entries, start);
     }
 
-    /// Repeats the last commit of the generation before (J4). It is folded already.
-    pub(crate) fn repeat(&mut self, entries: &[Entry<'_>]) {
+    /// Repeats the last commit of the generation before, which ran as `run` (J4). It is folded
+    /// already. Where it begins a generation that is said again too: what it holds stays that
+    /// generation's, and of its boot (R3).
+    pub(crate) fn repeat(&mut self, run: &Run, entries: &[Entry<'_>]) {
         let mut indexes = BTreeMap::new();
+        self.start(run);
         for entry in entries {
             let (whose, kind) = match entry {
-                Entry::Data(whose, ..) => (*whose, EntryKind::Data),
-                Entry::Mark(whose, _) => (*whose, EntryKind::Mark),
-                Entry::Start(_) => continue,
+                Entry::Data(whose, ..) => (Some(*whose), EntryKind::Data),
+                Entry::Mark(whose, _) => (Some(*whose), EntryKind::Mark),
+                Entry::Start(_) => (None, EntryKind::Start),
             };
-            let index = *indexes.entry(whose).or_insert_with(|| {
-                self.round.partitions.push(whose);
-                (self.round.partitions.len() - 1) as u32
+            let index = whose.map(|whose| {
+                *indexes.entry(whose).or_insert_with(|| {
+                    self.round.partitions.push(whose);
+                    (self.round.partitions.len() - 1) as u32
+                })
             });
             let out = &mut self.round.entries;
-            let start = commit::begin_entry(out, kind, Some(index));
+            let start = commit::begin_entry(out, kind, index);
             match entry {
                 Entry::Data(_, place, bytes) => {
                     place.encode(out);
                     out.extend_from_slice(bytes);
                 }
-                Entry::Mark(_, payload) => out.extend_from_slice(payload),
-                Entry::Start(_) => {}
+                Entry::Mark(_, payload) | Entry::Start(payload) => out.extend_from_slice(payload),
             }
             commit::end_entry(out, start);
         }

@@ -263,8 +263,10 @@ impl Sweep<'_> {
             .open(&log, OpenMode::Create)
             .map_err(Error::io("open", &log))?;
         segment.attach(file.clone());
+        // Until it is synced: what is written again stays with the descriptor that wrote (S2).
+        segment.pin(self.must_sync());
         self.partitions.handles.admit(&segment);
-        if self.partitions.revive(&segment).await.is_err() {
+        if self.partitions.revive(&segment, false).await.is_err() {
             reached(Branch::FrontUnreadable);
             // The front is damaged below the settled mark; look-ups there will say so.
             segment.tail(|tail| *tail = Tail::new(from));

@@ -91,9 +91,13 @@ impl Sweep<'_> {
             let synced = work.start(self.partitions.host.disk.as_ref()).await;
             synced.inspect_err(|error| dir.fail(&error.to_string()))?;
             if files.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        for segment in &self.verified {
+            segment.pin(false);
+        }
+        Ok(())
     }
 
     /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
