@@ -80,7 +80,7 @@ pub(crate) fn each(
     judge: &mut impl FnMut(Volume, Kind, &str),
 ) {
     let is_change = matches!(op, Op::Change(_));
-    if !is_change && !promised && !matches!(op, Op::SyncFailed { .. } | Op::Lost | Op::Killed) {
+    if !is_change && !promised && !matches!(op, Op::SyncFailed { .. } | Op::Left { .. }) {
         return;
     }
     kills(volume, judge);

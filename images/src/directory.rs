@@ -36,8 +36,10 @@ async fn process(
     sim: &Sim,
     host: Host,
     promises: Arc<Mutex<Promises>>,
-    Work { mut draw, lazy }: Work,
+    mut work: Work,
 ) -> Result<(), Wrong> {
+    let lazy = work.lazy;
+    let draw = &mut work.draw;
     lock(&promises).failed = None;
     let process = Process::start(host, options(), &promises, draw.bits()).await?;
     let promised: Vec<_> = lock(&promises)
@@ -60,7 +62,7 @@ async fn process(
         let named = |error: Wrong| format!("{name}: {error}");
         let opened = process.open((whose, name), settings(durability)).await;
         let part = opened.map_err(named)?;
-        let worked = work(&process, part, whose, durability, &mut draw).await;
+        let worked = work_on(&process, part, whose, durability, draw).await;
         parts.push(worked.map_err(named)?);
     }
     process.sound()?;
@@ -70,11 +72,12 @@ async fn process(
     if draw.once_in(6) {
         process.stop(parts).await?;
     }
-    process.sound()
+    process.sound()?;
+    work.kept_open()
 }
 
 /// What is done with a partition once it is open.
-async fn work(
+async fn work_on(
     process: &Process,
     mut part: Part,
     whose: Incarnation,

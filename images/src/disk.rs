@@ -1,6 +1,6 @@
 //! A disk whose operations are recorded, and on which a test can plant what a broken broker does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -50,6 +50,12 @@ pub struct Machine {
     pub witness: Option<Witness>,
     /// A sync that is to fail.
     pub fault: Option<SyncFault>,
+    /// Files with records that were closed before what was written to them was synced.
+    pub closed_early: Vec<String>,
+    /// Files that are open, and how often.
+    open: BTreeMap<Inode, u32>,
+    /// Changes before the running process.
+    before: u64,
     locks: BTreeSet<Inode>,
     syncs: u64,
     inodes: u64,
@@ -82,10 +88,13 @@ impl Machine {
             });
         let used = used.max(named.max().unwrap_or(0));
         Arc::new(Mutex::new(Self {
+            before: volume.changes(),
             volume,
             ops: recorded.then(Vec::new),
             witness: None,
             fault: None,
+            closed_early: Vec::new(),
+            open: BTreeMap::new(),
             locks: BTreeSet::new(),
             syncs: 0,
             inodes: used / 2 + 1,
@@ -98,6 +107,9 @@ impl Machine {
             witness();
         }
         self.volume.apply(&op);
+        if matches!(op, Op::Killed | Op::Left { .. }) {
+            self.before = self.volume.changes();
+        }
         if let Some(ops) = &mut self.ops {
             ops.push(op);
         }
@@ -246,10 +258,18 @@ impl Disk for RecordedDisk {
                 inode
             }
         };
+        *machine.open.entry(inode).or_default() += 1;
+        let open = Open {
+            machine: Arc::clone(&self.machine),
+            inode,
+            path: path.to_owned(),
+            writer: mode != OpenMode::Read,
+        };
         Ok(Arc::new(RecordedFile {
             disk: self.clone(),
             inode,
             path: path.to_owned(),
+            open: Arc::new(open),
         }))
     }
 
@@ -380,6 +400,30 @@ struct RecordedFile {
     disk: RecordedDisk,
     inode: Inode,
     path: PathBuf,
+    open: Arc<Open>,
+}
+
+/// The open file itself: a sync under way keeps it open.
+#[derive(Debug)]
+struct Open {
+    machine: Arc<Mutex<Machine>>,
+    inode: Inode,
+    path: PathBuf,
+    writer: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut machine = lock(&self.machine);
+        let open = machine.open.entry(self.inode).or_default();
+        *open = open.saturating_sub(1);
+        let is_last = *open == 0 && self.writer;
+        let holds_records = self.path.extension().is_some_and(|end| end == "log");
+        if is_last && holds_records && machine.volume.is_unsynced(self.inode, machine.before) {
+            let path = self.path.display().to_string();
+            machine.closed_early.push(path);
+        }
+    }
 }
 
 impl RecordedFile {
@@ -442,7 +486,13 @@ impl File for RecordedFile {
     }
 
     fn sync(&self) -> Completion<()> {
-        self.disk.sync_inode(self.inode, &self.path)
+        let open = Arc::clone(&self.open);
+        let sync = self.disk.sync_inode(self.inode, &self.path);
+        Box::pin(async move {
+            let done = sync.await;
+            drop(open);
+            done
+        })
     }
 
     fn start_write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {

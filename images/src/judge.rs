@@ -50,6 +50,19 @@ pub struct Work {
     pub draw: Draw,
     /// It looks at a part of what is there only.
     pub lazy: bool,
+    /// What it runs on.
+    pub machine: Arc<Mutex<Machine>>,
+}
+
+impl Work {
+    /// Says when a file was closed before what was written to it was synced (S2): the device's word
+    /// that it could not be written is lost with it. To be asked before the process ends.
+    pub fn kept_open(&self) -> Result<(), Wrong> {
+        match lock(&self.machine).closed_early.first() {
+            None => Ok(()),
+            Some(path) => Err(format!("{path} was closed before it was synced")),
+        }
+    }
 }
 
 /// Images by how they were come by.
@@ -196,7 +209,7 @@ pub fn every_image<S: Subject>(
     let mut judged: Option<&S::Promises> = None;
     for (index, op) in history.ops.iter().enumerate() {
         volume.apply(op);
-        boot += u32::from(matches!(op, Op::Lost));
+        boot += u32::from(matches!(op, Op::Left { rebooted: true, .. }));
         if index < history.from || matches!(op, Op::SyncBegun(..)) {
             continue;
         }
@@ -297,7 +310,11 @@ impl<S: Subject> Judge<'_, S> {
         let told = witness(&machine, &promises);
         let host = host(&self.sim, &machine, image.boot, draw.bits());
         let draw = Draw::new(draw.bits());
-        let work = Work { draw, lazy };
+        let work = Work {
+            draw,
+            lazy,
+            machine: Arc::clone(&machine),
+        };
         let process = self
             .subject
             .process(&self.sim, host, Arc::clone(&promises), work);

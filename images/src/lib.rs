@@ -16,6 +16,8 @@ mod judge;
 mod node;
 mod promise;
 mod stage;
+#[cfg(test)]
+mod tests;
 pub mod volume;
 
 use std::fmt;

@@ -108,7 +108,12 @@ impl Process {
             }
             promises.generation = found;
         }
-        let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
+        // As few open files as can be: what is unsettled stays open all the same (S2).
+        let few = PartitionOptions {
+            open_segments_max: 2,
+            ..PartitionOptions::default()
+        };
+        let partitions = Partitions::new(dir, host.clone(), few);
         partitions.sweep_deleted().await.map_err(text)?;
         Ok(Self {
             host,
@@ -191,6 +196,18 @@ impl Process {
 }
 
 impl Part {
+    /// An empty log that was just opened.
+    #[cfg(test)]
+    pub(crate) fn of(log: PartitionLog, acks: Arc<Acks>, host: Host) -> Self {
+        Self {
+            log,
+            acks,
+            epoch: 0,
+            draw: Draw::new(1),
+            clock: host,
+        }
+    }
+
     /// Changes what is promised of it.
     pub(crate) fn promise<T>(&self, change: impl FnOnce(&mut Promise) -> T) -> T {
         self.acks.change(change)

@@ -1,5 +1,7 @@
 //! Short scripted histories of one log directory, with every operation on the disk recorded.
 
+#[cfg(test)]
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::Wrong;
 use crate::disk::{Machine, Plant, RecordedDisk, SyncFault, SyncTime, lock};
 use crate::node::{Part, Process, options, settings, topic};
 use crate::promise::Promises;
-use crate::volume::{Op, Volume};
+use crate::volume::{Op, Tree, Volume};
 
 /// Longest history in simulated time: whatever waits longer waits for ever.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -139,9 +141,57 @@ impl Stage<'_> {
 
     /// Takes the power away; nothing un-synced is left.
     pub(crate) fn cut_power(&mut self) {
+        let tree = lock(&self.machine).volume.durable.clone();
+        self.leave(tree, true);
+    }
+
+    /// Takes the power away; what is left is said.
+    #[cfg(test)]
+    pub(crate) fn cut_power_to(&mut self, left: impl FnOnce(&Volume) -> Tree) {
+        let tree = left(&lock(&self.machine).volume);
+        self.leave(tree, true);
+    }
+
+    /// Kills the process; what is left on the device and in the cache is said.
+    #[cfg(test)]
+    pub(crate) fn kill_to(&mut self, left: impl FnOnce(&Volume) -> Tree) {
+        let tree = left(&lock(&self.machine).volume);
+        self.leave(tree, false);
+    }
+
+    fn leave(&mut self, tree: Tree, rebooted: bool) {
         self.end();
-        lock(&self.machine).apply(Op::Lost);
-        self.boot += 1;
+        let tree = Box::new(tree);
+        lock(&self.machine).apply(Op::Left { tree, rebooted });
+        self.boot += u32::from(rebooted);
+    }
+
+    /// The cache lets go of what was written to a file and not synced yet.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self, path: &str) -> Result<(), Wrong> {
+        let mut machine = lock(&self.machine);
+        let found = machine.volume.cache.lookup(Path::new(path));
+        let file = found.ok_or_else(|| format!("{path} is not there"))?;
+        machine.apply(Op::Forgotten(file));
+        Ok(())
+    }
+
+    /// What the cache shows.
+    #[cfg(test)]
+    pub(crate) fn tree(&self) -> Tree {
+        lock(&self.machine).volume.cache.clone()
+    }
+
+    /// Everything that was done so far.
+    #[cfg(test)]
+    pub(crate) fn ops(&self) -> Vec<Op> {
+        lock(&self.machine).ops.clone().unwrap_or_default()
+    }
+
+    /// Files with records that were closed before they were synced (S2).
+    #[cfg(test)]
+    pub(crate) fn closed_early(&self) -> Vec<String> {
+        lock(&self.machine).closed_early.clone()
     }
 
     /// The next sync of such a file fails.
@@ -149,7 +199,7 @@ impl Stage<'_> {
         lock(&self.machine).fault = Some(fault);
     }
 
-    /// Why the directory is offline; waits until it is.
+    /// Waits until the directory is offline, and says why.
     pub(crate) async fn failed(&self) -> Result<String, Wrong> {
         let offline = self.process()?.partitions.dir().until_offline().await;
         Ok(offline.to_string())

@@ -105,8 +105,15 @@ pub enum Op {
     },
     /// The process was killed. Of what a failed sync covered the device holds nothing.
     Killed,
-    /// A power cut that kept nothing that was not certain.
-    Lost,
+    /// This was left, and is certain: behind a power cut if the machine was started again.
+    Left {
+        /// What.
+        tree: Box<Tree>,
+        /// Whether it is another boot.
+        rebooted: bool,
+    },
+    /// The cache let go of a file's bytes that were not written yet.
+    Forgotten(Inode),
 }
 
 impl Change {
@@ -162,6 +169,20 @@ impl Tree {
         names
             .filter(|name| *name != "/")
             .try_fold(ROOT, |at, name| self.dirs.get(&at)?.get(name).copied())
+    }
+
+    /// Changes the bytes of a file, if there is one of that name.
+    pub fn edit(&mut self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let found = self.lookup(path);
+        let Some(content) = found.and_then(|file| self.files.get_mut(&file)) else {
+            return false;
+        };
+        let mut bytes = content.read(0, usize::MAX);
+        edit(&mut bytes);
+        let mut edited = Content::default();
+        edited.write(0, &bytes);
+        *content = Arc::new(edited);
+        true
     }
 
     /// The largest inode in use.
@@ -233,6 +254,22 @@ impl Volume {
         killed
     }
 
+    /// How many changes there were.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether bytes that were written to a file behind the first `before` changes are not certain,
+    /// and somebody could still find its name.
+    pub(crate) fn is_unsynced(&self, file: Inode, before: u64) -> bool {
+        let is_of = |(number, change): &(u64, Change)| {
+            let is_of = matches!(change, Change::Write { file: of, .. } if *of == file);
+            is_of && *number >= before
+        };
+        let is_named = |names: &Arc<Names>| names.values().any(|named| *named == file);
+        self.pending.iter().any(is_of) && self.cache.dirs.values().any(is_named)
+    }
+
     /// Everything that a power cut may keep or lose, in order.
     pub fn uncertain(&self) -> Vec<&Change> {
         let pending = self.pending.iter().map(|(_, change)| change);
@@ -251,7 +288,11 @@ impl Volume {
                 self.syncs.insert(*sync, (*inode, self.changes));
             }
             Op::Killed => *self = self.killed(|_| Limbo::Cached),
-            Op::Lost => *self = Self::of(std::mem::take(&mut self.durable)),
+            Op::Left { tree, .. } => *self = Self::of(Tree::clone(tree)),
+            Op::Forgotten(file) => {
+                let content = self.durable.files.get(file).cloned();
+                self.cache.files.insert(*file, content.unwrap_or_default());
+            }
             Op::SyncEnded(sync) => {
                 for change in self.take_covered(*sync, true) {
                     self.durable.apply(&change);

@@ -6,6 +6,7 @@ mod binaries;
 mod clients;
 mod faults;
 mod fuzz;
+mod images;
 mod kills;
 mod packages;
 mod planted;
@@ -38,6 +39,8 @@ enum Suite {
     Faults(faults::FaultsArguments),
     /// Whatever foreign bytes can reach, fed with anything by libFuzzer, from the inputs kept.
     Fuzz(fuzz::FuzzArguments),
+    /// Every state that a crash may leave of a log directory, judged and crashed again.
+    Images(images::ImagesArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
     /// Bugs planted in the product and lies told around it: the general runs must catch each.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Suite::Clients(arguments) => clients::run(&arguments),
         Suite::Faults(arguments) => faults::run(&arguments),
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
+        Suite::Images(arguments) => images::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
