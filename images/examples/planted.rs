@@ -14,7 +14,7 @@ use millrace_images::{Broken, HISTORIES, History, Plan, Scale, judge};
 use millrace_probe::Bug;
 
 /// Processes end by virtual time; a history that takes this long stands still.
-const STILL_AFTER: Duration = Duration::from_secs(240);
+const STILL_AFTER: Duration = Duration::from_mins(4);
 
 /// Bugs hunted side by side.
 const HUNTERS: usize = 2;

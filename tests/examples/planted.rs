@@ -15,7 +15,7 @@ use millrace_tests::planted::Bug as Lie;
 use millrace_tests::simulation::{Failure, Setup, run_setup};
 
 /// Runs end by virtual time; one that takes this long without any of it passing stands still.
-const STILL_AFTER: Duration = Duration::from_secs(240);
+const STILL_AFTER: Duration = Duration::from_mins(4);
 
 /// Bugs hunted side by side.
 const HUNTERS: usize = 2;
@@ -31,7 +31,13 @@ enum Planted {
 
 /// The seeds of the gate that caught a bug last: tried first. What is not here is not caught by the
 /// simulation, and is left to the crash images.
-const KNOWN: &[(&str, u64)] = &[];
+const KNOWN: &[(&str, u64)] = &[
+    ("FetchWakeUpLost", 1003),
+    ("HighWatermarkOverUnflushed", 1001),
+    ("ReadPastHighWatermark", 1000),
+    ("SequenceAdvancedOnFailedWrite", 1000),
+    ("WindowOfOneAfterRestart", 1005),
+];
 
 impl Planted {
     fn all() -> Vec<Self> {
@@ -140,10 +146,8 @@ fn main() -> ExitCode {
         }
         ["known", first, count] => seeds(first, count).and_then(|seeds| {
             let all = Planted::all().into_iter();
-            hunted(
-                &all.filter(|one| one.known().is_some()).collect::<Vec<_>>(),
-                &seeds,
-            )
+            let known = all.filter(|one| matches!(one, Planted::Lie(_)) || one.known().is_some());
+            hunted(&known.collect::<Vec<_>>(), &seeds)
         }),
         ["all", first, count] => {
             seeds(first, count).and_then(|seeds| hunted(&Planted::all(), &seeds))

