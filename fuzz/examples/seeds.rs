@@ -1,4 +1,5 @@
-//! Writes seeds from Kafka's recorded bytes and from what the broker writes, to where the fuzzers'
+//! Writes seeds from Kafka's recorded bytes, from what clients and the broker said to each other
+//! (`captured.txt`) and from what the broker writes, to where the fuzzers'
 //! next run finds them: `cargo run --example seeds` in this directory, then `cargo xtask fuzz --keep`
 //! takes those that reach new code into the corpus.
 
@@ -25,6 +26,7 @@ use millrace_protocol::records::{Batch, Codec};
 
 const MESSAGES: &str = include_str!("../../protocol/vectors/messages.txt");
 const BATCHES: &str = include_str!("../../protocol/tests/data/records/batches.txt");
+const CAPTURED: &str = include_str!("../captured.txt");
 const METADATA: &str = include_str!("../../protocol/tests/data/records/metadata.txt");
 
 /// Longer ones are left out.
@@ -46,6 +48,8 @@ impl Seeds {
 fn main() -> io::Result<()> {
     let mut seeds = Seeds::default();
     messages(&mut seeds);
+    captured(&mut seeds);
+    sequences(&mut seeds);
     batches(&mut seeds);
     metadata(&mut seeds);
     configuration(&mut seeds);
@@ -121,6 +125,76 @@ fn frame(api: Api, version: i16, body: &Bytes, out: &mut BytesMut) {
     frame.put_slice(body);
     out.put_u32(frame.len() as u32);
     out.put_slice(&frame);
+}
+
+/// Frames as clients sent them and the broker answered, each by itself and those of each client in a
+/// stream; and the batches in them.
+fn captured(seeds: &mut Seeds) {
+    let mut streams: BTreeMap<(&str, &str), BytesMut> = BTreeMap::new();
+    for (at, line) in CAPTURED.lines().enumerate() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [client, direction, key, version, frame] = fields[..] else {
+            continue;
+        };
+        let Some(api) = key.parse().ok().and_then(Api::from_key) else {
+            continue;
+        };
+        let version: i16 = version.parse().expect("a version");
+        let Some(which) = name(api, version) else {
+            continue;
+        };
+        let frame = from_hex(frame);
+        let stream = streams.entry((client, direction)).or_default();
+        stream.put_u32(frame.len() as u32);
+        stream.put_slice(&frame);
+        let (mut body, row) = (frame, api.row());
+        let (target, read) = if direction == "request" {
+            let read = header::decode_request(&mut body, row.is_flexible(version));
+            ("requests", read.is_ok())
+        } else {
+            let has_tags = row.response_header_version(version) == 1;
+            let read = header::decode_response(&mut body, has_tags);
+            ("responses", read.is_ok())
+        };
+        assert!(read, "a recorded frame has a header: {line}");
+        let seed = format!("captured-{at}");
+        seeds.add(target, &seed, &[&which, &body]);
+        let is_answer = u8::from(direction != "request");
+        seeds.add("second_codec", &seed, &[&[is_answer], &which, &body]);
+        // A batch stands behind its base offset, length and epoch: its magic is 2.
+        for from in 0..body.len() {
+            if let Ok(batch) = Batch::parse(body.slice(from..))
+                && batch.verify_crc().is_ok()
+            {
+                let seed = format!("captured-{at}-{from}");
+                seeds.add("records", &seed, &[&[0], &batch.bytes]);
+            }
+        }
+    }
+    for ((client, direction), stream) in &streams {
+        for limits in [0, 2] {
+            let seed = format!("captured-{client}-{direction}-{limits}");
+            seeds.add("frames", &seed, &[&[limits], &[255; 8], stream]);
+        }
+    }
+}
+
+/// Long lists of steps for the broker and its model, and choices for messages: any bytes are some.
+fn sequences(seeds: &mut Seeds) {
+    let mut state = 7_u64;
+    let mut draw = || {
+        // Knuth's linear congruential generator; its high bits.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32
+    };
+    for (target, count, length) in [("broker_requests", 40, 300), ("schemas", 400, 60)] {
+        for at in 0..count {
+            let bytes: Vec<u8> = (0..length).map(|_| (draw() >> 8) as u8).collect();
+            seeds.add(target, &format!("drawn-{at}"), &[&bytes]);
+        }
+    }
 }
 
 /// Batches as Kafka writes them, whole and their compressed content alone.

@@ -23,6 +23,7 @@ use crate::allocation::{Bound, within};
 use crate::disk::{self, Files};
 use crate::edits;
 use crate::input::Input;
+use crate::progress;
 
 /// Journal files of the new start (two of 1 MiB, zeroed), the cached and the durable pages of the
 /// simulated disk, the broker's own tables.
@@ -55,6 +56,7 @@ pub fn run(bytes: &[u8]) {
     match started {
         Err(error) => assert!(!error.to_string().is_empty(), "an error has words"),
         Ok(broker) => {
+            progress::past_the_header();
             sim.block_on(broker.stop());
             sim.kill(node);
             // Damage below what the first start had to read may meet the second.

@@ -9,6 +9,7 @@ use millrace_config::{BrokerConfig, Sources, TopicConfig, TopicOverrides};
 
 use crate::allocation::{Bound, within};
 use crate::input::Input;
+use crate::progress;
 
 /// A parsed document and every key's value; the table of keys is a few hundred rows.
 const READING: Bound = Bound {
@@ -53,6 +54,7 @@ fn set(text: &str) {
 fn judge(loaded: Result<BrokerConfig, millrace_config::ConfigError>) {
     match loaded {
         Ok(config) => {
+            progress::past_the_header();
             assert!(config.describe().len() > 50, "every key is described");
             let inherited = TopicConfig::resolve(&config, &TopicOverrides::new());
             assert!(inherited.is_ok(), "a topic without its own: {inherited:?}");
@@ -69,6 +71,7 @@ fn topic(text: &str) {
     let broker = BrokerConfig::default();
     match TopicConfig::resolve(&broker, &own) {
         Ok(config) => {
+            progress::past_the_header();
             assert_eq!(TopicConfig::resolve(&broker, &own), Ok(config));
             assert!(broker.describe_topic(&own).is_ok(), "it describes itself");
         }

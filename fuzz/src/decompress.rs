@@ -8,6 +8,7 @@ use millrace_protocol::records::compression::{Codec, CompressionError, Decompres
 
 use crate::allocation::{Bound, within};
 use crate::input::Input;
+use crate::progress;
 
 const CODECS: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
@@ -24,6 +25,7 @@ pub fn run(bytes: &[u8]) {
     let bound = Bound::with_fixed(4 * cap + CONTEXT_BYTES);
     let content = within(bound, stream.len(), || open(codec, stream, cap));
     if let Some(content) = content {
+        progress::past_the_header();
         assert!(content.len() <= cap, "the cap holds");
         caps_are_exact(codec, stream, &content);
         comes_back(codec, &content);

@@ -4,11 +4,13 @@
 //! frame is the stream's own bytes; a header that was read is written and read the same again.
 
 use bytes::{Bytes, BytesMut};
+use millrace_protocol::api::Api;
 use millrace_protocol::frame::{self, FrameError, FrameLimits, LEN_BYTES};
 use millrace_protocol::header;
 
 use crate::allocation::{Bound, within};
 use crate::input::Input;
+use crate::progress;
 
 /// How many sizes of pieces an input names; they are used in turn.
 const PIECES: usize = 8;
@@ -51,7 +53,10 @@ fn split(stream: &[u8], pieces: [usize; PIECES], limits: FrameLimits) {
         loop {
             let held = buf.len();
             match frame::decode(&mut buf, limits) {
-                Ok(Some(frame)) => assert_eq!(Ok(Some(&frame[..])), expected.next(), "a frame"),
+                Ok(Some(frame)) => {
+                    assert_eq!(Ok(Some(&frame[..])), expected.next(), "a frame");
+                    headers(&frame);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     assert_eq!(buf.len(), held, "a refusal takes nothing");
@@ -104,6 +109,10 @@ fn headers(stream: &[u8]) {
                 Some((read.api_key, read.api_version))
             );
             assert!(whole.ends_with(&body), "the body is the rest");
+            let known = Api::from_key(read.api_key);
+            if known.is_some_and(|api| api.row().served.contains(read.api_version)) {
+                progress::past_the_header();
+            }
             let mut out = BytesMut::new();
             header::encode_request(&read, flexible, &mut out);
             assert_eq!(

@@ -6,6 +6,7 @@
 
 mod allocation;
 pub mod broker_directory;
+pub mod broker_requests;
 pub mod configuration;
 pub mod decompress;
 pub mod disk;
@@ -17,9 +18,11 @@ pub mod log_segment;
 pub mod logs;
 pub mod messages;
 pub mod metadata;
+pub mod progress;
 pub mod records;
 pub mod requests;
 pub mod responses;
+pub mod schemas;
 mod seals;
 pub mod second_codec;
 pub mod small_files;
@@ -30,6 +33,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("broker_directory", broker_directory::run),
+    ("broker_requests", broker_requests::run),
     ("configuration", configuration::run),
     ("decompress", decompress::run),
     ("frames", frames::run),
@@ -39,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("records", records::run),
     ("requests", requests::run),
     ("responses", responses::run),
+    ("schemas", schemas::run),
     ("second_codec", second_codec::run),
     ("small_files", small_files::run),
 ];

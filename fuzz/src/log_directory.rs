@@ -11,6 +11,7 @@ use crate::disk;
 use crate::edits;
 use crate::input::Input;
 use crate::logs::{self, Ended, OTHER_BOOT, SAME_BOOT, Shown};
+use crate::progress;
 
 /// Journal files of the new start (two of at least 64 KiB, each four times the commit that is
 /// repeated), the cached and the durable pages of the simulated disk, its books.
@@ -53,6 +54,7 @@ pub fn run(bytes: &[u8]) {
     sim.kill(node);
     match (first, start()) {
         (Ok(first), Ok(second)) => {
+            progress::past_the_header();
             for (first, second) in first.iter().zip(&second) {
                 assert_eq!(bounds(first), bounds(second), "{first:?}, then {second:?}");
             }

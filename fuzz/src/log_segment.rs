@@ -14,7 +14,7 @@ use crate::allocation::{Bound, within};
 use crate::disk;
 use crate::input::Input;
 use crate::logs::{self, Ended, OTHER_BOOT, ROOT, SAME_BOOT, Shown, TOPICS};
-use crate::seals;
+use crate::{progress, seals};
 
 /// Journal files of the new start (two of 64 KiB, zeroed from a buffer of that size), the cached and
 /// the durable pages of the simulated disk, its books.
@@ -70,6 +70,15 @@ pub fn run(bytes: &[u8]) {
     };
     let first = start(node);
     sound(&first);
+    if matches!(
+        first[topic],
+        Shown::Open {
+            quarantined: false,
+            ..
+        }
+    ) {
+        progress::past_the_header();
+    }
     sim.kill(node);
     let second = start(node);
     assert_eq!(first, second, "recovering twice is recovering once");

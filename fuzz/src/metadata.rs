@@ -12,6 +12,7 @@ use millrace_protocol::records::ControlType;
 
 use crate::allocation::{Bound, within};
 use crate::input::Input;
+use crate::progress;
 
 /// A record holds a string or an id for every few bytes of its value, in structures of a few dozen
 /// bytes; a value is at most one batch.
@@ -31,6 +32,7 @@ pub fn run(bytes: &[u8]) {
         control_records(value);
         let read = within(READING, value.len(), || MetadataRecord::decode(value));
         let Ok(record) = read else { continue };
+        progress::past_the_header();
         let again = MetadataRecord::decode(&record.encode());
         assert_eq!(again.as_ref(), Ok(&record), "written and read");
         // What does not fit is refused; the image before it stands.

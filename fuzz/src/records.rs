@@ -13,7 +13,7 @@ use millrace_protocol::records::{
 
 use crate::allocation::{Bound, within};
 use crate::input::Input;
-use crate::seals;
+use crate::{progress, seals};
 
 /// The cap on a batch's content.
 const INFLATED_BYTES_MAX: usize = 64 * 1024;
@@ -45,6 +45,9 @@ pub fn run(bytes: &[u8]) {
     let produced = within(READING, batch.len(), || {
         check_produced(&batch, &rules, &mut scratch)
     });
+    if verify_crc(&batch) {
+        progress::past_the_header();
+    }
     match produced {
         Ok(produced) => accepted(&batch, &rules, &produced, &mut scratch),
         Err(refusal) => drop((refusal.to_string(), refusal.error_code())),

@@ -12,9 +12,17 @@ use millrace_protocol::responses::{self, Fault, Response};
 use crate::allocation::peak;
 use crate::input::Input;
 use crate::messages::named;
+use crate::progress;
 
 /// One input: which answer at which version, then its body.
 pub fn run(bytes: &[u8]) {
+    if judge(bytes) {
+        progress::past_the_header();
+    }
+}
+
+/// Holds one input to the rules; whether it was read.
+pub(crate) fn judge(bytes: &[u8]) -> bool {
     let mut input = Input(bytes);
     let (api, version) = named(&mut input);
     let body = Bytes::copy_from_slice(input.0);
@@ -26,11 +34,12 @@ pub fn run(bytes: &[u8]) {
                         responses::$message $(<$a>)?,
                         messages::$message,
                     >(version, &body) else {
-                        return;
+                        return false;
                     };
                     let read = shown::<responses::$message $(<$a>)?>(version, &body);
                     let again = shown::<responses::$message $(<$a>)?>(version, &written);
                     assert_eq!(again, read);
+                    true
                 })*
             }
         };

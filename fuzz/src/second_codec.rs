@@ -10,6 +10,7 @@ use millrace_protocol::messages::{self as ours, DecodeLimits, Message};
 
 use crate::input::Input;
 use crate::messages::named;
+use crate::progress;
 
 /// One input: request or answer, which at which version, then its body.
 pub fn run(bytes: &[u8]) {
@@ -51,6 +52,7 @@ where
     let Ok(read) = ours::decode::<Ours>(version, body, &DecodeLimits::default()) else {
         return;
     };
+    progress::past_the_header();
     if !(Other::VERSIONS.min..=Other::VERSIONS.max).contains(&version) {
         return;
     }

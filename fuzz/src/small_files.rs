@@ -13,7 +13,7 @@ use millrace_sim::Sim;
 use crate::allocation::{Bound, within};
 use crate::disk;
 use crate::input::Input;
-use crate::seals;
+use crate::{progress, seals};
 
 /// A producer is a structure with its own list of batches.
 const PRODUCERS: Bound = Bound {
@@ -54,6 +54,7 @@ fn epochs(file: &[u8]) {
         return;
     };
     if let Ok(epochs) = epoch_checkpoint::parse(text) {
+        progress::past_the_header();
         assert!(epochs.is_sorted(), "both columns rise");
         let again = epoch_checkpoint::parse(&epoch_checkpoint::encode(&epochs));
         assert_eq!(again.ok(), Some(epochs));
@@ -65,6 +66,7 @@ fn identity(file: &[u8]) {
         return;
     };
     if let Ok(id) = partition_metadata::parse(text) {
+        progress::past_the_header();
         let again = partition_metadata::parse(&partition_metadata::encode(id));
         assert_eq!(again.ok(), Some(id));
     }
@@ -72,6 +74,7 @@ fn identity(file: &[u8]) {
 
 fn producers(file: &[u8]) {
     if let Ok((offset, entries)) = producer_snapshot::decode(file) {
+        progress::past_the_header();
         let again = producer_snapshot::decode(&producer_snapshot::encode(offset, &entries).bytes);
         assert_eq!(again.ok(), Some((offset, entries.clone())));
         drop(producer_snapshot::encode_kafka(&entries));
@@ -85,6 +88,7 @@ fn slots(file: &[u8]) {
         disk::put(&host.disk, Path::new("/slots"), file).await;
         let open = || SlotFile::open(Arc::clone(&host.disk), Path::new("/"), "slots");
         let Ok((_, first)) = open().await else { return };
+        progress::past_the_header();
         let (mut slots, again) = open().await.expect("it was opened before");
         assert_eq!(again, first, "what was read once is read again");
         // Refused only at the end of all sequences; what stands there stays then.

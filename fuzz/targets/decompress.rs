@@ -1,4 +1,6 @@
 //! Gives libFuzzer the target `decompress`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::decompress::run(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    millrace_fuzz::progress::give(millrace_fuzz::decompress::run, bytes);
+});

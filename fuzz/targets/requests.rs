@@ -1,4 +1,6 @@
 //! Gives libFuzzer the target `requests`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::requests::run(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    millrace_fuzz::progress::give(millrace_fuzz::requests::run, bytes);
+});

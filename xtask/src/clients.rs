@@ -8,11 +8,14 @@ pub(crate) mod kafka_python;
 mod kafka_tools;
 mod kcat;
 pub(crate) mod rdkafka;
+mod record;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use record::Recorder;
 
 use crate::process::Watched;
 use crate::{Outcome, binaries};
@@ -43,6 +46,9 @@ pub(crate) struct ClientsArguments {
     /// Only those that take seconds: kcat and kafka-python.
     #[arg(long, conflicts_with = "client")]
     smoke: bool,
+    /// Writes what they and the broker say to each other to this file, as seeds for the fuzzers.
+    #[arg(long, conflicts_with = "smoke")]
+    record: Option<PathBuf>,
 }
 
 /// Runs the suite.
@@ -53,8 +59,11 @@ pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
         None if arguments.smoke => vec![Client::Kcat, Client::KafkaPython],
         None => Client::value_variants().to_vec(),
     };
+    let mut lines = String::new();
     for client in chosen {
-        let broker = Served::start(&binary)?;
+        let recorder = arguments.record.as_ref().map(|_| Recorder::bind());
+        let mut recorder = recorder.transpose()?;
+        let broker = Served::start(&binary, recorder.as_mut())?;
         match client {
             Client::Kcat => kcat::run(&broker)?,
             Client::KafkaPython => kafka_python::run(&broker)?,
@@ -65,8 +74,17 @@ pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
         if client == Client::KafkaTools {
             kafka_tools::dump_logs(&data.path().join("data"))?;
         }
+        if let Some(recorder) = recorder {
+            let name = client.to_possible_value();
+            let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
+            lines.push_str(&recorder.lines(&name));
+        }
     }
-    Ok(())
+    match &arguments.record {
+        Some(file) => std::fs::write(file, record::together(&lines))
+            .map_err(|error| format!("{}: {error}", file.display())),
+        None => Ok(()),
+    }
 }
 
 /// A broker on a free port with a directory of its own.
@@ -78,13 +96,18 @@ struct Served {
 }
 
 impl Served {
-    fn start(binary: &Path) -> Result<Self, String> {
+    /// Starts it; clients reach it by the recorder, where there is one.
+    fn start(binary: &Path, recorder: Option<&mut Recorder>) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let line = format!(
+        let mut line = format!(
             "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
              --set log.dirs=data",
             binary.display()
         );
+        if let Some(recorder) = &recorder {
+            line.push_str(" --set advertised.listeners=PLAINTEXT://");
+            line.push_str(recorder.address());
+        }
         let mut broker = Watched::start(&line, directory.path())?;
         let listening = broker.wait_for_line("say that it listens", START_LIMIT, |line| {
             line.starts_with("listening on ")
@@ -94,6 +117,13 @@ impl Served {
             .and_then(|(_, rest)| rest.split([',', ' ']).next())
             .ok_or_else(|| format!("no address in `{listening}`"))?
             .to_owned();
+        let address = match recorder {
+            None => address,
+            Some(recorder) => {
+                recorder.serve(&address);
+                recorder.address().to_owned()
+            }
+        };
         Ok(Self {
             broker,
             directory,

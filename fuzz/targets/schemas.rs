@@ -1,0 +1,6 @@
+//! Gives libFuzzer the target `schemas`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    millrace_fuzz::progress::give(millrace_fuzz::schemas::run, bytes);
+});
