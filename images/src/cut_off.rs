@@ -53,7 +53,7 @@ impl Scale {
         subsets_max: 3,
         drawn: 1,
         seconds: 1,
-        one_in: 4,
+        one_in: 24,
     };
 }
 

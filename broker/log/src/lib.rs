@@ -13,10 +13,6 @@ pub mod error;
 mod fixture;
 pub mod flusher;
 pub mod handles;
-// Its own locks are std's, which are not those of a model.
-#[cfg(all(test, not(feature = "schedules")))]
-#[path = "tests/images/mod.rs"]
-mod images;
 mod journal;
 pub mod ledger;
 pub mod mark;

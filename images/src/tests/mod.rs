@@ -33,7 +33,10 @@ fn images(
     script: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), Wrong>,
 ) -> Result<(), Wrong> {
     let recorded = play(script)?;
-    let plan = Plan::of(Scale::TEST);
+    let plan = Plan::of(Scale {
+        one_in: 4,
+        ..Scale::TEST
+    });
     let counts = every_image(&Directory, &recorded, plan).map_err(|failure| failure.to_string())?;
     println!("{counts}");
     if counts.all() < at_least {
