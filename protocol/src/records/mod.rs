@@ -28,7 +28,7 @@ pub use header::{
 };
 pub use read::{
     Header, Headers, Record, Records, Scratch, TimedOffset, first_at_or_after, greatest_timestamp,
-    record_iter,
+    greatest_timestamp_from, record_iter,
 };
 pub use refusal::{RECORD_FAULTS_MAX, RecordFault, Refusal};
 pub use validate::{Depth, ProduceRules, Produced, check_produced};

@@ -247,9 +247,18 @@ pub fn greatest_timestamp(
     batch: &Batch,
     scratch: &mut Scratch,
 ) -> Result<Option<TimedOffset>, RecordError> {
+    greatest_timestamp_from(batch, i64::MIN, scratch)
+}
+
+/// The same of the records at offsets from `from` on.
+pub fn greatest_timestamp_from(
+    batch: &Batch,
+    from: i64,
+    scratch: &mut Scratch,
+) -> Result<Option<TimedOffset>, RecordError> {
     let mut found: Option<TimedOffset> = None;
     visit(batch, scratch, |at| {
-        if found.is_none_or(|best| at.timestamp > best.timestamp) {
+        if at.offset >= from && found.is_none_or(|best| at.timestamp > best.timestamp) {
             found = Some(at);
         }
         true

@@ -315,7 +315,7 @@ impl Partitions {
         };
         let segment = Segment::new(known.path.clone(), active.id, active.holes, Tail::new(end));
         let segment = Arc::new(segment);
-        self.revive(&segment).await?;
+        self.revive(&segment, true).await?;
         segments.push(segment);
         Ok(Some(Recovered {
             segments,
@@ -332,8 +332,12 @@ impl Partitions {
     }
 
     /// Learns of a segment that grows on what its first header and its indexes say. An index that
-    /// says nothing usable starts anew with the next batches.
-    pub(super) async fn revive(&self, segment: &Arc<Segment>) -> Result<(), Error> {
+    /// says nothing usable starts anew with the next batches; of times only when the log was closed.
+    pub(super) async fn revive(
+        &self,
+        segment: &Arc<Segment>,
+        is_closed: bool,
+    ) -> Result<(), Error> {
         let end = segment.end();
         if end.bytes == 0 {
             return Ok(());
@@ -350,7 +354,7 @@ impl Partitions {
             tail.first_timestamp = first.map(|step| step.header.max_timestamp);
             tail.offsets_written = offsets.0;
             tail.times_written = times.0;
-            tail.resume(times.1);
+            tail.resume(times.1, is_closed);
         });
         Ok(())
     }

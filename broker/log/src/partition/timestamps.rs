@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use millrace_protocol::records::{
-    Batch, Scratch, TimedOffset, first_at_or_after, greatest_timestamp,
+    Batch, Scratch, TimedOffset, first_at_or_after, greatest_timestamp_from,
 };
 
 use super::LogReader;
@@ -93,15 +93,13 @@ impl LogReader {
         scratch: &mut Scratch,
     ) -> Result<Option<TimestampOffset>, Error> {
         let list = self.list();
-        let mut best: Option<(&Arc<Segment>, Step)> = None;
+        let mut best: Option<(&Arc<Segment>, Step, i64)> = None;
         for segment in list
             .all()
             .iter()
             .take_while(|segment| segment.base() < upto)
         {
-            let at_most = best
-                .as_ref()
-                .map_or(-1, |(_, step)| step.header.max_timestamp);
+            let at_most = best.as_ref().map_or(-1, |(_, _, greatest)| *greatest);
             let whole = segment.end().offset <= upto;
             let largest = segment.largest_timestamp();
             if whole && largest.is_some_and(|largest| largest <= at_most) {
@@ -117,19 +115,29 @@ impl LogReader {
                 if step.header.base_offset >= upto {
                     break;
                 }
-                let at_most = best
-                    .as_ref()
-                    .map_or(-1, |(_, step)| step.header.max_timestamp);
-                if step.header.max_timestamp > at_most
-                    && step.header.last_offset() >= list.log_start
+                let at_most = best.as_ref().map_or(-1, |(_, _, greatest)| *greatest);
+                if step.header.max_timestamp <= at_most
+                    || step.header.last_offset() < list.log_start
                 {
-                    best = Some((segment, step));
+                    continue;
+                }
+                let mut greatest = step.header.max_timestamp;
+                if step.header.base_offset < list.log_start {
+                    // The log begins inside: its greatest timestamp may be before.
+                    let wanted = Wanted::Greatest;
+                    let found = self
+                        .inside(segment, &step, wanted, list.log_start, scratch)
+                        .await?;
+                    greatest = found.map_or(-1, |found| found.timestamp);
+                }
+                if greatest > at_most {
+                    best = Some((segment, step, greatest));
                 }
             }
         }
         match best {
             None => Ok(None),
-            Some((segment, step)) => {
+            Some((segment, step, _)) => {
                 self.inside(segment, &step, Wanted::Greatest, list.log_start, scratch)
                     .await
             }
@@ -156,7 +164,7 @@ impl LogReader {
             Wanted::AtOrAfter(timestamp) => {
                 first_at_or_after(&batch, timestamp, log_start, scratch)
             }
-            Wanted::Greatest => greatest_timestamp(&batch, scratch),
+            Wanted::Greatest => greatest_timestamp_from(&batch, log_start, scratch),
         };
         let found = found.map_err(|error| damaged(error.to_string()))?;
         Ok(
