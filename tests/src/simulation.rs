@@ -1,36 +1,38 @@
-//! The whole broker in the simulation: a workload runs while its node loses power, is killed or is
-//! stopped, again and again, and every promise is held against what is there at the end.
+//! The whole broker in the simulation: a workload runs while a list of faults happens to its node
+//! and its net, and every promise is held against what is there at the end.
 //!
 //! What always holds: everything is drawn from the seed, so a seed that fails fails again; a run
-//! that stands still ends by the workload's patience, which counts virtual time.
+//! that stands still ends by the workload's patience, which counts virtual time; a fault that is left
+//! out leaves the others what they were.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_config::BrokerConfig;
 use millrace_host::Host;
+use millrace_probe::Branch;
 use millrace_server::Broker;
-use millrace_sim::{
-    DiskEffect, DiskFault, DiskOp, NetOptions, Sim, SimOptions, TraceSummary, When, World,
-};
+use millrace_sim::{NetOptions, Sim, SimOptions, TraceSummary, World};
 use tokio::sync::watch;
 
-use crate::ledger::{Barred, Progress};
+use crate::faults::rot::Fate;
+use crate::faults::schedule::schedule;
+use crate::faults::{Fault, Only};
+use crate::ledger::Progress;
+use crate::liveness::{self, Witness};
 use crate::planted::Bug;
-use crate::shape::{ADDRESS, Row, TOPIC, between, directories, plan, settings};
+use crate::shape::{ADDRESS, Row, directories, plan, settings};
 use crate::workload::{Plan, Report, Workload};
+
+mod acts;
+mod ending;
+mod life;
 
 /// The node of the broker, and that of all clients.
 const BROKER: &str = "broker";
 const CLIENTS: &str = "clients";
-/// A broker that does not serve by then, in virtual time, stands still.
-const START_TIMEOUT: Duration = Duration::from_mins(5);
-/// How long after a failed sync its directory may still acknowledge what it had written before.
-const HEARD_WITHIN: Duration = Duration::from_millis(100);
-
-/// How far the broker's wall clock may be off, either way.
-const WALL_OFF_MS_MAX: u64 = 3_000_000;
+/// Partitions of the witness's topic: some lie in every directory.
+const WITNESS_PARTITIONS: i32 = 3;
 
 /// Events that a failure shows.
 const EVENTS_SHOWN_MAX: usize = 5000;
@@ -46,6 +48,8 @@ pub struct Setup {
     pub row: Option<Row>,
     /// A bug that the oracle must find.
     pub bug: Option<Bug>,
+    /// Which of the seed's faults happen; all when `None`.
+    pub only: Option<Only>,
 }
 
 /// What a run came to.
@@ -65,6 +69,18 @@ pub struct Outcome {
     pub removals: u32,
     /// Records that retention took from the front.
     pub retired: i64,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Records that were acknowledged or shown and then read back.
+    pub read_back: usize,
+    /// Requests that were answered with success.
+    pub operations: u64,
+    /// What became of partitions that rotted, how often each.
+    pub fates: BTreeMap<Fate, u32>,
+    /// Branches of the product that were taken, how often each.
+    pub reached: BTreeMap<Branch, u64>,
+    /// Virtual time that passed.
+    pub elapsed: Duration,
     /// The record of every event.
     pub trace: TraceSummary,
 }
@@ -85,14 +101,6 @@ impl From<String> for Failure {
     }
 }
 
-/// How one life of the broker ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    PowerCut,
-    Kill,
-    Stop,
-}
-
 /// Runs one seed. On a broken promise the error says so; with `keep_lines` it holds the
 /// last events too.
 pub fn run(seed: u64, keep_lines: bool) -> Result<Outcome, String> {
@@ -104,44 +112,47 @@ pub fn run(seed: u64, keep_lines: bool) -> Result<Outcome, String> {
     run_setup(setup).map_err(|failure| failure.reason)
 }
 
-/// The same with what is otherwise drawn, or a bug.
-pub fn run_setup(setup: Setup) -> Result<Outcome, Failure> {
-    let Setup { seed, bug, .. } = setup;
-    let sim = Sim::with_options(SimOptions {
-        seed,
+/// The faults of a run, those that are left out too.
+pub fn faults_of(setup: Setup) -> Vec<Fault> {
+    let sim = Sim::with_options(options(setup));
+    let world = sim.world();
+    let row = setup.row.unwrap_or_else(|| Row::draw(&world));
+    let _plan = plan(&world, row, setup.bug);
+    let directories = directories(&world);
+    schedule(setup.seed, row, directories.len())
+}
+
+fn options(setup: Setup) -> SimOptions {
+    SimOptions {
+        seed: setup.seed,
         keep_lines: setup.keep_lines,
         net: NetOptions {
-            break_per_10k: (seed % 4) as u32 * 3,
+            break_per_10k: (setup.seed % 4) as u32 * 3,
             ..NetOptions::default()
         },
         ..SimOptions::default()
-    });
-    let world = sim.world();
-    let row = setup.row.unwrap_or_else(|| Row::draw(&world));
-    world.note(&format!("row {row:?}"));
-    let plan = plan(&world, row, bug);
-    let directories = directories(&world);
-    let run = Run {
-        settings: settings(&world, &directories),
-        world,
-        row,
-        bug,
-        plan,
-        directories,
-        progress: None,
-        ends: [0; 3],
-        wall_off_ms: 0,
-        sync_failed: false,
-    };
+    }
+}
+
+/// The same with what is otherwise drawn, or a bug.
+pub fn run_setup(setup: Setup) -> Result<Outcome, Failure> {
+    // Of whatever ran before in this thread.
+    millrace_probe::take_reached();
+    let sim = Sim::with_options(options(setup));
+    let run = Run::new(&sim.world(), setup);
+    let row = run.row;
     let outcome = sim.block_on(run.run());
     let outcome = outcome.and_then(|(outcome, report)| sound(&sim, &report).map(|()| outcome));
     let outcome = outcome.map(|outcome| Outcome {
         trace: sim.trace(),
+        elapsed: sim.elapsed(),
+        reached: millrace_probe::take_reached(),
         ..outcome
     });
     outcome.map_err(|failure| Failure {
         reason: format!(
-            "seed {seed}: {row:?}: {}{}",
+            "seed {}: {row:?}: {}{}",
+            setup.seed,
             failure.reason,
             last_lines(&sim)
         ),
@@ -181,49 +192,85 @@ struct Run {
     plan: Plan,
     settings: Vec<(&'static str, String)>,
     directories: Vec<String>,
+    /// Still to come, the next one last.
+    faults: Vec<Fault>,
     progress: Option<Arc<Progress>>,
+    witness: Witness,
+    broker: Option<Broker>,
+    /// What heals, and when.
+    heals: Vec<(Duration, acts::Heal)>,
+    /// The directory that is away.
+    away: Option<String>,
     ends: [u32; 3],
     wall_off_ms: i64,
-    /// A sync failed in this life: what was not durable may go with it.
-    sync_failed: bool,
+    /// Errors that the disk had returned when the present life began.
+    errors_before: Errors,
+}
+
+/// Errors that the disk returned so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Errors {
+    /// To syncs: what was not durable may have gone from the page cache.
+    syncs: u64,
+    /// All of them: some of the broker may be out of service until it is started again.
+    all: u64,
 }
 
 impl Run {
+    fn new(world: &World, setup: Setup) -> Self {
+        let row = setup.row.unwrap_or_else(|| Row::draw(world));
+        world.note(&format!("row {row:?}"));
+        let mut plan = plan(world, row, setup.bug);
+        let directories = directories(world);
+        let mut settings = settings(world, &directories);
+        acts::shape(world, (setup.seed, row), &mut plan, &mut settings);
+        let mut faults = schedule(setup.seed, row, directories.len());
+        faults.retain(|fault| setup.only.is_none_or(|only| only.has(fault.number)));
+        faults.reverse();
+        Self {
+            settings,
+            world: world.clone(),
+            row,
+            bug: setup.bug,
+            plan,
+            witness: Witness::new(world.node(CLIENTS), ADDRESS, WITNESS_PARTITIONS),
+            directories,
+            faults,
+            progress: None,
+            broker: None,
+            heals: Vec::new(),
+            away: None,
+            ends: [0; 3],
+            wall_off_ms: 0,
+            errors_before: Errors::default(),
+        }
+    }
+
     async fn run(mut self) -> Result<(Outcome, Report), Failure> {
         let (tell, address) = watch::channel(ADDRESS);
         let clients = self.clients();
-        let mut broker = self.start().await?;
+        self.start().await?;
         let mut workload = Workload::start(&clients, address, &self.plan).await?;
         self.progress = Some(Arc::clone(&workload.progress));
-        for _ in 0..between(&self.world, 2, 8) {
-            let acknowledged = workload.progress.acknowledged();
-            workload
-                .reach_acknowledged(acknowledged + self.world.draw(60))
-                .await?;
-            self.pause_ms(self.world.draw(300)).await;
-            if self.world.draw(4) == 0 {
-                self.world.cut_connections(CLIENTS, BROKER);
-                self.pause_ms(self.world.draw(50)).await;
-            }
-            if self.row == Row::SyncError && self.world.draw(2) == 0 {
-                self.sync_error(&workload, &clients).await;
-            } else if self.world.draw(3) == 0 {
-                self.trouble().await;
-            }
-            let end = match self.world.draw(10) {
-                0..=4 => End::PowerCut,
-                5..=7 => End::Kill,
-                _ => End::Stop,
-            };
-            self.end(Some(broker), end).await;
-            self.maybe_end_while_starting().await;
-            broker = self.start().await?;
+        // Its partitions lie in every directory before one is away.
+        let soon = clients.clock.now().mono + liveness::WITHIN;
+        self.witness.progress(soon).await?;
+        while let Some(fault) = self.faults.pop_if(|fault| !fault.what.is_rot()) {
+            self.happen(fault, &mut workload, &clients).await?;
             workload.is_alive()?;
         }
+        self.heal_all(&mut workload).await?;
+        let rots = self.begin_rot().await;
         let (progress, topics) = (Arc::clone(&workload.progress), workload.topics());
         let report = workload.finish().await?;
-        drop((broker, tell));
         let topic = topics.borrow().clone();
+        let fates = if rots && report.anomalies.is_empty() {
+            self.rot(&topic.topic).await?
+        } else {
+            BTreeMap::new()
+        };
+        self.broker = None;
+        drop(tell);
         let ledger = progress.ledger();
         let retired =
             (0..topic.topic.partitions).map(|number| ledger.start_seen(topic.number, number));
@@ -235,8 +282,18 @@ impl Run {
             taken: report.taken,
             removals: topic.number,
             retired: retired.sum(),
+            acknowledged: progress.acknowledged(),
+            read_back: report
+                .owed
+                .saturating_sub(report.taken)
+                .min(report.records.values().sum()),
+            operations: progress.acknowledged() / u64::from(self.plan.batch_records.max(1)),
+            fates,
+            reached: BTreeMap::new(),
+            elapsed: Duration::ZERO,
             trace: self.world.trace(),
         };
+        drop(ledger);
         Ok((outcome, report))
     }
 
@@ -256,169 +313,5 @@ impl Run {
             Some(bug) => bug.on_broker(host),
             None => host,
         }
-    }
-
-    /// A while in which the disk is slow or full, or the network one-sided. It costs time and
-    /// retries, never a promise.
-    async fn trouble(&self) {
-        let fault = |op, when, effect| DiskFault {
-            op,
-            path_contains: String::new(),
-            when,
-            effect,
-        };
-        let some = When::PerMille(1 + self.world.draw(300) as u32);
-        let slow = Duration::from_millis(1 + self.world.draw(2000));
-        let planted = match self.world.draw(7) {
-            0 => Some(fault(DiskOp::Sync, some, DiskEffect::Slow(slow))),
-            1 => Some(fault(DiskOp::Sync, some, DiskEffect::Hang)),
-            2 => Some(fault(DiskOp::Write, some, DiskEffect::NoSpace)),
-            3 => Some(fault(DiskOp::Write, some, DiskEffect::Short)),
-            4 => Some(fault(DiskOp::Allocate, some, DiskEffect::NoSpace)),
-            _ => None,
-        };
-        let planted = planted.map(|fault| self.world.inject(BROKER, fault));
-        if planted.is_none() {
-            let (from, to) = if self.world.draw(2) == 0 {
-                (BROKER, CLIENTS)
-            } else {
-                (CLIENTS, BROKER)
-            };
-            self.world.partition(from, to);
-        }
-        self.pause_ms(self.world.draw(1000)).await;
-        self.world.heal_net();
-        // A life may also end while the disk is still in trouble.
-        if planted.is_some() && self.world.draw(2) == 0 {
-            self.world.heal_disk(BROKER, planted);
-            self.pause_ms(self.world.draw(200)).await;
-        }
-    }
-
-    /// One sync of one directory fails. What is sent to its partitions from then on is not
-    /// acknowledged in this life.
-    async fn sync_error(&mut self, workload: &Workload, clients: &Host) {
-        let count = self.directories.len() as u64;
-        let directory = format!("{}/", self.directories[self.world.draw(count) as usize]);
-        let struck = || self.world.count(millrace_sim::faults::SYNC_ERROR);
-        let before = struck();
-        let fault = DiskFault {
-            op: DiskOp::Sync,
-            path_contains: directory.clone(),
-            when: When::Nth(1 + self.world.draw(12)),
-            effect: DiskEffect::Error,
-        };
-        self.world.inject(BROKER, fault);
-        for _ in 0..200 {
-            if struck() > before {
-                self.sync_failed = true;
-                self.world.pause(HEARD_WITHIN).await;
-                let topic = workload.topic();
-                let barred = Barred {
-                    life: workload.progress.life(),
-                    since: clients.clock.now().mono,
-                    incarnation: topic.number,
-                    partitions: self.partitions_in(&directory).await,
-                };
-                workload.progress.ledger().barred = Some(barred);
-                self.pause_ms(self.world.draw(800)).await;
-                return;
-            }
-            self.pause_ms(5).await;
-        }
-    }
-
-    /// The partitions of the topic that lie in a directory.
-    async fn partitions_in(&self, directory: &str) -> std::collections::BTreeSet<i32> {
-        let disk = self.world.node(BROKER).disk;
-        let entries = disk.list(Path::new(directory)).await.unwrap_or_default();
-        let number = |name: &str| name.strip_prefix(TOPIC)?.strip_prefix('-')?.parse().ok();
-        entries
-            .iter()
-            .filter_map(|entry| number(&entry.name))
-            .collect()
-    }
-
-    /// Begins the broker's next life.
-    async fn start(&self) -> Result<Broker, String> {
-        let host = self.broker_host();
-        let config = self.config()?;
-        tokio::select! {
-            biased;
-            started = Broker::start(config, host) => started.map_err(|error| error.to_string()),
-            () = self.world.pause(START_TIMEOUT) => Err("the broker does not come up".to_owned()),
-        }
-    }
-
-    fn config(&self) -> Result<BrokerConfig, String> {
-        let pairs = self
-            .settings
-            .iter()
-            .map(|(key, value)| (*key, value.as_str()));
-        BrokerConfig::from_pairs(pairs).map_err(|error| error.to_string())
-    }
-
-    /// Ends the broker's life; it may already have none.
-    async fn end(&mut self, broker: Option<Broker>, end: End) {
-        self.ends[end as usize] += 1;
-        let lossy = end == End::PowerCut || self.sync_failed;
-        match end {
-            End::PowerCut => self.world.crash(BROKER),
-            End::Kill if self.bug == Some(Bug::KillTakesThePageCache) => self.world.crash(BROKER),
-            End::Kill => self.world.kill(BROKER),
-            End::Stop => {
-                // A clean stop ends with a sync; one that hangs would hang it too.
-                self.world.heal_disk(BROKER, None);
-                if let Some(broker) = broker {
-                    broker.stop().await;
-                }
-                // What a process leaves behind when it ends.
-                self.world.kill(BROKER);
-            }
-        }
-        if let Some(progress) = &self.progress {
-            progress.life_ended(lossy);
-        }
-        self.sync_failed = false;
-        self.world.heal_disk(BROKER, None);
-        if self.world.draw(6) == 0 {
-            self.move_wall_clock();
-        }
-        self.pause_ms(self.world.draw(100)).await;
-    }
-
-    /// Off by less than the hour that records may lie in the future.
-    fn move_wall_clock(&mut self) {
-        let off_ms = self.world.draw(2 * WALL_OFF_MS_MAX) as i64 - WALL_OFF_MS_MAX as i64;
-        self.world
-            .move_wall_clock(BROKER, off_ms - self.wall_off_ms);
-        self.wall_off_ms = off_ms;
-        if let Some(progress) = &self.progress {
-            progress.broker_ahead(off_ms);
-        }
-    }
-
-    /// Recovery is met by power cuts and kills too.
-    async fn maybe_end_while_starting(&mut self) {
-        while self.world.draw(4) == 0 {
-            let host = self.broker_host();
-            let Ok(config) = self.config() else { return };
-            let life = Duration::from_millis(self.world.draw(40));
-            let started = tokio::select! {
-                biased;
-                started = Broker::start(config, host) => started.ok(),
-                () = self.world.pause(life) => None,
-            };
-            let end = if self.world.draw(2) == 0 {
-                End::PowerCut
-            } else {
-                End::Kill
-            };
-            self.end(started, end).await;
-        }
-    }
-
-    async fn pause_ms(&self, ms: u64) {
-        self.world.pause(Duration::from_millis(ms)).await;
     }
 }

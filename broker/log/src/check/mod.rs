@@ -93,7 +93,7 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     let settled = ledger.settled_through;
     let scan = survey::journals(disk, path, own.dir_id, settled).await?;
     let history = History::fold(ledger, scan).await?;
-    let unsettled = note_journal(&history, &mut report).await;
+    let unsettled = note_journal(&history, &mut report).await?;
     let (files, others) = survey::partitions(disk, path).await?;
     for name in others {
         report.note(format!("{name} is no partition's directory of ours"));
@@ -109,10 +109,13 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
 }
 
 /// Says what a start would write into segments from the journals; whose.
-async fn note_journal(history: &History, report: &mut Report) -> Vec<(Incarnation, SegmentId)> {
+async fn note_journal(
+    history: &History,
+    report: &mut Report,
+) -> Result<Vec<(Incarnation, SegmentId)>, Error> {
     let (mut bytes, mut whose) = (0, Vec::new());
     for (id, located) in &history.commits {
-        let content = located.load().await;
+        let content = located.load().await?;
         for (index, entry) in located.open(&content).entries.iter().enumerate() {
             let Entry::Data(incarnation, place, data) = entry else {
                 continue;
@@ -139,7 +142,7 @@ async fn note_journal(history: &History, report: &mut Report) -> Vec<(Incarnatio
             name(history.ledger.entries.get(incarnation), *incarnation)
         ));
     }
-    whose
+    Ok(whose)
 }
 
 /// `topic-partition`, or the incarnation where the topic isn't known.

@@ -62,7 +62,7 @@ pub async fn rebuild_ledger(host: &Host, path: &Path) -> Result<Report, Error> {
         ..Ledger::default()
     };
     ledger.run.generation = newest.max(generation_of(&in_use)).unwrap_or(0);
-    let generations = generations(&scan, ledger.settled_through).await;
+    let generations = generations(&scan, ledger.settled_through).await?;
     let (found, others) = survey::partitions(disk, path).await?;
     for name in others {
         report.note(format!(
@@ -106,7 +106,10 @@ fn first_commit(scan: &Scan) -> CommitId {
 }
 
 /// The newest generation that the journals name of each segment: bytes of another are skipped.
-async fn generations(scan: &Scan, after: CommitId) -> BTreeMap<(Incarnation, i64), u32> {
+async fn generations(
+    scan: &Scan,
+    after: CommitId,
+) -> Result<BTreeMap<(Incarnation, i64), u32>, Error> {
     let mut found = BTreeMap::new();
     let mut name = |whose: Incarnation, id: SegmentId| {
         let newest = found.entry((whose, id.base_offset)).or_insert(0);
@@ -121,7 +124,7 @@ async fn generations(scan: &Scan, after: CommitId) -> BTreeMap<(Incarnation, i64
             if id <= after {
                 continue;
             }
-            let bytes = located.load().await;
+            let bytes = located.load().await?;
             for entry in located.open(&bytes).entries {
                 match entry {
                     Entry::Data(whose, place, _) => name(whose, place.segment),
@@ -140,7 +143,7 @@ async fn generations(scan: &Scan, after: CommitId) -> BTreeMap<(Incarnation, i64
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// `generation=<number>` in the in-use file.

@@ -88,7 +88,7 @@ impl History {
                     ),
                 });
             };
-            let bytes = located.load().await;
+            let bytes = located.load().await?;
             let opened = located.open(&bytes);
             if !opened.is_whole() {
                 if number == last {

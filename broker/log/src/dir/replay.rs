@@ -58,7 +58,7 @@ pub(super) async fn run(disk: &dyn Disk, dir: &Path, history: &History) -> Resul
         out: Replayed::default(),
     };
     for (id, located) in &history.commits {
-        let bytes = located.load().await;
+        let bytes = located.load().await?;
         let opened = located.open(&bytes);
         for (index, entry) in opened.entries.iter().enumerate() {
             let Entry::Data(whose, place, data) = entry else {

@@ -29,17 +29,15 @@ pub(crate) struct Located {
 }
 
 impl Located {
-    /// Reads the whole commit. Unreadable bytes come back as zeros, which no CRC accepts.
-    pub(crate) async fn load(&self) -> Bytes {
+    /// Reads the whole commit, a second time where that fails. What can't be read is not torn: it may
+    /// be the last commit, whole and acknowledged.
+    pub(crate) async fn load(&self) -> Result<Bytes, Error> {
         let len = self.header.total_len();
-        match self.file.read_at(self.offset, len).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::error!(path = %self.file.path().display(), offset = self.offset, %error,
-                    "a commit of the journal can't be read");
-                Bytes::new()
-            }
+        if let Ok(bytes) = self.file.read_at(self.offset, len).await {
+            return Ok(bytes);
         }
+        let again = self.file.read_at(self.offset, len).await;
+        again.map_err(Error::io("read the journal", self.file.path()))
     }
 
     /// `file at byte`, for messages.
@@ -115,7 +113,7 @@ pub(crate) async fn holds_commits(disk: &dyn Disk, path: &Path) -> Result<bool, 
     let mut at = 0;
     while at < len {
         let piece = CHUNK.min(len - at);
-        let bytes = read_piece(&file, at, piece as usize).await;
+        let bytes = read_piece(&file, at, piece as usize).await?;
         let mut blocks = bytes.chunks(BLOCK);
         if blocks.any(|block| Header::claimed_len(block).is_some()) {
             return Ok(true);
@@ -132,7 +130,7 @@ async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Hea
     let mut at = 0;
     while at < len {
         let piece = CHUNK.min(len - at);
-        let bytes = read_piece(file, at, piece as usize).await;
+        let bytes = read_piece(file, at, piece as usize).await?;
         for start in (0..bytes.len()).step_by(commit::block()) {
             let block = &bytes[start..];
             let Some(claimed) = Header::claimed_len(block) else {
@@ -142,7 +140,7 @@ async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Hea
             let header = if claimed <= block.len() {
                 Header::decode(dir_id, block)
             } else if claimed as u64 <= len - offset {
-                let bytes = file.read_at(offset, claimed).await.unwrap_or_default();
+                let bytes = read_piece(file, offset, claimed).await?;
                 Header::decode(dir_id, &bytes)
             } else {
                 None
@@ -157,21 +155,19 @@ async fn headers(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<(u64, Hea
     Ok(found)
 }
 
-/// Reads a piece; where that fails, block by block, with zeros for what can't be read.
-async fn read_piece(file: &Arc<dyn File>, at: u64, len: usize) -> Vec<u8> {
-    match file.read_at(at, len).await {
-        Ok(bytes) => bytes.to_vec(),
-        Err(error) => {
-            tracing::error!(path = %file.path().display(), at, %error, "journal can't be read here");
-            let mut out = vec![0; len];
-            for start in (0..len).step_by(BLOCK) {
-                let want = BLOCK.min(len - start);
-                let block: io::Result<Bytes> = file.read_at(at + start as u64, want).await;
-                if let Ok(block) = block {
-                    out[start..start + block.len()].copy_from_slice(&block);
-                }
-            }
-            out
-        }
+/// Reads a piece; where that fails, once more block by block. A block that can't be read may hold the
+/// last commit: it is no end of the journal.
+async fn read_piece(file: &Arc<dyn File>, at: u64, len: usize) -> Result<Vec<u8>, Error> {
+    let error = match file.read_at(at, len).await {
+        Ok(bytes) => return Ok(bytes.to_vec()),
+        Err(error) => error,
+    };
+    tracing::warn!(path = %file.path().display(), at, %error, "the journal is read once more");
+    let mut out = Vec::with_capacity(len);
+    for start in (0..len).step_by(BLOCK) {
+        let want = BLOCK.min(len - start);
+        let block = file.read_at(at + start as u64, want).await;
+        out.extend_from_slice(&block.map_err(Error::io("read the journal", file.path()))?);
     }
+    Ok(out)
 }
