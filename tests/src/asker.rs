@@ -191,6 +191,7 @@ impl Asker {
     }
 
     async fn epoch(&self, session: &Session<'_>, place: Place) -> Result<(), Error> {
+        let floors = session.progress.ledger().floors(place);
         let Some(asked) = session.progress.ledger().some_epoch(place) else {
             return Ok(());
         };
@@ -213,7 +214,7 @@ impl Asker {
         let start = self.list(session.client, place.1, START).await?.offset;
         if self.is_ours(session).await? {
             let progress = session.progress;
-            progress.saw_epoch(place, (asked, start), found, session.life);
+            progress.saw_epoch(place, asked, (start, floors.end), found, session.life);
         }
         Ok(())
     }

@@ -398,18 +398,19 @@ impl Progress {
         ledger.anomalies.extend(judged.err());
     }
 
-    /// Notes an answer about leader epochs: `found` to a question for `asked`, and the log start
-    /// seen after it.
+    /// Notes an answer about leader epochs in a life: `found` to a question for `asked`, between the
+    /// log start seen after it and the end known before it.
     pub fn saw_epoch(
         &self,
         place: Place,
-        (asked, start): (i32, i64),
+        asked: i32,
+        bounds: (i64, i64),
         found: (i32, i64),
         life: usize,
     ) {
         let mut ledger = self.ledger();
         let (seen, lives) = ledger.seen(place);
-        let judged = seen.epoch((asked, start), found, life, lives);
+        let judged = seen.epoch(asked, bounds, found, (life, lives));
         ledger.anomalies.extend(judged.err());
     }
 

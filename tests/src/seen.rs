@@ -176,18 +176,21 @@ impl Seen {
         there.map(|(_, shown)| shown.epoch)
     }
 
-    /// Holds an answer about leader epochs in a life against the batches from `start` on: `found`
-    /// is the epoch answered to the question for `asked`, and its end.
+    /// Holds an answer about leader epochs in a life against the batches that were there: from the
+    /// log start seen after it up to the end known before it. `found` is the epoch answered to the
+    /// question for `asked`, and its end.
     pub fn epoch(
         &self,
-        (asked, start): (i32, i64),
+        asked: i32,
+        (start, end): (i64, i64),
         found: (i32, i64),
-        life: usize,
-        lives: &Lives,
+        (life, lives): (usize, &Lives),
     ) -> Result<(), Anomaly> {
-        let there = self.batches.range(start..).filter(|(_, shown)| {
+        let there = self.batches.range(start..end.max(start));
+        let there = there.filter(|(_, shown)| {
             // What was shown in a later life may not have been there yet.
-            shown.life <= life && !self.may_be_gone(shown.life, life, lives)
+            let was_there = shown.life <= life && shown.last < end;
+            was_there && !self.may_be_gone(shown.life, life, lives)
         });
         for (base, shown) in there {
             let (epoch, end) = found;

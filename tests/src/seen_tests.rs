@@ -7,7 +7,9 @@ use super::*;
 /// Lives that ended so.
 fn lives(lossy: &[bool]) -> Lives {
     let mut lives = Lives::default();
-    lossy.iter().for_each(|lossy| lives.end(*lossy));
+    for lossy in lossy {
+        lives.end(*lossy);
+    }
     lives
 }
 
@@ -103,13 +105,15 @@ fn epochs_do_not_fall_and_answers_about_them_fit() {
             None
         );
     }
-    let fits = |asked, found| rule(seen.epoch((asked, 0), found, 0, &none)).is_none();
+    let fits = |asked, found| rule(seen.epoch(asked, (0, 6), found, (0, &none))).is_none();
     assert!(fits(1, (1, 4)));
     assert!(fits(3, (3, 9)));
     assert!(fits(2, (1, 4)), "the greatest that is not later");
     assert!(!fits(1, (1, 3)), "offset 3 is of epoch 1");
     assert!(!fits(1, (1, 5)), "offset 4 is not");
     assert!(!fits(3, (1, 4)), "epoch 3 is known");
+    let before = seen.epoch(3, (0, 5), (3, 4), (0, &none));
+    assert_eq!(rule(before), None, "it was not known to be there");
     let mut later = seen.clone();
     let fallen = later.batch(Floors::default(), (&header(6, 2, b"a"), 0), &none);
     assert_eq!(rule(fallen), Some("epoch"));
