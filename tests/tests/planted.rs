@@ -11,7 +11,7 @@ const PARTS: usize = 3;
 
 /// Each bug, and the rules of which one must catch it; which of several does depends on what comes
 /// first in the seed.
-const TABLE: [(Bug, &[&str]); 17] = [
+const TABLE: [(Bug, &[&str]); 26] = [
     (Bug::SyncsLie, &["lost", "other value"]),
     (Bug::SyncErrorsAreHidden, &["after sync error"]),
     (Bug::ReadsAlter, &["altered"]),
@@ -29,6 +29,15 @@ const TABLE: [(Bug, &[&str]); 17] = [
     (Bug::MixesPartitions, &["altered"]),
     (Bug::KeepsTheOldTopic, &["old topic"]),
     (Bug::ForgetsTheLogStart, &["start moved back"]),
+    (Bug::ForgetsTheEnd, &["end moved back"]),
+    (Bug::SkipsABatch, &["skipped"]),
+    (Bug::ShowsNothing, &["starved"]),
+    (Bug::RefusesWhatIsThere, &["refused"]),
+    (Bug::AnswersALaterTime, &["time"]),
+    (Bug::EndsAnEpochEarly, &["epoch"]),
+    (Bug::ChangesTheEpoch, &["other bytes"]),
+    (Bug::AnswersNoOffset, &["no offset"]),
+    (Bug::LosesATopic, &["topic"]),
 ];
 
 /// `Ok` when a seed breaks one of the rules; else what came of every seed.

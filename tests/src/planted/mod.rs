@@ -2,6 +2,7 @@
 //! a disk that lies to it, a wire that lies to its clients, a configuration other than the one
 //! that the oracle believes. Nothing in the product knows of them.
 
+mod answers;
 mod batch;
 mod disk;
 mod wire;
@@ -49,11 +50,29 @@ pub enum Bug {
     KeepsTheOldTopic,
     /// Some answers say that the log begins at 0 again.
     ForgetsTheLogStart,
+    /// Some answers say that a partition ends at 0.
+    ForgetsTheEnd,
+    /// Some answers leave their first batch out.
+    SkipsABatch,
+    /// Some fetches bring nothing of what is there.
+    ShowsNothing,
+    /// Some fetches are refused although the offset is there.
+    RefusesWhatIsThere,
+    /// Some offsets by time are one too far.
+    AnswersALaterTime,
+    /// Some leader epochs end where they began.
+    EndsAnEpochEarly,
+    /// Some batches are shown with another leader epoch.
+    ChangesTheEpoch,
+    /// Some acknowledgements name no offset.
+    AnswersNoOffset,
+    /// Some topics beside are not there when they are looked for.
+    LosesATopic,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::SyncsLie,
         Self::SyncErrorsAreHidden,
         Self::ReadsAlter,
@@ -71,6 +90,15 @@ impl Bug {
         Self::MixesPartitions,
         Self::KeepsTheOldTopic,
         Self::ForgetsTheLogStart,
+        Self::ForgetsTheEnd,
+        Self::SkipsABatch,
+        Self::ShowsNothing,
+        Self::RefusesWhatIsThere,
+        Self::AnswersALaterTime,
+        Self::EndsAnEpochEarly,
+        Self::ChangesTheEpoch,
+        Self::AnswersNoOffset,
+        Self::LosesATopic,
     ];
 
     /// The promises that it breaks.
@@ -121,6 +149,15 @@ impl Bug {
             Self::MixesPartitions,
             Self::KeepsTheOldTopic,
             Self::ForgetsTheLogStart,
+            Self::ForgetsTheEnd,
+            Self::SkipsABatch,
+            Self::ShowsNothing,
+            Self::RefusesWhatIsThere,
+            Self::AnswersALaterTime,
+            Self::EndsAnEpochEarly,
+            Self::ChangesTheEpoch,
+            Self::AnswersNoOffset,
+            Self::LosesATopic,
         ];
         if !lies.contains(&self) {
             return host;

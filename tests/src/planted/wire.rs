@@ -14,11 +14,9 @@ use millrace_protocol::header::{
     RequestHeader, decode_request, decode_response, encode_request, encode_response, peek_api,
 };
 use millrace_protocol::ids::TopicId;
-use millrace_protocol::messages::{
-    self, DecodeLimits, FetchResponse, Message, ProduceRequest, ProduceResponse,
-};
+use millrace_protocol::messages::{self, DecodeLimits, Message, ProduceRequest, ProduceResponse};
 
-use super::{Bug, batch};
+use super::{Bug, answers, batch};
 
 /// Of so many messages of a kind one is a lie.
 const EVERY: u64 = 13;
@@ -29,8 +27,8 @@ const READ_BYTES: usize = 1 << 20;
 
 /// What all connections know together.
 #[derive(Debug)]
-struct State {
-    bug: Bug,
+pub(super) struct State {
+    pub(super) bug: Bug,
     messages: u64,
     lies: u64,
     /// Of each partition, one past what was last acknowledged.
@@ -40,8 +38,14 @@ struct State {
 }
 
 impl State {
+    /// A partition reaches to `end` at least.
+    pub(super) fn ends_at(&mut self, partition: i32, end: i64) {
+        let known = self.ends.entry(partition).or_default();
+        *known = end.max(*known);
+    }
+
     /// Whether this message is a lie.
-    fn lies(&mut self) -> bool {
+    pub(super) fn lies(&mut self) -> bool {
         self.messages += 1;
         let lies = self.messages.is_multiple_of(EVERY) && self.lies < LIES_MAX;
         self.lies += u64::from(lies);
@@ -59,11 +63,10 @@ struct Wire {
 
 #[derive(Clone, Debug)]
 enum Asked {
-    Produce,
-    Fetch,
+    /// Something of this API.
+    Of(Api),
     /// A batch that was dropped; something else was asked in its place.
     Dropped(ProduceResponse),
-    Else,
 }
 
 type Shared = Arc<Mutex<Wire>>;
@@ -180,15 +183,11 @@ fn request(wire: &Shared, frame: &Bytes) -> Option<Bytes> {
     let mut body = frame.slice(4.min(frame.len())..);
     let (key, version) = peek_api(&body)?;
     let header = decode_request(&mut body, has_tags(key, version)).ok()?;
-    let asked = match Api::from_key(key) {
-        Some(Api::Produce) => Asked::Produce,
-        Some(Api::Fetch) => Asked::Fetch,
-        _ => Asked::Else,
-    };
+    let api = Api::from_key(key)?;
     let mut wire = lock(wire);
     wire.asked
-        .insert(header.correlation_id, (asked.clone(), version));
-    if !matches!(asked, Asked::Produce) {
+        .insert(header.correlation_id, (Asked::Of(api), version));
+    if api != Api::Produce {
         return None;
     }
     let mut produce: ProduceRequest = decode(version, &body)?;
@@ -326,69 +325,45 @@ fn answer(wire: &Shared, frame: &Bytes) -> Option<Bytes> {
     let mut wire = lock(wire);
     let (asked, version) = wire.asked.remove(&correlation_id)?;
     let mut state = lock(&wire.state);
-    let key = match asked {
-        Asked::Produce | Asked::Dropped(_) => Api::Produce,
-        Asked::Fetch => Api::Fetch,
-        Asked::Else => return None,
+    let api = match asked {
+        Asked::Of(api) => api,
+        Asked::Dropped(_) => Api::Produce,
     };
-    let tags = has_tags(key.key(), version);
+    let tags = has_tags(api.key(), version);
     let mut body = frame.slice(4..);
+    decode_response(&mut body, tags).ok()?;
     let body = match asked {
         Asked::Dropped(answer) => messages::encode(&answer, version).ok()?,
-        Asked::Produce => {
-            decode_response(&mut body, tags).ok()?;
-            let answer = produced(&mut state, decode(version, &body)?);
-            messages::encode(&answer, version).ok()?
-        }
-        Asked::Fetch | Asked::Else => {
-            decode_response(&mut body, tags).ok()?;
-            let answer = fetched(&mut state, decode(version, &body)?);
-            messages::encode(&answer, version).ok()?
-        }
+        Asked::Of(api) => changed(&mut state, api, (version, &body))?,
     };
     let mut head = BytesMut::new();
     encode_response(correlation_id, tags, &mut head);
     Some(framed(&head, &body))
 }
 
-fn produced(state: &mut State, mut answer: ProduceResponse) -> ProduceResponse {
-    let partitions = answer.responses.iter_mut();
-    for partition in partitions.flat_map(|topic| &mut topic.partition_responses) {
-        if partition.error_code != 0 {
-            continue;
+/// An answer of an API with what is told in place of it; `None` when nothing of it is changed.
+fn changed(state: &mut State, api: Api, (version, body): (i16, &Bytes)) -> Option<Bytes> {
+    let encoded = match api {
+        Api::Produce => {
+            messages::encode(&answers::produced(state, decode(version, body)?), version)
         }
-        let end = state.ends.entry(partition.index).or_default();
-        *end = (*end).max(partition.base_offset + 1);
-        if state.bug == Bug::AnswersTheNextOffset && state.lies() {
-            partition.base_offset += 1;
+        Api::Fetch => messages::encode(&answers::fetched(state, decode(version, body)?), version),
+        Api::ListOffsets => {
+            messages::encode(&answers::listed(state, decode(version, body)?), version)
         }
-    }
-    answer
-}
-
-fn fetched(state: &mut State, mut answer: FetchResponse) -> FetchResponse {
-    for topic in &mut answer.responses {
-        let brings = |records: &Option<Bytes>| records.as_ref().is_some_and(|r| !r.is_empty());
-        let full: Vec<usize> = (0..topic.partitions.len())
-            .filter(|at| brings(&topic.partitions[*at].records))
-            .collect();
-        if state.bug == Bug::MixesPartitions
-            && let [first, second, ..] = full[..]
-            && state.lies()
-        {
-            let taken = topic.partitions[first].records.take();
-            topic.partitions[first].records = topic.partitions[second].records.take();
-            topic.partitions[second].records = taken;
+        Api::OffsetForLeaderEpoch => {
+            messages::encode(&answers::ended(state, decode(version, body)?), version)
         }
-        for at in full {
-            let partition = &mut topic.partitions[at];
-            if state.bug == Bug::ShowsTheNextOffset && state.lies() {
-                partition.records = partition.records.as_deref().map(|it| batch::moved(it, 1));
-            }
-            if state.bug == Bug::ForgetsTheLogStart && partition.log_start_offset > 0 {
-                partition.log_start_offset = 0;
-            }
+        Api::Metadata => {
+            messages::encode(&answers::described(state, decode(version, body)?), version)
         }
-    }
-    answer
+        Api::FindCoordinator
+        | Api::ApiVersions
+        | Api::CreateTopics
+        | Api::DeleteTopics
+        | Api::DeleteRecords
+        | Api::InitProducerId
+        | Api::DescribeCluster => return None,
+    };
+    encoded.ok()
 }
