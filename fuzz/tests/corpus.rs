@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use millrace_fuzz::TARGETS;
 
 /// All inputs together, and one, in bytes: a clone stays small.
-const CORPUS_BYTES_MAX: u64 = 1 << 20;
+const CORPUS_BYTES_MAX: u64 = 2 << 20;
 const INPUT_BYTES_MAX: u64 = 16 << 10;
 
 fn corpus() -> PathBuf {
