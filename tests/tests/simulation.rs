@@ -118,7 +118,10 @@ fn every_row_meets_what_it_judges() {
         (Row::RetentionBytes, |outcome| outcome.retired > 0),
         (Row::Churn, |outcome| outcome.removals > 1),
         (Row::SyncError, |outcome| {
-            outcome.trace.counts.contains_key("disk error")
+            outcome
+                .trace
+                .counts
+                .contains_key(millrace_sim::faults::SYNC_ERROR)
         }),
     ];
     for (row, met) in met {
