@@ -133,6 +133,9 @@ impl StartMove {
         })?;
         announced.ok_or(NotDeleted::ProducersNotKept)??.await?;
         let (removal, low_watermark) = self.show(to)?;
+        // A partition whose directory ended meanwhile shows no new start: core says why.
+        self.partition
+            .with(|state, _, _| state.core.plan_delete_records(low_watermark))??;
         Ok(Deleted {
             low_watermark,
             removal: Some(removal),
