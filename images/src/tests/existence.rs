@@ -44,6 +44,25 @@ pub(super) fn a_small_first_append_whose_files_are_lost_is_made_anew() -> Result
     })
 }
 
+pub(super) fn what_is_taken_in_is_shown_behind_its_durable_mark() -> Result<(), Wrong> {
+    images(100, async |stage| {
+        let mut one = stage.open(0).await?;
+        // In the page cache: no commit, no sync.
+        one.append(900)?;
+        drop(one);
+        stage.kill();
+        stage.begin();
+        stage.start().await?;
+        let one = stage.open(0).await?;
+        ensure(one.log.flushed() == 2, "it is taken in and proven")?;
+        drop(one);
+        stage.cut_power();
+        stage.start().await?;
+        let one = stage.open(0).await?;
+        ensure(one.log.log_end() == 2, "what was shown is there")
+    })
+}
+
 pub(super) fn what_was_settled_and_is_missing_is_not_made_anew() -> Result<(), Wrong> {
     play(async |stage| {
         let mut one = stage.open(0).await?;

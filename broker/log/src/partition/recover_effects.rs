@@ -6,16 +6,18 @@
 use std::io;
 use std::sync::Arc;
 
-use millrace_host::OpenMode;
+use millrace_host::{File, OpenMode};
 use millrace_probe::{Branch, Bug, planted, reached};
 
 use super::open::{TIMESTAMP_UNKNOWN, log_start};
 use super::recover::{Recovered, Sweep};
 use super::retention::remove_files;
 use super::{cut, position, snapshots};
+use crate::dir::format::write_file;
 use crate::error::Error;
 use crate::flusher::settle::Work;
 use crate::mark::{Durability, Mark, Position, SegmentId};
+use crate::partition_metadata;
 use crate::segment::tail::End;
 use crate::segment::{Segment, names};
 
@@ -81,6 +83,10 @@ impl Sweep<'_> {
             handles.log(segment).map_err(Error::io("open", &path))
         });
         let mut files = files.collect::<Result<Vec<_>, _>>()?;
+        if self.is_taken_in() {
+            // Whose it is was read, perhaps from the page cache only.
+            files.push(self.write_identity()?);
+        }
         let mut dirs = vec![self.known.path.to_path_buf(), dir.path().clone()];
         loop {
             // The names go with the first ones.
@@ -98,6 +104,14 @@ impl Sweep<'_> {
             segment.pin(false);
         }
         Ok(())
+    }
+
+    /// Writes the partition's metadata file again.
+    fn write_identity(&self) -> Result<Arc<dyn File>, Error> {
+        let disk = self.partitions.host.disk.as_ref();
+        let path = self.known.path.join(partition_metadata::FILE_NAME);
+        let text = partition_metadata::encode(self.known.incarnation.topic_id);
+        write_file(disk, &path, text.as_bytes())
     }
 
     /// Cuts the log at `to`: intent, bytes kept aside, later segments, the file, done.
@@ -188,8 +202,8 @@ impl Sweep<'_> {
             let recovered = Mark::Recovered(end);
             // Until that mark is durable the bytes count as of the boot before, and a segment that
             // is begun meanwhile would not be adopted after a kill (R6).
-            let rebooted = !self.same_boot && !self.is_taken_in();
-            if self.untold || rebooted {
+            // Of what is taken in, no start would know that it was ever written (C4).
+            if self.untold || !self.same_boot {
                 self.flush.mark_now(recovered).await?;
             } else {
                 // Ahead of everything that is appended from now on. Without it the next start
