@@ -63,6 +63,41 @@ pub(super) fn what_is_taken_in_is_shown_behind_its_durable_mark() -> Result<(), 
     })
 }
 
+pub(super) fn a_segment_left_without_those_before_it_is_set_aside() -> Result<(), Wrong> {
+    play(async |stage| {
+        let mut one = stage.open(0).await?;
+        stage.append(&mut one, 900).await?;
+        stage.append(&mut one, 900).await?;
+        stage.stop(vec![one]).await?;
+        stage.start().await?;
+        let mut one = stage.open(0).await?;
+        for _ in 0..4 {
+            one.append(900)?;
+        }
+        drop(one);
+        // Of the segments that were begun only the second's name is left.
+        stage.cut_power_to(|volume| {
+            let mut tree = volume.cache.clone();
+            let journals = volume.durable.clone();
+            tree.files.clone_from(&journals.files);
+            let home = tree.lookup(Path::new("/log/t-0")).expect("it is there");
+            let names = tree.dirs.get_mut(&home).expect("it has names");
+            let later = names.get("00000000000000000008.log").copied();
+            tree.files.entry(later.expect("it was begun")).or_default();
+            Arc::make_mut(names).remove("00000000000000000004.log");
+            tree
+        });
+        stage.start().await?;
+        let mut one = stage.open(0).await?;
+        ensure(one.log.log_end() == 4, "it ends where it was closed")?;
+        for _ in 0..4 {
+            stage.append(&mut one, 900).await?;
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
 pub(super) fn what_was_settled_and_is_missing_is_not_made_anew() -> Result<(), Wrong> {
     play(async |stage| {
         let mut one = stage.open(0).await?;

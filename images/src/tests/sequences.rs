@@ -48,6 +48,7 @@ sequences! {
         existence::a_first_large_append_exists_before_its_ack,
         existence::a_small_first_append_whose_files_are_lost_is_made_anew,
         existence::what_is_taken_in_is_shown_behind_its_durable_mark,
+        existence::a_segment_left_without_those_before_it_is_set_aside,
         existence::what_was_settled_and_is_missing_is_not_made_anew;
     3, "what is left of a torn commit comes alive behind a shorter one; a commit whose sync failed is believed from the cache", "J4, J3":
         journal::a_torn_commit_stays_dead_behind_a_shorter_one,

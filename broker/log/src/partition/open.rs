@@ -289,15 +289,13 @@ impl Partitions {
             reached(Branch::ClosedOtherLength);
             return Ok(None);
         }
-        // A segment begun since: its mark was still on its way when the process was killed.
-        let next = names::file(known.path, close.offset, names::LOG);
-        if close.bytes > 0
-            && self
-                .host
-                .disk
-                .open(&next, millrace_host::OpenMode::Read)
-                .is_ok()
-        {
+        // Segments begun since, whose marks were still on their way when the process ended; behind a
+        // power cut a later one may be there without those before it.
+        let listed = self.host.disk.list(known.path).await;
+        let listed = listed.map_err(Error::io("list", known.path))?;
+        let named = listed.iter().filter_map(|file| names::parse(&file.name));
+        let mut logs = named.filter(|(_, suffix)| *suffix == names::LOG);
+        if logs.any(|(base, _)| base > active.id.base_offset) {
             reached(Branch::ClosedThenRolled);
             return Ok(None);
         }
