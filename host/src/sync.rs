@@ -125,5 +125,11 @@ mod modelled {
             self.place.pass();
             self.inner.store(value);
         }
+
+        /// As arc-swap's, which begins again when somebody else was faster: here nobody is.
+        pub fn rcu(&self, change: impl FnMut(&Arc<T>) -> T) {
+            self.place.pass();
+            self.inner.rcu(change);
+        }
     }
 }

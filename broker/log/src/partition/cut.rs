@@ -159,12 +159,6 @@ impl CutWork {
         self.intent.await?;
         let list = self.reader.list();
         let handles = self.reader.handles().clone();
-        let mut kept: Vec<Arc<Segment>> = list
-            .all()
-            .iter()
-            .filter(|segment| segment.base() < self.to.segment.base_offset)
-            .cloned()
-            .collect();
         let Some(old) = list
             .all()
             .iter()
@@ -182,8 +176,11 @@ impl CutWork {
         let fresh = Arc::new(Segment::new(self.path.clone(), old.id(), old.holes(), tail));
         let file = self.reader.open(old)?;
         fresh.attach(file.clone());
-        kept.push(fresh.clone());
-        self.reader.publish(SegmentList::new(kept, list.log_start));
+        self.reader.change(|list| {
+            let before = |segment: &&Arc<Segment>| segment.base() < self.to.segment.base_offset;
+            let kept = list.all().iter().filter(before).chain([&fresh]);
+            SegmentList::new(kept.cloned().collect(), list.log_start)
+        });
         handles.admit(&fresh);
         let own = hold_own(
             (&self.homes, handles.disk().as_ref()),

@@ -66,9 +66,10 @@ impl LogReader {
         self.list.load_full()
     }
 
-    /// Puts another list in place; readers under way keep theirs.
-    pub(super) fn publish(&self, list: SegmentList) {
-        self.list.store(Arc::new(list));
+    /// Makes another list of the present one, in one step: a cut does so outside the partition's
+    /// lock, while the log start moves under it. Readers under way keep theirs.
+    pub(super) fn change(&self, mut change: impl FnMut(&SegmentList) -> SegmentList) {
+        self.list.rcu(|list| change(list));
     }
 
     pub(super) fn handles(&self) -> &Arc<Handles> {

@@ -187,17 +187,20 @@ impl PartitionLog {
 
     /// Shows the announced log start and takes the segments below it out of the list.
     pub fn finish_log_start(&mut self, to: i64) -> Removal {
-        let list = self.reader.list();
-        let log_start = to.max(list.log_start);
-        let sealed = list.all().len().saturating_sub(1);
-        let gone = list.all()[..sealed]
-            .iter()
-            .zip(list.all().iter().skip(1))
-            .take_while(|(_, next)| next.base() <= log_start)
-            .count();
-        let (removed, kept) = list.all().split_at(gone);
-        self.reader
-            .publish(SegmentList::new(kept.to_vec(), log_start));
+        let mut removed = Vec::new();
+        self.reader.change(|list| {
+            let log_start = to.max(list.log_start);
+            let sealed = list.all().len().saturating_sub(1);
+            let gone = list.all()[..sealed]
+                .iter()
+                .zip(list.all().iter().skip(1))
+                .take_while(|(_, next)| next.base() <= log_start)
+                .count();
+            let (old, kept) = list.all().split_at(gone);
+            removed = old.to_vec();
+            SegmentList::new(kept.to_vec(), log_start)
+        });
+        let log_start = self.log_start();
         let mut marked: Durable = Box::pin(std::future::ready(Ok(())));
         for (at, segment) in removed.iter().enumerate() {
             let mark = Mark::SegmentRemoved(segment.id());
@@ -218,7 +221,7 @@ impl PartitionLog {
         }
         Removal {
             marked,
-            segments: removed.to_vec(),
+            segments: removed,
             host: self.host.clone(),
             homes: self.dir.homes().clone(),
             path: self.path.clone(),

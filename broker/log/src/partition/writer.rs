@@ -208,7 +208,7 @@ impl PartitionLog {
             Some(old) => self.seal(old),
             None => self.first_marks(),
         }
-        self.reader.publish(list.with(segment.clone()));
+        self.reader.change(|list| list.with(segment.clone()));
         self.reader.handles().admit(&segment);
         Ok(segment)
     }

@@ -148,7 +148,7 @@ fn check(partition: &Partition, (from, upto): (i64, i64), bytes: &Bytes) {
 #[test]
 fn readers_are_given_what_was_written() {
     explore("log.reading", Length::Long, || {
-        readers_beside_the_writer(Bound::Flushed)
+        readers_beside_the_writer(Bound::Flushed);
     });
 }
 
