@@ -69,7 +69,9 @@ pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
         println(&text);
         let last = text.lines().last().unwrap_or_default();
         let count = last.strip_suffix(" images").unwrap_or_default();
-        images += count.parse::<u64>().map_err(|_| format!("no count: {last}"))?;
+        images += count
+            .parse::<u64>()
+            .map_err(|_| format!("no count: {last}"))?;
     }
     println(&format!("{images} crash images, no promise broken"));
     let least = if arguments.smoke { SMOKE_MIN } else { FULL_MIN };

@@ -15,6 +15,7 @@ mod readme;
 mod schedules;
 mod sim;
 mod trace;
+mod tsan;
 mod vectors;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Suite {
     Readme,
     /// The release binary under strace: no acknowledgement before its sync has returned.
     Trace(trace::TraceArguments),
+    /// The broker under `ThreadSanitizer` with load of every kind (needs a nightly compiler).
+    Tsan(tsan::TsanArguments),
     /// Records Kafka's own bytes for every message and version (needs a JDK and Maven).
     Vectors,
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Suite::Schedules(arguments) => schedules::run(&arguments),
         Suite::Sim(arguments) => sim::run(&arguments),
         Suite::Trace(arguments) => trace::run(&arguments),
+        Suite::Tsan(arguments) => tsan::run(&arguments),
         Suite::Vectors => vectors::run(),
     };
     match outcome {

@@ -54,13 +54,13 @@ fn openings_and_an_end(one_at_a_time: bool) {
 #[test]
 fn one_opening_at_a_time_and_none_behind_the_end() {
     explore("server.opening", Length::Short, || {
-        openings_and_an_end(true)
+        openings_and_an_end(true);
     });
 }
 
 #[test]
 fn two_openings_at_a_time_are_found() {
     caught("server.opening", "a place for each", || {
-        openings_and_an_end(false)
+        openings_and_an_end(false);
     });
 }
