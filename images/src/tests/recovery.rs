@@ -16,7 +16,7 @@ use crate::disk::SyncFault;
 use crate::node::{DIR, options, settings, text, topic};
 use crate::promise::{Acks, Promises, Seen};
 use crate::stage::Stage;
-use crate::volume::{Tree, Volume};
+use crate::volume::{Change, Op, Tree, Volume};
 
 const LEDGERS: [&str; 2] = ["/log/ledger.0", "/log/ledger.1"];
 
@@ -44,6 +44,42 @@ pub(super) fn a_ledger_that_cant_be_read_is_not_an_empty_one() -> Result<(), Wro
             ensure(refused.contains("ledger"), &refused)?;
             let is = stage.tree().lookup(Path::new("/log/t-0"));
             ensure(home == is && home.is_some(), "nothing is touched")
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn the_only_whole_ledger_is_written_last() -> Result<(), Wrong> {
+    for (broken, torn) in LEDGERS.into_iter().enumerate() {
+        play(async |stage| {
+            let mut one = stage.open(0).await?;
+            stage.append(&mut one, 30).await?;
+            stage.stop(vec![one]).await?;
+            // A power cut came while the other was written.
+            stage.kill_to(|volume| {
+                let mut tree = volume.durable.clone();
+                edit(&mut tree, torn, |bytes| bytes[60] ^= 4);
+                tree
+            });
+            let tree = stage.tree();
+            let files = LEDGERS.map(|ledger| tree.lookup(Path::new(ledger)));
+            let before = stage.ops().len();
+            stage.start().await?;
+            stage.idle().await;
+            let ops = stage.ops();
+            let first = ops[before..].iter().find_map(|op| match op {
+                Op::Change(Change::Write { file, .. }) => {
+                    files.iter().position(|ledger| *ledger == Some(*file))
+                }
+                Op::Change(_)
+                | Op::SyncBegun(..)
+                | Op::SyncEnded(_)
+                | Op::SyncFailed { .. }
+                | Op::Killed
+                | Op::Left { .. }
+                | Op::Forgotten(_) => None,
+            });
+            ensure(first == Some(broken), "the whole one is written over")
         })?;
     }
     Ok(())

@@ -72,6 +72,7 @@ sequences! {
         journal::a_journal_file_grows_beside_the_commits;
     9, "one flipped bit in the ledger turns all into never written; the ledger holds a torn commit; a full disk stops the delete", "L1, L2, L3, F4":
         recovery::a_ledger_that_cant_be_read_is_not_an_empty_one,
+        recovery::the_only_whole_ledger_is_written_last,
         recovery::a_ledger_holds_durable_commits_only,
         recovery::a_full_disk_stops_no_removal;
     10, "un-recovered partitions look like damage of the same boot at the second start; an append behind a clean start is overwritten", "R3, R8":

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::journal::commit::CommitId;
 use crate::journal::commit::Entry;
 use crate::journal::reader::Scan;
-use crate::ledger::file::{self as ledger_file, Found, LedgerFiles};
+use crate::ledger::file::{self as ledger_file, Found, LedgerFiles, Newest};
 use crate::ledger::{Ledger, LedgerEntry, SegmentEntry, UNKNOWN_GENERATION};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
 use crate::partition::verify::Stop;
@@ -76,7 +76,7 @@ pub async fn rebuild_ledger(host: &Host, path: &Path) -> Result<Report, Error> {
     for what in UNKNOWN {
         report.note(what.to_owned());
     }
-    let files = LedgerFiles::open(disk, path, own.dir_id, 0)?;
+    let files = LedgerFiles::open(disk, path, own.dir_id, Newest::NONE)?;
     let bytes = files.next(&ledger);
     files.write(&bytes).await?;
     let synced = disk.sync_dir(path).await;

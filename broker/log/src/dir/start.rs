@@ -20,7 +20,9 @@ use crate::error::{ACCEPT_OLD_COPY, Error};
 use crate::flusher::reclaim::Retired;
 use crate::journal::file;
 use crate::journal::reader;
-use crate::ledger::file::{Found, LedgerFiles, NAMES as LEDGERS, read as read_ledger, unreadable};
+use crate::ledger::file::{
+    Found, LedgerFiles, NAMES as LEDGERS, Newest, read as read_ledger, unreadable,
+};
 use crate::ledger::{Ledger, Run};
 use crate::slots::SlotFile;
 
@@ -209,7 +211,7 @@ impl Start {
         let run = self.run(1);
         let mut ledger = Ledger::default();
         ledger.start(run.clone());
-        let ledger_files = LedgerFiles::open(self.disk(), &self.path, dir_id, 0)?;
+        let ledger_files = LedgerFiles::open(self.disk(), &self.path, dir_id, Newest::NONE)?;
         ledger_files.allocate(LEDGER_FIRST_LEN).map_err(|error| {
             Error::access(&self.path, "make room for the ledger in", &self.path, error)
         })?;
@@ -250,14 +252,17 @@ impl Start {
         reached(Branch::DirectoryLoaded);
         // Listed before the lock was held: another process may just have ended its work.
         let names = self.list().await?;
-        let (ledger, sequence) = match read_ledger(self.disk(), &self.path, format.dir_id).await? {
-            Found::Ledger(ledger, sequence) => (ledger, sequence),
-            Found::Unreadable if planted(Bug::UnreadableLedgerTakenAsEmpty) => Default::default(),
-            Found::Unreadable => {
-                reached(Branch::LedgersUnreadable);
-                return Err(unreadable(&self.path));
-            }
-        };
+        let (ledger, newest_ledger) =
+            match read_ledger(self.disk(), &self.path, format.dir_id).await? {
+                Found::Ledger(ledger, newest) => (ledger, newest),
+                Found::Unreadable if planted(Bug::UnreadableLedgerTakenAsEmpty) => {
+                    (Box::default(), Newest::NONE)
+                }
+                Found::Unreadable => {
+                    reached(Branch::LedgersUnreadable);
+                    return Err(unreadable(&self.path));
+                }
+            };
         let journals: Vec<String> = names
             .into_iter()
             .map(|entry| entry.name)
@@ -277,7 +282,8 @@ impl Start {
         self.refuse_old_copy(newest, known).await?;
         let history = History::fold(*ledger, scan).await?;
         let replayed = replay::run(self.disk(), &self.path, &history).await?;
-        let ledger_files = LedgerFiles::open(self.disk(), &self.path, format.dir_id, sequence)?;
+        let ledger_files =
+            LedgerFiles::open(self.disk(), &self.path, format.dir_id, newest_ledger)?;
         // What was read may be in the page cache only: a format or a ledger cut short by a kill.
         made.files.extend(ledger_files.files().iter().cloned());
         for name in [format::NAME, format::META] {

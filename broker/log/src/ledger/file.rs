@@ -1,6 +1,7 @@
 //! The two ledger files of a directory (L1): either is enough, one is whole at any time.
 //!
-//! What always holds: the second is written only after the first is synced; both have room for the
+//! What always holds: the file that is not the newest whole one is written first, since the other may
+//! be all there is; the second only after the first is synced; both have room for the
 //! next ledger before a partition is added (F4).
 
 use std::io::{self, IoSlice};
@@ -24,7 +25,25 @@ const LEN_MAX: u64 = 4 << 30;
 pub(crate) struct LedgerFiles {
     dir_id: [u8; 16],
     files: [Arc<dyn File>; 2],
+    /// Which is written first.
+    first: usize,
     sequence: AtomicU64,
+}
+
+/// Which ledger is the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newest {
+    sequence: u64,
+    /// The file that it was read from.
+    index: usize,
+}
+
+impl Newest {
+    /// There is none.
+    pub(crate) const NONE: Self = Self {
+        sequence: 0,
+        index: 1,
+    };
 }
 
 impl LedgerFiles {
@@ -33,7 +52,7 @@ impl LedgerFiles {
         disk: &dyn Disk,
         dir: &Path,
         dir_id: [u8; 16],
-        sequence: u64,
+        newest: Newest,
     ) -> Result<Self, Error> {
         let open = |name: &str| {
             let path = dir.join(name);
@@ -43,7 +62,8 @@ impl LedgerFiles {
         Ok(Self {
             dir_id,
             files: [open(NAMES[0])?, open(NAMES[1])?],
-            sequence: AtomicU64::new(sequence),
+            first: 1 - newest.index,
+            sequence: AtomicU64::new(newest.sequence),
         })
     }
 
@@ -78,7 +98,8 @@ impl LedgerFiles {
 
     /// Makes what [`LedgerFiles::next`] gave durable in one file, then in the other.
     pub(crate) async fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        for file in &self.files {
+        for index in [self.first, 1 - self.first] {
+            let file = &self.files[index];
             put(file.as_ref(), bytes)?;
             file.sync()
                 .await
@@ -102,8 +123,8 @@ fn put(file: &dyn File, bytes: &[u8]) -> Result<(), Error> {
 /// What both files hold.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// The newest that is whole, with its sequence.
-    Ledger(Box<Ledger>, u64),
+    /// The newest that is whole.
+    Ledger(Box<Ledger>, Newest),
     /// Neither can be read (L3): not the same as empty.
     Unreadable,
 }
@@ -137,22 +158,25 @@ pub(crate) async fn torn(
 
 /// Reads both files and gives the newer of those that are whole.
 pub(crate) async fn read(disk: &dyn Disk, dir: &Path, dir_id: [u8; 16]) -> Result<Found, Error> {
-    let mut best: Option<(Ledger, u64)> = None;
+    let mut best: Option<(Ledger, Newest)> = None;
     let mut broken = 0;
-    for name in NAMES {
-        match read_one(disk, &dir.join(name), dir_id).await? {
-            None => broken += 1,
-            Some(read) if best.as_ref().is_none_or(|(_, newest)| read.1 > *newest) => {
-                best = Some(read);
-            }
-            Some(_) => {}
+    for (index, name) in NAMES.into_iter().enumerate() {
+        let Some((ledger, sequence)) = read_one(disk, &dir.join(name), dir_id).await? else {
+            broken += 1;
+            continue;
+        };
+        if best
+            .as_ref()
+            .is_none_or(|(_, newest)| sequence > newest.sequence)
+        {
+            best = Some((ledger, Newest { sequence, index }));
         }
     }
     if broken == 1 {
         reached(Branch::LedgerBroken);
     }
     Ok(match best {
-        Some((ledger, sequence)) => Found::Ledger(Box::new(ledger), sequence),
+        Some((ledger, newest)) => Found::Ledger(Box::new(ledger), newest),
         None => Found::Unreadable,
     })
 }
