@@ -323,7 +323,11 @@ impl Client {
     }
 
     /// The one element that an answer about one thing has.
-    pub(crate) fn only<'a, T: Read<'a>>(&self, elements: Array<'a, T>, what: &str) -> Result<T, Error> {
+    pub(crate) fn only<'a, T: Read<'a>>(
+        &self,
+        elements: Array<'a, T>,
+        what: &str,
+    ) -> Result<T, Error> {
         let only = elements.into_iter().next().filter(|_| elements.len() == 1);
         only.ok_or_else(|| self.malformed(format!("{} {what} in place of 1", elements.len())))
     }

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
     let texts: Vec<Result<String, String>> = std::thread::scope(|scope| {
         let running = (0..shares).map(|share| scope.spawn(move || output(&mut command(share))));
         let running: Vec<_> = running.collect();
-        let ended = running.into_iter().map(|share| share.join());
+        let ended = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         ended
             .map(|text| text.unwrap_or_else(|_| Err("a share of the images panicked".to_owned())))
             .collect()

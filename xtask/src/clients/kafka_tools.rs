@@ -1,5 +1,6 @@
 //! Apache Kafka 4.3.1's own tools, through `xtask/kafka-peer`: topics, producer-perf-test with each
-//! codec, get-offsets; and, once the broker has ended, dump-log over every file that it left.
+//! codec, get-offsets, delete-records; and, once the broker has ended, dump-log over every file that
+//! it left.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use crate::{Outcome, root};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const RECORDS: usize = 20_000;
+/// The topic whose records are deleted.
+const DELETED: &str = "deleted";
 
 /// Runs the tools that speak to a broker.
 pub(super) fn run(broker: &Served) -> Outcome {
@@ -29,27 +32,7 @@ pub(super) fn run(broker: &Served) -> Outcome {
             "segment.bytes=1048576",
         ];
         tool("topics", at.iter().chain(&new))?;
-        let servers = format!("bootstrap.servers={}", broker.address);
-        let compression = format!("compression.type={codec}");
-        let records = RECORDS.to_string();
-        let produced = tool(
-            "producer-perf-test",
-            [
-                "--topic",
-                &topic,
-                "--num-records",
-                &records,
-                "--record-size",
-                "500",
-                "--throughput",
-                "-1",
-                "--producer-props",
-                &servers,
-                &compression,
-                "acks=all",
-            ],
-        )?;
-        expect(&produced, &format!("{RECORDS} records sent"))?;
+        produce(broker, &topic, (RECORDS, codec))?;
         let ends = tool("get-offsets", at)?;
         let sum: usize = ends.lines().filter_map(end_of).sum();
         if sum != RECORDS {
@@ -58,15 +41,68 @@ pub(super) fn run(broker: &Served) -> Outcome {
             ));
         }
     }
+    delete_records(broker)?;
     let listed = tool("topics", ["--bootstrap-server", &broker.address, "--list"])?;
     for codec in CODECS {
         expect(&listed, &format!("tools-{codec}"))?;
     }
     println(&format!(
-        "kafka tools: topics, get-offsets, producer-perf-test with {} codecs of {RECORDS} records",
+        "kafka tools: topics, get-offsets, delete-records, producer-perf-test with {} codecs of \
+         {RECORDS} records",
         CODECS.len()
     ));
     Ok(())
+}
+
+/// Has the perf test produce records of 500 bytes with a codec.
+fn produce(broker: &Served, topic: &str, (records, codec): (usize, &str)) -> Outcome {
+    let servers = format!("bootstrap.servers={}", broker.address);
+    let compression = format!("compression.type={codec}");
+    let produced = tool(
+        "producer-perf-test",
+        [
+            "--topic",
+            topic,
+            "--num-records",
+            &records.to_string(),
+            "--record-size",
+            "500",
+            "--throughput",
+            "-1",
+            "--producer-props",
+            &servers,
+            &compression,
+            "acks=all",
+        ],
+    )?;
+    expect(&produced, &format!("{records} records sent"))
+}
+
+/// Deletes some of a topic's records, then all of them; one offset that there isn't is refused.
+fn delete_records(broker: &Served) -> Outcome {
+    let at = ["--bootstrap-server", &broker.address];
+    let topic = ["--topic", DELETED];
+    let new = ["--create", "--partitions", "1"];
+    tool("topics", at.iter().chain(&topic).chain(&new))?;
+    produce(broker, DELETED, (100, "none"))?;
+    let list = broker.directory.path().join("delete.json");
+    let file = list.display().to_string();
+    for (offset, said) in [
+        (40, "low_watermark: 40"),
+        (101, "OffsetOutOfRangeException"),
+        (-1, "low_watermark: 100"),
+    ] {
+        let asked = format!(
+            "{{\"partitions\":[{{\"topic\":\"{DELETED}\",\"partition\":0,\"offset\":{offset}}}],\
+             \"version\":1}}"
+        );
+        std::fs::write(&list, asked).map_err(|error| format!("{file}: {error}"))?;
+        let arguments = at.iter().copied().chain(["--offset-json-file", &file]);
+        expect(&tool("delete-records", arguments)?, said)?;
+    }
+    let earliest = ["--time", "earliest"];
+    let begins = tool("get-offsets", at.iter().chain(&topic).chain(&earliest))?;
+    expect(&begins, &format!("{DELETED}:0:100"))
 }
 
 /// Kafka's dump tool reads every file of every partition and finds nothing wrong.
@@ -89,7 +125,7 @@ pub(super) fn dump_logs(data: &Path) -> Outcome {
                 partition.display()
             ));
         }
-        if !is_metadata {
+        if !is_metadata && !name.starts_with(DELETED) {
             records += dumped
                 .lines()
                 .filter(|line| line.starts_with("| offset:"))
