@@ -111,6 +111,12 @@ impl Witness {
         self.flushed.wait_for(done).await.is_some()
     }
 
+    /// Completes when it was told that the directory failed.
+    pub(super) async fn failed(&self) {
+        let failed = |flushed: &Option<i64>| flushed.is_none().then_some(());
+        self.flushed.wait_for(failed).await;
+    }
+
     fn is_durable(&self, bytes: &Bytes) -> bool {
         let kept = &bytes[KEPT..];
         let dir = Path::new(LOG_DIR);
