@@ -84,7 +84,9 @@ impl Caught {
         let fired = millrace_probe::fired();
         self.tried += 1;
         self.fired += fired;
-        let broken = judged.err().filter(|broken| broken.what != NO_PROOF);
+        let broken = judged
+            .err()
+            .filter(|broken| !broken.what.contains(NO_PROOF));
         self.by = broken.filter(|_| fired > 0);
         self.by.is_some()
     }

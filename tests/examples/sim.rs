@@ -160,11 +160,11 @@ fn survey(first: &str, count: &str) -> Result<(), String> {
             Ok(outcome) => tally.add(&outcome),
             Err(failure) => {
                 let reason: Vec<&str> = failure.reason.lines().take(2).collect();
-                println!("{:?} {}", failure.rules, reason.join(" "));
+                say(format_args!("{:?} {}", failure.rules, reason.join(" ")));
             }
         }
     }
-    println!("{}", tally.table());
+    say(format_args!("{}", tally.table()));
     Ok(())
 }
 
@@ -192,8 +192,14 @@ fn all(seeds: impl Iterator<Item = u64>, hash: Option<u64>) -> Result<(), String
     if let Some(hash) = hash {
         said["hash"] = hash.into();
     }
-    println!("{said}");
+    say(format_args!("{said}"));
     failed
+}
+
+/// A line for whoever runs this program.
+#[expect(clippy::print_stdout, reason = "the output of a developer's tool")]
+fn say(line: std::fmt::Arguments<'_>) {
+    println!("{line}");
 }
 
 /// A failure with the faults that it takes, and the command that shows it again.

@@ -81,13 +81,12 @@ impl Witness {
     /// Makes the topic if need be, says one word and hears it.
     async fn once(&mut self, partition: i32) -> Result<(), Error> {
         let client = self.connect().await?;
-        let topic = match &self.topic {
-            Some(topic) => topic.clone(),
-            None => {
-                let made = make(&client, self.partitions).await?;
-                self.topic = Some(made.clone());
-                made
-            }
+        let topic = if let Some(topic) = &self.topic {
+            topic.clone()
+        } else {
+            let made = make(&client, self.partitions).await?;
+            self.topic = Some(made.clone());
+            made
         };
         let word = format!("{partition} {}", self.said).into_bytes();
         let wall_ms = self.host.clock.now().wall_ms;

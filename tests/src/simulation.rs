@@ -287,7 +287,7 @@ impl Run {
                 .owed
                 .saturating_sub(report.taken)
                 .min(report.records.values().sum()),
-            operations: progress.acknowledged() / u64::from(self.plan.batch_records.max(1)),
+            operations: progress.operations(),
             fates,
             reached: BTreeMap::new(),
             elapsed: Duration::ZERO,

@@ -1,9 +1,6 @@
 //! The 18 sequences, in one place: what happens, which rules prevent it, and the scenarios that play
 //! it. What has no scenario of its own in this room says where it is tested.
 
-#[path = "bugs.rs"]
-mod bugs;
-
 use super::{bounds, existence, journal, recovery};
 use crate::Wrong;
 

@@ -14,7 +14,7 @@ use crate::liveness::Witness;
 /// Most bytes that one batch may open to.
 const INFLATED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tries to read one partition.
-const TRIES: u32 = 5;
+const TRIES: u32 = 100;
 
 /// A partition as a consumer saw it.
 #[derive(Clone, Debug, Default)]

@@ -237,7 +237,7 @@ impl Drawing {
             };
             self.push((0, 0), what);
         }
-        for _ in 0..1 + self.draw.below(3) {
+        for _ in 0..=self.draw.below(3) {
             let what = What::Flip {
                 file: self.draw.below(u64::MAX),
                 place: self.draw.below(1_000_000),

@@ -166,10 +166,9 @@ impl PartitionLog {
         let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
         let incarnation = self.incarnation;
         let task = Box::pin(async move {
-            let mut result = Ok(());
-            for sync in syncs {
-                result = result.and(sync.await);
-            }
+            let [ours, kafka] = syncs;
+            // The failure of one is heard of while the other is still under way (F1).
+            let mut result = tokio::try_join!(ours, kafka).map(|_| ());
             // A removal may take the names away, and nobody needs the snapshot then.
             let own = hold_own((dir.homes(), disk.as_ref()), &path, incarnation).await;
             if own.is_some() {
