@@ -175,6 +175,12 @@ impl Promises {
         self.repeating.insert(producer);
     }
 
+    /// Takes over from `later` who may repeat: what was read may hold what was sent again since these
+    /// were taken.
+    pub fn repeat_as(&mut self, later: &Self) {
+        self.repeating.clone_from(&later.repeating);
+    }
+
     /// Notes that `value` was seen at `offset` in a life.
     pub fn claim(&mut self, offset: i64, value: Value, strength: Strength, life: usize) {
         self.note(offset, value, strength, life);

@@ -377,7 +377,7 @@ pub(crate) async fn check(
     topic: &Incarnation,
 ) -> Result<Report, String> {
     // Taken before reading: what is promised meanwhile need not be in what is read.
-    let promises = progress.ledger().promises(topic.number).clone();
+    let mut promises = progress.ledger().promises(topic.number).clone();
     let mut report = Report {
         owed: promises.len(),
         records: BTreeMap::new(),
@@ -390,6 +390,7 @@ pub(crate) async fn check(
         let timed: Vec<Timed> = whole.log.iter().filter_map(Timed::of).collect();
         progress.ledger().judge_times(place, whole.life, &timed);
         let lives = progress.ledger().lives.until(whole.life);
+        promises.repeat_as(progress.ledger().promises(topic.number));
         let found = promises.check(partition, whole.log_start, &whole.log, &lives);
         report.taken += found.taken;
         let gaps = oracle::gaps(partition, whole.log_start, &whole.log);

@@ -91,7 +91,7 @@ sequences! {
     15, "replay writes into a file that something else has replaced", "S4":
         journal::bytes_of_a_segment_that_was_cut_off_stay_out_of_the_next_one,
         bounds::a_kill_behind_retention_removes_by_durable_marks_only;
-        elsewhere "compaction and moves do not exist yet; their mark and the skip: broker/log, s4_bytes_of_a_replaced_segment_are_skipped";
+        elsewhere "compaction and moves do not exist yet, and nothing writes their mark";
     16, "a topic's mode changes and un-synced bytes count as synced; a page-cache log is cut from an early segment on", "A3":
         recovery::a_change_of_durability_counts_nothing_before_its_sync,
         recovery::a_page_cache_log_of_many_segments_keeps_what_was_synced;
