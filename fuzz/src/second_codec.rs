@@ -58,7 +58,12 @@ where
     }
     let written = ours::encode(&read, version).expect("what was read can be written");
     let mut rest = written.clone();
-    let other = Other::decode(&mut rest, version).expect("the other codec reads it");
+    let other = match Other::decode(&mut rest, version) {
+        Ok(other) => other,
+        // A tag of a later version is an unknown one to Kafka, and skipped; to the other codec an error.
+        Err(error) if error.to_string().contains("is not valid for version") => return,
+        Err(error) => panic!("the other codec must read it: {error}"),
+    };
     assert!(rest.is_empty(), "the other codec reads all of it");
     let mut rewritten = BytesMut::new();
     other

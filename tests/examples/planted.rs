@@ -32,6 +32,11 @@ enum Planted {
 /// The seeds of the gate that caught a bug last: tried first. What is not here is not caught by the
 /// simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
+    ("CommitsShareBlock", 1026),
+    ("DuplicateAckedAtOnce", 1028),
+    ("EmptyDirectoryTakenForNew", 1107),
+    ("FrameBudgetDeadlock", 1057),
+    ("OldDataUnderRecreatedName", 1004),
     ("FetchWakeUpLost", 1003),
     ("HighWatermarkOverUnflushed", 1001),
     ("ReadPastHighWatermark", 1000),

@@ -16,12 +16,7 @@ use crate::{Outcome, binaries, sim};
 const OPEN: &[&str] = &[
     "CutBelowMark",
     "StaleIndexTrusted",
-    "DuplicateAckedAtOnce",
-    "EmptyDirectoryTakenForNew",
-    "OldDataUnderRecreatedName",
     "HalfReplyAfterShortRegion",
-    "FrameBudgetDeadlock",
-    "CommitsShareBlock",
     "DescriptorClosedUnsettled",
     "UnreadableLedgerTakenAsEmpty",
     "UnlinkOfCutSegmentLost",

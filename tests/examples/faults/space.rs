@@ -81,9 +81,20 @@ pub(crate) async fn full(stage: &Stage) -> Result<String, String> {
         Err(error) => format!("no topic could be made ({error})"),
     };
     delete(&running, "ballast").await?;
-    let took = running
+    let took = match running
         .progress("an acknowledgement after the deletion")
-        .await?;
+        .await
+    {
+        Ok(took) => took,
+        Err(reason) => {
+            let mut why = Vec::new();
+            for partition in 0..4 {
+                let probed = running.probe(&topic, partition, 1).await;
+                why.push(probed.err().map(|error| error.to_string()));
+            }
+            return Err(format!("{reason}: {still}, {made}; now {why:?}"));
+        }
+    };
     if took > RESUMES_WITHIN {
         return Err(format!("resumed {took:?} after the deletion only"));
     }

@@ -166,24 +166,27 @@ impl PartitionLog {
         let (path, dir, partition) = (self.path.clone(), self.dir.clone(), self.name());
         let incarnation = self.incarnation;
         let task = Box::pin(async move {
-            let [ours, kafka] = syncs;
-            // The failure of one is heard of while the other is still under way (F1).
-            let mut result = tokio::try_join!(ours, kafka).map(|_| ());
-            // A removal may take the names away, and nobody needs the snapshot then.
-            let own = hold_own((dir.homes(), disk.as_ref()), &path, incarnation).await;
-            if own.is_some() {
-                // A journaled first append leaves the directory's own name to a replay, which would
-                // make it anew without this file.
-                for dir in [path.as_ref(), dir.path()] {
-                    result = result.and(disk.sync_dir(dir).await);
+            let own = async {
+                let [ours, kafka] = syncs;
+                // The failure of one is heard of while the other is still under way, and before
+                // anything else is waited for (F1).
+                tokio::try_join!(ours, kafka)?;
+                // A removal may take the names away, and nobody needs the snapshot then.
+                let own = hold_own((dir.homes(), disk.as_ref()), &path, incarnation).await;
+                if own.is_some() {
+                    // A journaled first append leaves the directory's own name to a replay, which
+                    // would make it anew without this file.
+                    tokio::try_join!(disk.sync_dir(&path), disk.sync_dir(dir.path()))?;
                 }
-            }
-            if let Err(error) = &result {
+                io::Result::Ok(own)
+            };
+            let own = own.await.unwrap_or_else(|error| {
                 dir.fail(&format!(
                     "syncing a producer snapshot of {partition}: {error}"
                 ));
-            }
-            done.send_replace(Some(own.is_some() && result.is_ok()));
+                None
+            });
+            done.send_replace(Some(own.is_some()));
         });
         self.host.spawn.spawn(Pool::Data, "producer-snapshot", task);
     }
