@@ -51,6 +51,10 @@ pub(crate) async fn full(stage: &Stage) -> Result<String, String> {
     let mounted = Mounted::new(&stage.place)?;
     let mut launch = stage.launch();
     launch.directories = vec![mounted.0.join("data")];
+    // A deleted topic's files stay for a minute by default, full or not.
+    launch
+        .settings
+        .push("log.segment.delete.delay.ms=1000".to_owned());
     let mut running = Running::start(stage, launch, &plan(4)).await?;
     let ballast = running.topic("ballast", 2).await?;
     let (filled, refusal) = fill(&running, &ballast).await?;
