@@ -6,14 +6,10 @@ use std::time::Duration;
 use millrace_protocol::api::Api;
 use millrace_protocol::messages::metadata_request::MetadataRequestTopic;
 use millrace_protocol::messages::metadata_response::MetadataResponsePartition;
-use millrace_protocol::messages::{
-    self, CreateTopicsRequest, FetchResponse, MetadataRequest, MetadataResponse,
-};
+use millrace_protocol::messages::{self, CreateTopicsRequest, MetadataRequest, MetadataResponse};
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, FaultId, Sim, When};
 
-use crate::node::{
-    FETCH, Node, PRODUCE, Topic, batch, fetch_request, new_topic, produce_request, values, with,
-};
+use crate::node::{Node, PRODUCE, Topic, batch, new_topic, produce_request, with};
 
 const STORAGE: i16 = 56;
 const LEADER_NOT_AVAILABLE: i16 = 5;
@@ -34,31 +30,6 @@ fn strike(node: &Node, op: DiskOp, path: &str) -> FaultId {
     node.world.inject("broker", fault)
 }
 
-/// The codes with which each partition takes a batch.
-async fn produce(node: &mut Node, topic: &Topic, value: &str) -> Vec<i16> {
-    let mut codes = Vec::new();
-    for partition in 0..PARTITIONS {
-        let request = produce_request(topic, partition, -1, Some(batch(&[value])));
-        codes.push(node.produce_row(PRODUCE, &request).await.error_code);
-    }
-    codes
-}
-
-/// What each partition has, or its error code.
-async fn read(node: &mut Node, topic: &Topic) -> Vec<Result<Vec<String>, i16>> {
-    let mut found = Vec::new();
-    for partition in 0..PARTITIONS {
-        let request = fetch_request(topic, &[(partition, 0)]);
-        let mut answer: FetchResponse = node.client.ask(Api::Fetch, FETCH, &request).await;
-        let row = answer.responses.remove(0).partitions.remove(0);
-        found.push(match row.error_code {
-            0 => Ok(values(&row)),
-            code => Err(code),
-        });
-    }
-    found
-}
-
 async fn described(node: &mut Node, topic: &Topic) -> Vec<MetadataResponsePartition> {
     let mut asked = MetadataRequestTopic::default();
     asked.name = Some(topic.name.clone());
@@ -71,7 +42,10 @@ async fn described(node: &mut Node, topic: &Topic) -> Vec<MetadataResponsePartit
 /// A topic with a record in each partition, half of them in each directory; and which lie in `/b`.
 async fn spread(node: &mut Node) -> (Topic, Vec<bool>) {
     let topic = node.topic_of("t", PARTITIONS, &[]).await;
-    assert_eq!(produce(node, &topic, "kept").await, [0; 4]);
+    assert_eq!(
+        node.produce_to_each(&topic, PARTITIONS, "kept").await,
+        [0; 4]
+    );
     let names = node.world.node("broker").disk.list("/b".as_ref()).await;
     let names: Vec<String> = names.unwrap().into_iter().map(|e| e.name).collect();
     let in_b: Vec<bool> = (0..PARTITIONS)
@@ -87,8 +61,11 @@ fn split(in_b: &[bool], code: i16) -> Vec<i16> {
 }
 
 async fn assert_b_is_lost_and_a_is_served(node: &mut Node, topic: &Topic, in_b: &[bool]) {
-    assert_eq!(produce(node, topic, "more").await, split(in_b, STORAGE));
-    let found = read(node, topic).await;
+    assert_eq!(
+        node.produce_to_each(topic, PARTITIONS, "more").await,
+        split(in_b, STORAGE)
+    );
+    let found = node.read_each(topic, PARTITIONS).await;
     let rows = described(node, topic).await;
     for (partition, lost) in in_b.iter().enumerate() {
         let row = rows
@@ -125,10 +102,13 @@ fn a_directory_that_fails_is_offline_at_once_and_the_others_are_served() {
             assert_b_is_lost_and_a_is_served(&mut node, &topic, &in_b).await;
             // New partitions go where they can be written.
             let other = node.topic_of("other", PARTITIONS, &[]).await;
-            assert_eq!(produce(&mut node, &other, "x").await, [0; 4]);
+            assert_eq!(node.produce_to_each(&other, PARTITIONS, "x").await, [0; 4]);
             node.crash().await;
-            assert_eq!(produce(&mut node, &topic, "again").await, [0; 4]);
-            for found in read(&mut node, &topic).await {
+            assert_eq!(
+                node.produce_to_each(&topic, PARTITIONS, "again").await,
+                [0; 4]
+            );
+            for found in node.read_each(&topic, PARTITIONS).await {
                 let found = found.unwrap();
                 assert_eq!(found[0], "kept");
                 assert_eq!(found.last().unwrap(), "again");
@@ -164,10 +144,13 @@ fn the_loss_of_the_metadatas_directory_ends_the_node() {
         drop(broker);
         node.world.heal_disk("broker", Some(fault));
         node.start_again().await;
-        for found in read(&mut node, &topic).await {
+        for found in node.read_each(&topic, PARTITIONS).await {
             assert_eq!(found.unwrap(), ["kept"]);
         }
-        assert_eq!(produce(&mut node, &topic, "again").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "again").await,
+            [0; 4]
+        );
     });
 }
 
@@ -180,7 +163,10 @@ fn a_directory_that_cannot_be_read_at_a_start_is_left_out_and_comes_back() {
         assert_b_is_lost_and_a_is_served(&mut node, &topic, &in_b).await;
         node.world.heal_disk("broker", Some(fault));
         node.restart().await;
-        assert_eq!(produce(&mut node, &topic, "again").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "again").await,
+            [0; 4]
+        );
         assert_eq!(node.metric("millrace_log_directories_offline"), 0);
     });
 }
@@ -191,13 +177,16 @@ fn the_metadata_are_found_wherever_they_stand_in_the_list() {
         let (topic, _) = spread(&mut node).await;
         node.set("log.dirs", "/new,/b,/a");
         node.restart().await;
-        for found in read(&mut node, &topic).await {
+        for found in node.read_each(&topic, PARTITIONS).await {
             assert_eq!(found.unwrap(), ["kept"]);
         }
         assert_eq!(node.metric("millrace_log_directories_offline"), 0);
         node.set("log.dirs", "/b,/new,/a");
         node.restart().await;
-        assert_eq!(produce(&mut node, &topic, "again").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "again").await,
+            [0; 4]
+        );
     });
 }
 
@@ -219,7 +208,10 @@ fn data_without_their_metadata_are_never_begun_anew() {
         assert!(node.refusal().await.contains("/a"));
         node.world.heal_disk("broker", Some(fault));
         node.start_again().await;
-        assert_eq!(produce(&mut node, &topic, "again").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "again").await,
+            [0; 4]
+        );
     });
 }
 

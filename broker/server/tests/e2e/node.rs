@@ -216,6 +216,40 @@ impl Node {
         topic.partition_responses.remove(0)
     }
 
+    /// The codes with which the first `count` partitions take a batch.
+    pub(crate) async fn produce_to_each(
+        &mut self,
+        topic: &Topic,
+        count: i32,
+        value: &str,
+    ) -> Vec<i16> {
+        let mut codes = Vec::new();
+        for partition in 0..count {
+            let request = produce_request(topic, partition, -1, Some(batch(&[value])));
+            codes.push(self.produce_row(PRODUCE, &request).await.error_code);
+        }
+        codes
+    }
+
+    /// What the first `count` partitions have, or the error code of each.
+    pub(crate) async fn read_each(
+        &mut self,
+        topic: &Topic,
+        count: i32,
+    ) -> Vec<Result<Vec<String>, i16>> {
+        let mut found = Vec::new();
+        for partition in 0..count {
+            let request = fetch_request(topic, &[(partition, 0)]);
+            let mut answer: FetchResponse = self.client.ask(Api::Fetch, FETCH, &request).await;
+            let row = answer.responses.remove(0).partitions.remove(0);
+            found.push(match row.error_code {
+                0 => Ok(values(&row)),
+                code => Err(code),
+            });
+        }
+        found
+    }
+
     /// Fetches from partition 0 in the newest version without waiting.
     pub(crate) async fn fetch(&mut self, topic: &Topic, offset: i64) -> PartitionData {
         self.fetch_in(FETCH, topic, offset).await

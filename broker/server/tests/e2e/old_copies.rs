@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_host::{Disk, EntryKind, OpenMode};
 use millrace_sim::{Sim, SimOptions};
 
-use crate::node::{Node, PRODUCE, Topic, batch, fetch_request, produce_request, values, with};
+use crate::node::{Node, batch, with};
 
 const STORAGE: i16 = 56;
 const PARTITIONS: i32 = 4;
@@ -50,34 +50,6 @@ async fn stop_and_copy(node: &mut Node, from: &str, to: &str) {
     copy(node.world.node("broker").disk.as_ref(), from, to).await;
 }
 
-/// The codes with which each partition takes a batch.
-async fn produce(node: &mut Node, topic: &Topic, value: &str) -> Vec<i16> {
-    let mut codes = Vec::new();
-    for partition in 0..PARTITIONS {
-        let request = produce_request(topic, partition, -1, Some(batch(&[value])));
-        codes.push(node.produce_row(PRODUCE, &request).await.error_code);
-    }
-    codes
-}
-
-/// What each partition has, or its error code.
-async fn read(node: &mut Node, topic: &Topic) -> Vec<Result<Vec<String>, i16>> {
-    let mut found = Vec::new();
-    for partition in 0..PARTITIONS {
-        let request = fetch_request(topic, &[(partition, 0)]);
-        let mut answer: millrace_protocol::messages::FetchResponse = node
-            .client
-            .ask(millrace_protocol::api::Api::Fetch, 18, &request)
-            .await;
-        let row = answer.responses.remove(0).partitions.remove(0);
-        found.push(match row.error_code {
-            0 => Ok(values(&row)),
-            code => Err(code),
-        });
-    }
-    found
-}
-
 /// How many partitions are refused because their directory is.
 fn refused(found: &[Result<Vec<String>, i16>]) -> usize {
     let refused = found.iter().filter(|found| **found == Err(STORAGE));
@@ -88,17 +60,23 @@ fn refused(found: &[Result<Vec<String>, i16>]) -> usize {
 fn an_old_copy_of_a_directory_is_offline_until_the_newer_one_is_back() {
     with(&BOTH, async |mut node| {
         let topic = node.topic_of("t", PARTITIONS, &[]).await;
-        assert_eq!(produce(&mut node, &topic, "one").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "one").await,
+            [0; 4]
+        );
         stop_and_copy(&mut node, "/b", "/old").await;
         node.start_again().await;
-        assert_eq!(produce(&mut node, &topic, "two").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "two").await,
+            [0; 4]
+        );
         node.broker.take().unwrap().stop().await;
         rename(&node, "/b", "/newer").await;
         rename(&node, "/old", "/b").await;
         // However often it is tried: a start that refuses it doesn't make it younger.
         for _ in 0..4 {
             node.start_again().await;
-            let found = read(&mut node, &topic).await;
+            let found = node.read_each(&topic, PARTITIONS).await;
             assert_eq!(refused(&found), 2, "{found:?}");
             for served in found.into_iter().flatten() {
                 assert_eq!(served, ["one", "two"]);
@@ -109,10 +87,13 @@ fn an_old_copy_of_a_directory_is_offline_until_the_newer_one_is_back() {
         rename(&node, "/b", "/old").await;
         rename(&node, "/newer", "/b").await;
         node.start_again().await;
-        for served in read(&mut node, &topic).await {
+        for served in node.read_each(&topic, PARTITIONS).await {
             assert_eq!(served.unwrap(), ["one", "two"]);
         }
-        assert_eq!(produce(&mut node, &topic, "three").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "three").await,
+            [0; 4]
+        );
     });
 }
 
@@ -120,11 +101,17 @@ fn an_old_copy_of_a_directory_is_offline_until_the_newer_one_is_back() {
 fn an_old_copy_is_used_once_the_operator_says_so() {
     with(&BOTH, async |mut node| {
         let topic = node.topic_of("t", PARTITIONS, &[]).await;
-        assert_eq!(produce(&mut node, &topic, "one").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "one").await,
+            [0; 4]
+        );
         stop_and_copy(&mut node, "/b", "/old").await;
         for _ in 0..3 {
             node.start_again().await;
-            assert_eq!(produce(&mut node, &topic, "two").await, [0; 4]);
+            assert_eq!(
+                node.produce_to_each(&topic, PARTITIONS, "two").await,
+                [0; 4]
+            );
             node.broker.take().unwrap().stop().await;
         }
         rename(&node, "/b", "/newer").await;
@@ -133,16 +120,19 @@ fn an_old_copy_is_used_once_the_operator_says_so() {
         let accept = Path::new("/b/.accept-old-copy");
         drop(disk.open(accept, OpenMode::CreateNew).unwrap());
         node.start_again().await;
-        let found = read(&mut node, &topic).await;
+        let found = node.read_each(&topic, PARTITIONS).await;
         assert_eq!(refused(&found), 0);
         let short = found
             .iter()
             .filter(|found| **found == Ok(vec!["one".into()]));
         assert_eq!(short.count(), 2);
-        assert_eq!(produce(&mut node, &topic, "three").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "three").await,
+            [0; 4]
+        );
         // From now on it is the directory.
         node.crash().await;
-        assert_eq!(refused(&read(&mut node, &topic).await), 0);
+        assert_eq!(refused(&node.read_each(&topic, PARTITIONS).await), 0);
         // The word was for one swap.
         let disk = node.world.node("broker").disk;
         let left = disk.open(accept, OpenMode::Read);
@@ -154,11 +144,17 @@ fn an_old_copy_is_used_once_the_operator_says_so() {
 fn an_old_copy_of_the_metadatas_directory_is_told_by_any_other() {
     with(&BOTH, async |mut node| {
         let topic = node.topic_of("t", PARTITIONS, &[]).await;
-        assert_eq!(produce(&mut node, &topic, "one").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "one").await,
+            [0; 4]
+        );
         stop_and_copy(&mut node, "/a", "/old").await;
         node.start_again().await;
         let later = node.topic_of("later", PARTITIONS, &[]).await;
-        assert_eq!(produce(&mut node, &later, "one").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&later, PARTITIONS, "one").await,
+            [0; 4]
+        );
         node.broker.take().unwrap().stop().await;
         rename(&node, "/a", "/newer").await;
         rename(&node, "/old", "/a").await;
@@ -176,8 +172,14 @@ fn an_old_copy_of_the_metadatas_directory_is_told_by_any_other() {
         rename(&node, "/a", "/old").await;
         rename(&node, "/newer", "/a").await;
         node.start_again().await;
-        assert_eq!(produce(&mut node, &later, "two").await, [0; 4]);
-        assert_eq!(produce(&mut node, &topic, "two").await, [0; 4]);
+        assert_eq!(
+            node.produce_to_each(&later, PARTITIONS, "two").await,
+            [0; 4]
+        );
+        assert_eq!(
+            node.produce_to_each(&topic, PARTITIONS, "two").await,
+            [0; 4]
+        );
     });
 }
 
@@ -207,7 +209,10 @@ fn no_crash_at_a_start_makes_a_directory_look_old() {
         sim.block_on(async {
             let mut node = Node::start(world, &BOTH).await.unwrap();
             let topic = node.topic_of("t", PARTITIONS, &[]).await;
-            assert_eq!(produce(&mut node, &topic, "one").await, [0; 4]);
+            assert_eq!(
+                node.produce_to_each(&topic, PARTITIONS, "one").await,
+                [0; 4]
+            );
             for round in 0..6 {
                 let power_cut = node.world.draw(2) == 0;
                 if power_cut {
@@ -227,7 +232,7 @@ fn no_crash_at_a_start_makes_a_directory_look_old() {
                 world.crash("broker");
                 drop(node.broker.take());
                 node.start_again().await;
-                let found = read(&mut node, &topic).await;
+                let found = node.read_each(&topic, PARTITIONS).await;
                 assert_eq!(refused(&found), 0, "seed {seed} round {round}: {found:?}");
             }
         });
