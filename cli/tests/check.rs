@@ -5,72 +5,27 @@
     reason = "these are tests: an unwrap that fails is a failed test"
 )]
 
+mod served;
+
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output};
 
 use millrace_client::{Client, ClientOptions, NewTopic, PartitionReader};
 use millrace_host::Host;
 use millrace_host::real::{Options, RealHost};
 use millrace_protocol::records::{self, BatchBuilder};
 
+use served::{Served, millrace, serve_command};
+
 const TOPIC: &str = "orders";
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// A broker of the binary under test; killed when dropped.
-struct Served {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn millrace() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command.env("RUST_LOG", "error").stdin(Stdio::null());
-    command
-}
-
-fn serve_command(data: &Path) -> Command {
-    let mut command = millrace();
-    command.arg("serve");
-    let log_dirs = format!("log.dirs={}", data.display());
-    for setting in [
-        "listeners=PLAINTEXT://127.0.0.1:0",
-        "admin.listener=",
-        &log_dirs,
-    ] {
-        command.args(["--set", setting]);
-    }
-    command
-}
 
 async fn serve(host: &Host, data: &Path) -> Served {
-    let said = data.with_extension("said");
-    let mut child = serve_command(data)
-        .stdout(fs::File::create(&said).unwrap())
-        .spawn()
-        .unwrap();
-    loop {
-        let text = fs::read_to_string(&said).unwrap();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let address = whole
-            .lines()
-            .find_map(|line| line.strip_prefix("listening on PLAINTEXT://")?.parse().ok());
-        if let Some(address) = address {
-            return Served { child, address };
-        }
-        assert_eq!(child.try_wait().unwrap(), None, "the broker ended");
-        let soon = host.clock.now().mono + LOOK_EVERY;
-        host.clock.sleep_until(soon).await;
-    }
+    Served::start(host, command(data), &data.with_extension("said")).await
+}
+
+fn command(data: &Path) -> Command {
+    serve_command(&data.display().to_string())
 }
 
 fn check(arguments: &[&str], data: &Path) -> (bool, String) {
@@ -166,7 +121,7 @@ fn a_lost_ledger_is_rebuilt_and_nothing_is_lost() {
         for name in ["ledger.0", "ledger.1"] {
             fs::write(data.join(name), b"rot").unwrap();
         }
-        let refused = serve_command(&data).output().unwrap();
+        let refused = command(&data).output().unwrap();
         let said = String::from_utf8(refused.stderr).unwrap();
         let way_out = format!("millrace check --rebuild-ledger {}", data.display());
         assert!(

@@ -6,11 +6,11 @@
     reason = "these are tests: an unwrap that fails is a failed test"
 )]
 
+mod served;
+
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use millrace_client::{Client, ClientOptions, Error, NewTopic, Topic};
 use millrace_host::Host;
@@ -18,67 +18,34 @@ use millrace_host::real::{Options, RealHost};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::{self, BatchBuilder};
 
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+use served::{Served, serve_command};
+
 const PARTITIONS: i32 = 4;
 
-/// A broker of the binary under test; killed when dropped.
-struct Served {
-    child: Child,
+/// A broker, and a client of it.
+struct Reached {
     client: Client,
+    _broker: Served,
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// On two log directories below `root`, `a` with the metadata log and `b`.
+fn command(root: &Path) -> Command {
+    serve_command(&format!("{0}/a,{0}/b", root.display()))
 }
 
-/// Two log directories below `root`, `a` with the metadata log and `b`.
-fn serve_command(root: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    command.env("RUST_LOG", "error").stdin(Stdio::null());
-    command.arg("serve");
-    let log_dirs = format!("log.dirs={0}/a,{0}/b", root.display());
-    for setting in [
-        "listeners=PLAINTEXT://127.0.0.1:0",
-        "admin.listener=",
-        &log_dirs,
-    ] {
-        command.args(["--set", setting]);
-    }
-    command
-}
-
-async fn serve(host: &Host, root: &Path) -> Served {
-    let (said, errors) = (root.join("said"), root.join("errors"));
-    let mut child = serve_command(root)
-        .stdout(fs::File::create(&said).unwrap())
-        .stderr(fs::File::create(&errors).unwrap())
-        .spawn()
-        .unwrap();
-    let address: SocketAddr = loop {
-        let text = fs::read_to_string(&said).unwrap();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let address = whole
-            .lines()
-            .find_map(|line| line.strip_prefix("listening on PLAINTEXT://")?.parse().ok());
-        if let Some(address) = address {
-            break address;
-        }
-        assert_eq!(child.try_wait().unwrap(), None, "the broker ended");
-        let soon = host.clock.now().mono + LOOK_EVERY;
-        host.clock.sleep_until(soon).await;
-    };
-    let client = Client::connect(host, address, ClientOptions::default()).await;
-    Served {
-        child,
+async fn serve(host: &Host, root: &Path) -> Reached {
+    let mut command = command(root);
+    command.stderr(fs::File::create(root.join("errors")).unwrap());
+    let broker = Served::start(host, command, &root.join("said")).await;
+    let client = Client::connect(host, broker.address, ClientOptions::default()).await;
+    Reached {
         client: client.unwrap(),
+        _broker: broker,
     }
 }
 
 /// Appends a record to every partition; gives the codes of those that refuse it.
-async fn produce(broker: &Served, topic: &Topic) -> Vec<ErrorCode> {
+async fn produce(broker: &Reached, topic: &Topic) -> Vec<ErrorCode> {
     let mut refused = Vec::new();
     for partition in 0..PARTITIONS {
         let mut batch = BatchBuilder::new(records::Options::default());
@@ -150,7 +117,7 @@ fn an_old_copy_is_refused_by_name_until_the_newer_one_is_back() {
         // The metadata's: nothing is served.
         let newer = swap(root, "a", "old-a");
         for _ in 0..2 {
-            let refused = serve_command(root).output().unwrap();
+            let refused = command(root).output().unwrap();
             let said = String::from_utf8(refused.stderr).unwrap();
             assert!(!refused.status.success(), "{said}");
             assert!(
