@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod dump_log;
 mod serve;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     Demo,
     /// Verifies a log directory whose broker isn't running; --rebuild-ledger mends a lost ledger.
     Check(check::CheckOptions),
+    /// Shows what stands in segments, indexes, snapshots, ledgers, journals and metadata.
+    DumpLog(dump_log::DumpLogOptions),
 }
 
 /// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Demo) => demo::run(),
         Some(Command::Check(options)) => check::run(&options),
+        Some(Command::DumpLog(options)) => dump_log::run(&options),
         None => serve::run(line.serve),
     }
 }

@@ -6,6 +6,9 @@
 
 use crate::error::Error;
 
+/// The file's name in a partition's directory.
+pub const FILE_NAME: &str = "leader-epoch-checkpoint";
+
 /// The most entries that are read back: a damaged count cannot make the reader allocate.
 const MAX_ENTRIES: usize = 1 << 20;
 

@@ -7,6 +7,7 @@
 pub mod check;
 mod codec;
 pub mod dir;
+pub mod dump;
 pub mod epoch_checkpoint;
 pub mod error;
 #[cfg(test)]

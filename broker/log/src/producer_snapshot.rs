@@ -23,6 +23,8 @@ const BATCH_LEN: usize = 4 + 4 + 8 + 4 + 8;
 
 /// Kafka: version and CRC stand before the part that the CRC covers.
 const KAFKA_CRC_END: usize = 6;
+/// Bytes of a producer in it.
+const KAFKA_ENTRY_LEN: usize = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8;
 
 /// An encoded snapshot and the CRC by which a mark names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub fn decode(bytes: &[u8]) -> Result<(i64, Vec<ProducerEntry>), Error> {
 
 /// Kafka's form, version 1. A producer without a batch has last sequence and offset -1.
 pub fn encode_kafka(entries: &[ProducerEntry]) -> Encoded {
-    let mut out = Vec::with_capacity(KAFKA_CRC_END + 4 + entries.len() * 46);
+    let mut out = Vec::with_capacity(KAFKA_CRC_END + 4 + entries.len() * KAFKA_ENTRY_LEN);
     out.extend_from_slice(&1_i16.to_be_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&(entries.len() as i32).to_be_bytes());
@@ -111,6 +113,22 @@ pub fn encode_kafka(entries: &[ProducerEntry]) -> Encoded {
     let crc = crc32c::crc32c(&out[KAFKA_CRC_END..]);
     out[2..KAFKA_CRC_END].copy_from_slice(&crc.to_be_bytes());
     Encoded { bytes: out, crc }
+}
+
+/// Reads Kafka's form back: each producer with its newest batch, if it has one.
+pub(crate) fn decode_kafka(bytes: &[u8]) -> Result<Vec<ProducerEntry>, Error> {
+    let bad = |what: &str| Error::BadFile {
+        what: format!("producer snapshot: {what}"),
+    };
+    let mut input = Input(bytes);
+    if input.take().map(i16::from_be_bytes) != Some(1) {
+        return Err(bad("the version is not 1"));
+    }
+    let crc = input.take().map(u32::from_be_bytes);
+    if crc != Some(crc32c::crc32c(input.0)) {
+        return Err(bad("the checksum is wrong"));
+    }
+    input.kafka_content().ok_or_else(|| bad("cut short"))
 }
 
 /// Bytes yet to be read.
@@ -143,6 +161,41 @@ impl Input<'_> {
             entries.push(self.entry()?);
         }
         Some((offset, entries))
+    }
+
+    fn kafka_content(&mut self) -> Option<Vec<ProducerEntry>> {
+        let count = usize::try_from(self.int()?).ok()?;
+        if self.0.len() != count.checked_mul(KAFKA_ENTRY_LEN)? {
+            return None;
+        }
+        (0..count).map(|_| self.kafka_entry()).collect()
+    }
+
+    fn kafka_entry(&mut self) -> Option<ProducerEntry> {
+        let producer_id = self.long()?;
+        let producer_epoch = i16::from_be_bytes(self.take()?);
+        let last_sequence = self.int()?;
+        let last_offset = self.long()?;
+        let offset_delta = self.int()?;
+        let last_seen_ms = self.long()?;
+        let coordinator_epoch = self.int()?;
+        let open_txn_first_offset = Some(self.long()?).filter(|offset| *offset >= 0);
+        let newest = ProducerBatch {
+            first_sequence: last_sequence.wrapping_sub(offset_delta) & i32::MAX,
+            last_sequence,
+            last_offset,
+            offset_delta,
+            timestamp_ms: last_seen_ms,
+        };
+        let batches = Some(newest).filter(|_| last_offset >= 0);
+        Some(ProducerEntry {
+            producer_id,
+            producer_epoch,
+            coordinator_epoch,
+            open_txn_first_offset,
+            last_seen_ms,
+            batches: batches.into_iter().collect(),
+        })
     }
 
     fn entry(&mut self) -> Option<ProducerEntry> {
@@ -279,7 +332,11 @@ mod tests {
                 timestamp_ms: 1000,
             }],
         };
-        let encoded = encode_kafka(&[entry]);
+        let encoded = encode_kafka(std::slice::from_ref(&entry));
+        assert_eq!(decode_kafka(&encoded.bytes).unwrap(), [entry]);
+        for len in 0..encoded.bytes.len() {
+            decode_kafka(&encoded.bytes[..len]).unwrap_err();
+        }
         assert_eq!(encoded.bytes[..2], [0, 1]);
         assert_eq!(
             encoded.bytes[2..6],

@@ -17,7 +17,8 @@ use millrace_probe::{Branch, reached};
 use crate::codec::{Put, Take};
 use crate::error::Error;
 
-const SLOT_LEN: usize = 4096;
+/// Bytes of one slot.
+pub(crate) const SLOT_LEN: usize = 4096;
 const HEAD_LEN: usize = 24;
 const MAGIC: u32 = u32::from_le_bytes(*b"MRsl");
 const VERSION: u32 = 1;
@@ -202,7 +203,7 @@ fn encode(sequence: u64, record: &[u8]) -> Vec<u8> {
     out
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
+pub(crate) fn decode(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
     let mut take = Take(slot);
     let head = slot.get(..HEAD_LEN - 4)?;
     if take.u32()? != MAGIC || take.u32()? != VERSION {

@@ -16,7 +16,7 @@ use millrace_log::slots::SlotFile;
 /// A file that says of its directory: the metadata log lies in another one. Without it a directory
 /// that never held a partition looks as an interrupted first start leaves the first one. Two slots
 /// with a [`Sighting`]; a start that was cut short leaves it empty.
-pub(crate) const ELSEWHERE: &str = ".metadata-elsewhere";
+pub(crate) const ELSEWHERE: &str = millrace_log::dir::METADATA_ELSEWHERE;
 
 /// A generation of the directory with the metadata log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

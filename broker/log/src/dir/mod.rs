@@ -86,6 +86,10 @@ pub type Slots = (SlotFile, Option<Vec<u8>>);
 /// promised in elections.
 pub const SLOTS: &str = "quorum-state";
 
+/// A file that says of its directory: the metadata log lies in another one. Two slots, whose record
+/// is the broker's.
+pub const METADATA_ELSEWHERE: &str = ".metadata-elsewhere";
+
 /// One open log directory.
 #[derive(Debug)]
 pub struct LogDir {

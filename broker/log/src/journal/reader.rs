@@ -40,6 +40,11 @@ impl Located {
         again.map_err(Error::io("read the journal", self.file.path()))
     }
 
+    /// Where in its file it begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// `file at byte`, for messages.
     pub(crate) fn place(&self) -> String {
         format!("{} at byte {}", self.file.path().display(), self.offset)
@@ -102,6 +107,20 @@ pub(crate) async fn scan(
         }
     }
     Ok(scan)
+}
+
+/// Every commit of one journal file whose header holds, in the file's order.
+pub(crate) async fn all(file: &Arc<dyn File>, dir_id: [u8; 16]) -> Result<Vec<Located>, Error> {
+    let located = |(offset, header)| Located {
+        file: Arc::clone(file),
+        offset,
+        header,
+    };
+    Ok(headers(file, dir_id)
+        .await?
+        .into_iter()
+        .map(located)
+        .collect())
 }
 
 /// Whether any block of the file looks like the start of a commit, true or not.

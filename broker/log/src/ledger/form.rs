@@ -73,6 +73,11 @@ impl Ledger {
         out
     }
 
+    /// The directory that a ledger file says it is of.
+    pub(crate) fn dir_id(bytes: &[u8]) -> Option<[u8; 16]> {
+        bytes.get(16..32)?.try_into().ok()
+    }
+
     /// The ledger and its sequence; `None` unless every byte is as written, for this directory.
     pub(crate) fn decode(dir_id: [u8; 16], bytes: &[u8]) -> Option<(Self, u64)> {
         let mut take = Take(bytes);

@@ -301,7 +301,7 @@ impl PartitionLog {
         if !self.has_dir {
             return;
         }
-        let path = self.path.join("leader-epoch-checkpoint");
+        let path = self.path.join(epoch_checkpoint::FILE_NAME);
         let text = epoch_checkpoint::encode(&self.epochs);
         if let Err(error) = overwrite(
             self.reader.handles().disk().as_ref(),
