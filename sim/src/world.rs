@@ -271,6 +271,11 @@ impl World {
         lock(&self.find(name).disk).all_files()
     }
 
+    /// The bytes of one of them as its processes see them; `None` when there is no such file.
+    pub fn read_file(&self, name: &str, path: &Path) -> Option<Vec<u8>> {
+        lock(&self.find(name).disk).read_file(path)
+    }
+
     /// Counts a fault that took effect and that only the test can see; its name is one of
     /// [`faults::ALL`].
     pub fn count_fault(&self, fault: &'static str) {

@@ -238,6 +238,12 @@ impl DiskState {
         found
     }
 
+    /// What the page cache holds of the file at a path.
+    pub(crate) fn read_file(&self, path: &Path) -> Option<Vec<u8>> {
+        let number = self.lookup(path).ok()?;
+        Some(self.files.get(&number)?.cache.bytes())
+    }
+
     pub(super) fn is_empty_dir(&self, number: u64) -> bool {
         self.names
             .dirs

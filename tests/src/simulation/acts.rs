@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use millrace_host::Host;
+use millrace_log::partition_metadata;
+use millrace_protocol::ids::TopicId;
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, Drip, FaultId, When, World, faults as counted};
 
 use super::{BROKER, CLIENTS, Failure, Run};
@@ -172,7 +174,7 @@ impl Run {
                     life: workload.progress.life(),
                     since: clients.clock.now().mono,
                     incarnation: topic.number,
-                    partitions: self.partitions_in(&directory),
+                    partitions: self.partitions_in(&directory, topic.topic.id),
                 };
                 workload.progress.ledger().barred = Some(barred);
                 return;
@@ -182,12 +184,18 @@ impl Run {
         self.world.heal_disk(BROKER, Some(id));
     }
 
-    /// The partitions of the workload's topic that lie in a directory.
-    fn partitions_in(&self, directory: &str) -> BTreeSet<i32> {
+    /// The partitions of the workload's topic that lie in a directory: by the id inside, since what
+    /// is left of a topic that was removed may stand there under the same name.
+    fn partitions_in(&self, directory: &str, id: TopicId) -> BTreeSet<i32> {
         let files = self.world.files(BROKER);
         let number = |path: &Path| {
             let home = path.strip_prefix(directory).ok()?.parent()?;
             let number = home.to_str()?.strip_prefix(TOPIC)?.strip_prefix('-')?;
+            path.ends_with(partition_metadata::FILE_NAME)
+                .then_some(())?;
+            let text = self.world.read_file(BROKER, path)?;
+            let owner = partition_metadata::parse(str::from_utf8(&text).ok()?).ok()?;
+            (owner == id.to_bytes()).then_some(())?;
             number.parse().ok()
         };
         files.iter().filter_map(|(path, _)| number(path)).collect()
