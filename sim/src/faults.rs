@@ -23,6 +23,10 @@ pub const SYNC_ERROR: &str = "error on sync";
 pub const SYNC_DIR_ERROR: &str = "error on sync of a directory";
 /// The same to every other call.
 pub const NAME_ERROR: &str = "error on a name";
+/// The same to the machine itself, or an end of the file, inside a region that is sent in a reply.
+pub const SEND_ERROR: &str = "error in a sent region";
+/// The same to the machine itself, when it wrote back what was in its page cache.
+pub const WRITE_BACK_ERROR: &str = "failed write-back";
 /// A full disk refused a call.
 pub const NO_SPACE: &str = "no space";
 /// A write took a part of its bytes.
@@ -58,7 +62,7 @@ pub const SECTORS_LOST: &str = "un-synced sectors lost";
 pub const SECTORS_KEPT: &str = "un-synced sectors kept";
 
 /// All faults, for tables.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 26] = [
     POWER_CUT,
     TORN_WRITE,
     LOST_NAMES,
@@ -69,6 +73,8 @@ pub const ALL: [&str; 24] = [
     SYNC_ERROR,
     SYNC_DIR_ERROR,
     NAME_ERROR,
+    SEND_ERROR,
+    WRITE_BACK_ERROR,
     NO_SPACE,
     SHORT_WRITE,
     SLOW,

@@ -362,3 +362,47 @@ fn a_directory_that_is_away_comes_back_as_it_was() {
         );
     }
 }
+
+/// The next write's pages are not written back.
+fn fail_write_back(sim: &Sim, file: &Arc<dyn File>, bytes: &[u8]) {
+    sim.inject(
+        "n",
+        fault(DiskOp::WriteBack, When::Nth(1), DiskEffect::Error),
+    );
+    put(file, 0, bytes).unwrap();
+    sim.heal_disk("n", None);
+    assert_eq!(sim.count(faults::WRITE_BACK_ERROR), 1);
+}
+
+#[test]
+fn a_failed_write_back_is_heard_of_once_by_each_descriptor_of_then() {
+    let mut lost = 0;
+    for seed in 0..32 {
+        let sim = Sim::new(seed);
+        let file = durable(&sim, &[1; 512]);
+        let beside = create(&sim.node("n"));
+        fail_write_back(&sim, &file, &[2; 512]);
+        let shown = sim.block_on(file.read_at(0, 512)).unwrap();
+        assert_eq!(&shown[..], [2; 512], "the cache keeps it");
+        let later = create(&sim.node("n"));
+        assert!(sim.block_on(later.sync()).is_ok(), "it was not there yet");
+        assert!(sim.block_on(file.sync()).is_err());
+        assert!(sim.block_on(file.sync()).is_ok(), "once");
+        assert!(sim.block_on(beside.sync()).is_err());
+        lost += u32::from(after_power_cut(&sim) == [1; 512]);
+    }
+    assert!((4..28).contains(&lost), "no sync covered it: {lost}");
+}
+
+#[test]
+fn a_failed_write_back_that_nobody_heard_of_is_made_again() {
+    for seed in 0..16 {
+        let sim = Sim::new(seed);
+        let file = durable(&sim, &[1; 512]);
+        fail_write_back(&sim, &file, &[2; 512]);
+        sim.kill("n");
+        let file = create(&sim.node("n"));
+        sim.block_on(file.sync()).unwrap();
+        assert_eq!(after_power_cut(&sim), [2; 512]);
+    }
+}

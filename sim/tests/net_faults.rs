@@ -1,6 +1,7 @@
 //! Cuts, partitions, half-open connections and slow ones; clocks that jump; crashes of tasks.
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use millrace_host::{Connection, Host, Piece, Pool};
-use millrace_sim::{Drip, NetOptions, Sim, SimOptions, faults};
+use millrace_host::{Connection, FileSlice, Host, OpenMode, Piece, Pool};
+use millrace_sim::{
+    DiskEffect, DiskFault, DiskOp, Drip, NetOptions, Sim, SimOptions, When, faults,
+};
 
 async fn pair(client: &Host, server: &Host) -> (Connection, Connection) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -240,4 +243,46 @@ fn the_lines_of_a_run_can_be_kept() {
     let lines = sim.trace_lines();
     assert!(lines[0].ends_with("mkdir a /data") && lines[1].ends_with("note made it"));
     assert_eq!(sim.trace().events, 2);
+}
+
+#[test]
+fn a_region_that_fails_leaves_less_of_it_than_was_promised() {
+    for (seed, effect) in (0..40).zip([DiskEffect::Error, DiskEffect::Short].into_iter().cycle()) {
+        let sim = Sim::new(seed);
+        sim.block_on(async {
+            let (mut a, mut b) = pair(&sim.node("a"), &sim.node("b")).await;
+            let disk = sim.node("b").disk;
+            let file = disk.open(Path::new("/f"), OpenMode::Create).unwrap();
+            file.write_vectored_at(&[IoSlice::new(&[7; 3000])], 0)
+                .unwrap();
+            sim.inject(
+                "b",
+                DiskFault {
+                    op: DiskOp::Send,
+                    path_contains: "/f".to_owned(),
+                    when: When::Nth(2),
+                    effect,
+                },
+            );
+            let region = || {
+                Piece::File(FileSlice {
+                    file: Arc::clone(&file),
+                    offset: 0,
+                    len: 3000,
+                })
+            };
+            b.write.send(vec![region()]).await.unwrap();
+            assert!(b.write.send(vec![region()]).await.is_err());
+            b.write.shutdown().await.unwrap();
+            let mut got = 0;
+            loop {
+                match read(&mut a).await.unwrap().len() {
+                    0 => break,
+                    len => got += len,
+                }
+            }
+            assert!((3000..6000).contains(&got), "{got}");
+        });
+        assert_eq!(sim.count(faults::SEND_ERROR), 1);
+    }
 }

@@ -4,12 +4,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use millrace_host::{Completion, File, FileMap, LockGuard};
 
 use super::inode::{Change, FileNode};
 use super::planted::{DiskEffect, DiskOp};
+use super::state::DiskState;
 use super::{Begun, SimDisk, begin, crash, device_error, ended};
 use crate::faults;
 use crate::node::Node;
@@ -27,13 +29,17 @@ pub(super) struct SimFile {
     number: u64,
     path: PathBuf,
     writable: bool,
+    /// Failed write-backs of the file that this descriptor has told of, or that were before it.
+    told: Arc<AtomicU64>,
 }
 
 impl SimFile {
     /// A handle on a file that exists.
     pub(super) fn new(disk: &SimDisk, number: u64, path: &Path, writable: bool) -> Self {
+        let mut told = 0;
         if let Some(file) = lock(&disk.node.disk).files.get_mut(&number) {
             file.handles += 1;
+            told = file.failures;
         }
         let node = Arc::clone(&disk.node);
         Self {
@@ -42,6 +48,7 @@ impl SimFile {
             number,
             path: path.to_owned(),
             writable,
+            told: Arc::new(AtomicU64::new(told)),
         }
     }
 
@@ -57,6 +64,24 @@ impl SimFile {
 
     fn begin(&self, op: DiskOp) -> Begun {
         begin(&self.node, op, &self.path, (0, 0))
+    }
+
+    /// The machine writes back what was just written, if that is to fail.
+    fn write_back(&self, disk: &mut DiskState) {
+        let shared = &self.node.shared;
+        let path = self.path.to_string_lossy();
+        let chance = |per_mille| shared.chance(per_mille);
+        let struck = disk.faults.strike(DiskOp::WriteBack, &path, chance);
+        let sector = disk.sector;
+        let file = disk.files.get_mut(&self.number);
+        let (Some((_, DiskEffect::Error)), Some(file)) = (struck, file) else {
+            return;
+        };
+        let changes = file.fail_write_back();
+        crash::write_back_partly(shared, file, &changes, sector);
+        shared.count(faults::WRITE_BACK_ERROR, 1);
+        let (node, number) = (&self.node.name, self.number);
+        shared.event(format_args!("write-back failed {node} {number}"));
     }
 
     /// Where a misdirected write goes: another sector of the file that can hold it.
@@ -164,6 +189,7 @@ impl File for SimFile {
         self.node.shared.event(format_args!(
             "write {node} {number} {offset}+{taken} {text:016x}"
         ));
+        self.write_back(&mut disk);
         Ok(taken)
     }
 
@@ -259,6 +285,7 @@ impl File for SimFile {
 
     fn sync(&self) -> Completion<()> {
         let (node, process, number) = (Arc::clone(&self.node), self.process, self.number);
+        let told = Arc::clone(&self.told);
         let span = node.shared.options.disk.sync_us;
         let mut begun = begin(&node, DiskOp::Sync, &self.path, span);
         let upto = lock(&node.disk)
@@ -274,7 +301,12 @@ impl File for SimFile {
             let mut disk = lock(&node.disk);
             let sector = disk.sector;
             let file = disk.files.get_mut(&number).ok_or_else(ended)?;
-            if begun.failure(&node).is_err() {
+            let hears = told.swap(file.failures, Ordering::Relaxed) < file.failures;
+            if hears {
+                file.hear_of_failure();
+                node.shared.count(faults::SYNC_ERROR, 1);
+            }
+            if hears || begun.failure(&node).is_err() {
                 let changes = file.take_below(upto);
                 crash::write_back_partly(&node.shared, file, &changes, sector);
                 if node.shared.draw(2) == 0 {

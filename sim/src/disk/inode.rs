@@ -20,6 +20,10 @@ pub(crate) struct FileNode {
     pub(crate) name: String,
     /// Where the device holds something else than was written.
     pub(crate) rot: Rot,
+    /// How often a write-back has failed: a descriptor knows of those up to its opening.
+    pub(crate) failures: u64,
+    /// What such a write-back should have written, while nobody has heard of it.
+    unwritten: Vec<Pending>,
     next: u64,
 }
 
@@ -109,6 +113,25 @@ impl FileNode {
         }
     }
 
+    /// What waits counts as written back, and is not; gives it, for what the device has of it.
+    pub(crate) fn fail_write_back(&mut self) -> Vec<Pending> {
+        self.failures += 1;
+        let failed = self.take_below(self.next);
+        self.unwritten.extend(failed.iter().cloned());
+        failed
+    }
+
+    /// Somebody has heard of it: nobody writes it back any more.
+    pub(crate) fn hear_of_failure(&mut self) {
+        self.unwritten.clear();
+    }
+
+    /// Nobody is left who could: it waits to be written back again.
+    pub(crate) fn retry_write_back(&mut self) {
+        let failed = std::mem::take(&mut self.unwritten);
+        self.pending.splice(..0, failed);
+    }
+
     /// Takes the changes below `upto` off the list.
     pub(crate) fn take_below(&mut self, upto: u64) -> Vec<Pending> {
         let split = self
@@ -121,6 +144,7 @@ impl FileNode {
     /// pending on top.
     pub(crate) fn lose_cache(&mut self) {
         self.cache = self.durable.clone();
+        self.unwritten.clear();
         self.rot.show();
         for Pending { change, .. } in &self.pending {
             match change {

@@ -78,7 +78,7 @@ fn ended() -> io::Error {
 }
 
 /// The error of a device, `EIO`.
-fn device_error() -> io::Error {
+pub(crate) fn device_error() -> io::Error {
     io::Error::from_raw_os_error(5)
 }
 

@@ -26,6 +26,10 @@ pub enum DiskOp {
     Allocate,
     /// `set_len`.
     SetLen,
+    /// The machine's own reading of a file's region that is sent in a reply.
+    Send,
+    /// The machine's own writing back of what a write left in the page cache, at once behind it.
+    WriteBack,
 }
 
 /// Which of the matching operations are struck.
@@ -43,11 +47,16 @@ pub enum When {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskEffect {
     /// `EIO`. A failed sync leaves each sector it covered old or new, takes all of them off the
-    /// list of what a later sync covers, and keeps or loses the cached pages (drawn).
+    /// list of what a later sync covers, and keeps or loses the cached pages (drawn). A failed
+    /// write-back does the same to everything of the file that waits for it, but keeps the cached
+    /// pages, and is heard of by the next sync through each descriptor that is open then, once; by a
+    /// descriptor that is opened later never. What nobody heard of until the process ended waits to
+    /// be written back again: no program could know. A region that is sent ends anywhere.
     Error,
     /// `ENOSPC`, with nothing taken.
     NoSpace,
-    /// A write takes only a drawn part of its bytes. No effect on others.
+    /// A write takes only a drawn part of its bytes; the file of a region that is sent ends anywhere
+    /// inside it. No effect on others.
     Short,
     /// The completion comes this much later. No effect on quick calls.
     Slow(Duration),
@@ -70,6 +79,8 @@ impl DiskOp {
             Self::Sync => faults::SYNC_ERROR,
             Self::SyncDir => faults::SYNC_DIR_ERROR,
             Self::Open | Self::Name => faults::NAME_ERROR,
+            Self::Send => faults::SEND_ERROR,
+            Self::WriteBack => faults::WRITE_BACK_ERROR,
         }
     }
 }

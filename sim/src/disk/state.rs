@@ -52,6 +52,7 @@ impl DiskState {
         self.locks.clear();
         for file in self.files.values_mut() {
             file.handles = 0;
+            file.retry_write_back();
         }
         self.forget_unheld();
         let named = self.files.values().filter(|file| file.links > 0);

@@ -1,6 +1,7 @@
 //! The two halves of a simulated connection.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,8 @@ use millrace_host::{BoxFuture, FileSlice, Piece, ReadHalf, Rope, WriteHalf};
 
 use super::ended;
 use super::state::cut_conn;
+use crate::disk::device_error;
+use crate::disk::planted::{DiskEffect, DiskOp};
 use crate::faults;
 use crate::node::Node;
 use crate::world::lock;
@@ -263,25 +266,61 @@ impl SimWrite {
     }
 
     async fn send_file(&self, slice: &FileSlice) -> io::Result<()> {
+        let Place { node, .. } = &self.place;
+        let failure = send_failure(node, slice.file.path());
+        let upto = match failure {
+            Some(_) => ends_early(node, slice.len),
+            None => slice.len,
+        };
         let mut done = 0;
-        while done < slice.len {
-            let count = (slice.len - done).min(FILE_CHUNK_BYTES);
+        while done < upto {
+            let count = (upto - done).min(FILE_CHUNK_BYTES);
             let bytes = slice
                 .file
                 .read_at(slice.offset + done, count as usize)
                 .await?;
             if bytes.is_empty() {
-                let path = slice.file.path().display();
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("{path} ends before what was promised to the other side"),
-                ));
+                return Err(cut_short(slice.file.path()));
             }
             done += bytes.len() as u64;
             self.send_bytes(bytes).await?;
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
+}
+
+/// What a region that is sent from this file meets, if it is struck.
+fn send_failure(node: &Node, path: &Path) -> Option<io::Error> {
+    let name = path.to_string_lossy();
+    let chance = |per_mille| node.shared.chance(per_mille);
+    let struck = lock(&node.disk).faults.strike(DiskOp::Send, &name, chance);
+    let error = match struck?.1 {
+        DiskEffect::Error => device_error(),
+        DiskEffect::Short => cut_short(path),
+        DiskEffect::NoSpace
+        | DiskEffect::Slow(_)
+        | DiskEffect::Hang
+        | DiskEffect::Misdirect
+        | DiskEffect::FlipBit => return None,
+    };
+    node.shared.count(faults::SEND_ERROR, 1);
+    node.shared
+        .event(format_args!("send fails {} {name}: {error}", node.name));
+    Some(error)
+}
+
+/// Where a region that is struck ends: anywhere, half of the time near its end.
+fn ends_early(node: &Node, len: u64) -> u64 {
+    let near = len.saturating_sub(64) * node.shared.draw(2);
+    near + node.shared.draw(len - near)
+}
+
+fn cut_short(path: &Path) -> io::Error {
+    let path = path.display();
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("{path} ends before what was promised to the other side"),
+    )
 }
 
 fn as_ns(span: Duration) -> u64 {
