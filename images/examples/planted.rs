@@ -6,18 +6,10 @@
 //! caught it or nothing, runs tried, times it fired, and what was said.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
 
 use millrace_images::{Broken, HISTORIES, History, Plan, Scale, judge};
 use millrace_probe::Bug;
-
-/// Processes end by virtual time; a history that takes this long stands still.
-const STILL_AFTER: Duration = Duration::from_mins(4);
-
-/// Bugs hunted side by side.
-const HUNTERS: usize = 2;
+use millrace_probe::hunt::{Caught, Tell, hunt_all};
 
 /// A history that can't be recorded as it is meant proves nothing of what it left.
 const NO_PROOF: &str = "no journal file was given back";
@@ -61,66 +53,63 @@ fn known(bug: Bug) -> Option<(&'static History, u64)> {
     Some((history, *image))
 }
 
-/// What a hunter says.
-enum Event {
-    Begins(Bug, &'static str),
-    Ends(Caught),
-}
-
-/// What hunting one bug came to.
-struct Caught {
+/// Judges a history with the bug in it. `true`: caught.
+fn hunted(
     bug: Bug,
-    by: Option<Broken>,
-    tried: u64,
-    fired: u64,
-}
-
-impl Caught {
-    /// Judges a history with the bug in it. `true`: caught.
-    fn hunted(&mut self, history: &'static History, plan: Plan, tell: &SyncSender<Event>) -> bool {
-        tell.send(Event::Begins(self.bug, history.name)).ok();
-        let _armed = millrace_probe::arm(self.bug);
-        let judged = judge(history, plan);
-        let fired = millrace_probe::fired();
-        self.tried += 1;
-        self.fired += fired;
-        let broken = judged
-            .err()
-            .filter(|broken| !broken.what.contains(NO_PROOF));
-        self.by = broken.filter(|_| fired > 0);
-        self.by.is_some()
-    }
+    caught: &mut Caught,
+    (history, plan): (&'static History, Plan),
+    tell: &Tell,
+) -> bool {
+    tell.begins(format!("{bug:?} in {}", history.name));
+    let _armed = millrace_probe::arm(bug);
+    let judged = judge(history, plan);
+    let fired = millrace_probe::fired();
+    caught.tried += 1;
+    caught.fired += fired;
+    let broken = judged
+        .err()
+        .filter(|broken| !broken.what.contains(NO_PROOF));
+    caught.by = broken.filter(|_| fired > 0).map(|broken| told(&broken));
+    caught.by.is_some()
 }
 
 /// Tries the image that is known, then its whole history, then all of them.
-fn hunt(bug: Bug, tell: &SyncSender<Event>) -> Caught {
-    let mut caught = Caught {
-        bug,
-        by: None,
-        tried: 0,
-        fired: 0,
-    };
+fn hunt(bug: Bug, tell: &Tell) -> Caught {
+    let mut caught = Caught::none_yet(format!("{bug:?}"));
     let plan = Plan::of(Scale::SMOKE);
     let first = known(bug);
     if let Some((history, image)) = first {
-        let only = Some(image);
-        if caught.hunted(history, Plan { only, ..plan }, tell) || caught.hunted(history, plan, tell)
+        let only = Plan {
+            only: Some(image),
+            ..plan
+        };
+        if hunted(bug, &mut caught, (history, only), tell)
+            || hunted(bug, &mut caught, (history, plan), tell)
         {
             return caught;
         }
     }
     for history in &HISTORIES {
         let again = first.is_some_and(|(known, _)| known.name == history.name);
-        if !again && caught.hunted(history, plan, tell) {
+        if !again && hunted(bug, &mut caught, (history, plan), tell) {
             return caught;
         }
     }
     caught
 }
 
+/// The history with its image, and the last of what was said.
+fn told(broken: &Broken) -> (String, String) {
+    let image = broken.image.map_or("played".to_owned(), |n| n.to_string());
+    let what = broken.what.rsplit(": ").take(2).collect::<Vec<_>>();
+    let what: String = what.into_iter().rev().collect::<Vec<_>>().join(": ");
+    let what = what.chars().filter(|c| !c.is_control()).take(160).collect();
+    (format!("{} {image}", broken.history), what)
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let all = Bug::ALL.iter().copied();
+    let all = Bug::ALL.iter().copied().filter(|bug| !bug.is_of_threads());
     let bugs: Vec<Bug> = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["all"] => all.collect(),
         ["known"] => all.filter(|bug| known(*bug).is_some()).collect(),
@@ -132,56 +121,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let next = Mutex::new(bugs.into_iter());
-    let (tell, told) = sync_channel(64);
-    std::thread::scope(|scope| {
-        for _ in 0..HUNTERS {
-            let (tell, next) = (tell.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let bug = next.lock().ok().and_then(|mut next| next.next());
-                    let Some(bug) = bug else { return };
-                    tell.send(Event::Ends(hunt(bug, &tell))).ok();
-                }
-            });
-        }
-        drop(tell);
-        let mut last = Vec::new();
-        loop {
-            match told.recv_timeout(STILL_AFTER) {
-                Ok(Event::Begins(bug, history)) => {
-                    last.push(format!("{bug:?} in {history}"));
-                    last.drain(..last.len().saturating_sub(HUNTERS));
-                }
-                Ok(Event::Ends(caught)) => print(&caught),
-                Err(RecvTimeoutError::Disconnected) => return ExitCode::SUCCESS,
-                Err(RecvTimeoutError::Timeout) => {
-                    // The hunters can't be ended otherwise.
-                    eprintln!("planted: a run stands still, one of: {}", last.join(", "));
-                    std::process::exit(1);
-                }
-            }
-        }
-    })
-}
-
-#[expect(clippy::print_stdout, reason = "the output of a developer's tool")]
-fn print(caught: &Caught) {
-    let Caught {
-        bug,
-        by,
-        tried,
-        fired,
-    } = caught;
-    let (at, what) = match by {
-        Some(broken) => {
-            let image = broken.image.map_or("played".to_owned(), |n| n.to_string());
-            let what = broken.what.rsplit(": ").take(2).collect::<Vec<_>>();
-            let what: String = what.into_iter().rev().collect::<Vec<_>>().join(": ");
-            (format!("{} {image}", broken.history), what)
-        }
-        None => (String::new(), String::new()),
-    };
-    let what: String = what.chars().filter(|c| !c.is_control()).take(160).collect();
-    println!("{bug:?}\timages\t{at}\t{tried}\t{fired}\t{what}");
+    hunt_all("images", &bugs, hunt);
+    ExitCode::SUCCESS
 }

@@ -85,5 +85,22 @@ crate::listed! {
         ReplayIntoReplacedSegment,
         /// A partition whose directory is absent is looked for, and made anew, in another (A1).
         PartitionRecreatedElsewhere,
+        /// Who waits below the limit of unflushed bytes looks first and asks to be told then.
+        LimitWakeUpLost,
+        /// The gate counts the connections of an address, and lets in by that count later.
+        GateInTwoSteps,
+        /// The number of producers remembered is read, and written later.
+        ProducersInTwoSteps,
+    }
+}
+
+impl Bug {
+    /// Whether it takes two threads in the same lines at one time: such bugs are hunted by the models
+    /// of schedules, the others by the general runs.
+    pub fn is_of_threads(self) -> bool {
+        matches!(
+            self,
+            Self::LimitWakeUpLost | Self::GateInTwoSteps | Self::ProducersInTwoSteps
+        )
     }
 }

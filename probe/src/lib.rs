@@ -8,6 +8,8 @@
 
 mod branch;
 mod bug;
+#[cfg(feature = "armed")]
+pub mod hunt;
 mod state;
 
 pub use branch::Branch;

@@ -4,21 +4,12 @@
 //! Prints a line for each bug, with tabs between: its name, the run, the seed that caught it or
 //! nothing, seeds tried, times it fired, and the rules that caught it.
 
-use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
 
 use millrace_probe::Bug;
+use millrace_probe::hunt::{Caught, Tell, hunt_all, say};
 use millrace_tests::planted::Bug as Lie;
 use millrace_tests::simulation::{Failure, Setup, run_setup};
-
-/// Runs end by virtual time; one that takes this long without any of it passing stands still.
-const STILL_AFTER: Duration = Duration::from_mins(4);
-
-/// Bugs hunted side by side.
-const HUNTERS: usize = 2;
 
 /// What is planted.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +37,8 @@ const KNOWN: &[(&str, u64)] = &[
 
 impl Planted {
     fn all() -> Vec<Self> {
-        let bugs = Bug::ALL.iter().copied().map(Self::Bug);
+        let bugs = Bug::ALL.iter().copied().filter(|bug| !bug.is_of_threads());
+        let bugs = bugs.map(Self::Bug);
         bugs.chain(Lie::ALL.into_iter().map(Self::Lie)).collect()
     }
 
@@ -92,33 +84,19 @@ fn is_sound(seed: u64) -> bool {
     run_setup(setup).is_ok()
 }
 
-/// What hunting one bug came to.
-struct Caught {
-    planted: Planted,
-    /// The seed, and what it says.
-    by: Option<(u64, String)>,
-    tried: u64,
-    fired: u64,
-}
-
 /// Tries the seed that is known, then the rest.
-fn hunt(planted: Planted, seeds: &[u64], tell: &SyncSender<Event>) -> Caught {
+fn hunt(planted: Planted, seeds: &[u64], tell: &Tell) -> Caught {
     let first = planted.known();
     let rest = seeds.iter().copied().filter(|seed| Some(*seed) != first);
-    let mut caught = Caught {
-        planted,
-        by: None,
-        tried: 0,
-        fired: 0,
-    };
+    let mut caught = Caught::none_yet(planted.name());
     for seed in first.into_iter().chain(rest) {
-        tell.send(Event::Begins(planted, seed)).ok();
+        tell.begins(format!("{} with seed {seed}", planted.name()));
         let (failure, fired) = planted.run(seed);
         caught.tried += 1;
         caught.fired += fired;
         // A run that fails though nothing bit, or fails without the bug too, proves nothing.
         if let Some(failure) = failure.filter(|_| fired > 0 && is_sound(seed)) {
-            caught.by = Some((seed, rules(&failure)));
+            caught.by = Some((seed.to_string(), rules(&failure)));
             break;
         }
     }
@@ -134,12 +112,6 @@ fn rules(failure: &Failure) -> String {
     failure.rules.join(", ")
 }
 
-/// What a hunter says.
-enum Event {
-    Begins(Planted, u64),
-    Ends(Caught),
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -149,15 +121,13 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        ["known", first, count] => seeds(first, count).and_then(|seeds| {
+        ["known", first, count] => seeds(first, count).map(|seeds| {
             let all = Planted::all().into_iter();
             let known = all.filter(|one| matches!(one, Planted::Lie(_)) || one.known().is_some());
             hunted(&known.collect::<Vec<_>>(), &seeds)
         }),
-        ["all", first, count] => {
-            seeds(first, count).and_then(|seeds| hunted(&Planted::all(), &seeds))
-        }
-        ["some", first, count, ref names @ ..] => seeds(first, count).and_then(|seeds| {
+        ["all", first, count] => seeds(first, count).map(|seeds| hunted(&Planted::all(), &seeds)),
+        ["some", first, count, ref names @ ..] => seeds(first, count).map(|seeds| {
             let all = Planted::all().into_iter();
             let some = all.filter(|one| names.contains(&one.name().as_str()));
             hunted(&some.collect::<Vec<_>>(), &seeds)
@@ -181,58 +151,8 @@ fn seeds(first: &str, count: &str) -> Result<Vec<u64>, String> {
     Ok((first..first + number(count)?).collect())
 }
 
-/// Hunts all of them, and prints what came of each.
-fn hunted(all: &[Planted], seeds: &[u64]) -> Result<(), String> {
-    let next = Mutex::new(all.iter().copied());
-    let (tell, told) = sync_channel(64);
-    std::thread::scope(|scope| {
-        for _ in 0..HUNTERS {
-            let (tell, next) = (tell.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let planted = next.lock().ok().and_then(|mut next| next.next());
-                    let Some(planted) = planted else { return };
-                    let caught = hunt(planted, seeds, &tell);
-                    tell.send(Event::Ends(caught)).ok();
-                }
-            });
-        }
-        drop(tell);
-        let mut last = Vec::new();
-        loop {
-            match told.recv_timeout(STILL_AFTER) {
-                Ok(Event::Begins(planted, seed)) => {
-                    last.push(format!("{} with seed {seed}", planted.name()));
-                    last.drain(..last.len().saturating_sub(HUNTERS));
-                }
-                Ok(Event::Ends(caught)) => print(&caught),
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {
-                    // The hunters can't be ended otherwise.
-                    eprintln!("planted: a run stands still, one of: {}", last.join(", "));
-                    std::process::exit(1);
-                }
-            }
-        }
-    })
-}
-
-fn print(caught: &Caught) {
-    let name = caught.planted.name();
-    let Caught {
-        by, tried, fired, ..
-    } = caught;
-    let (seed, rules) = match by {
-        Some((seed, rules)) => (seed.to_string(), rules.as_str()),
-        None => (String::new(), ""),
-    };
-    say(&format!(
-        "{name}\tsimulation\t{seed}\t{tried}\t{fired}\t{rules}"
-    ));
-}
-
-/// Whoever reads the lines reads them by the line; one that has gone needs none.
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).ok();
+fn hunted(all: &[Planted], seeds: &[u64]) {
+    hunt_all("simulation", all, |planted, tell| {
+        hunt(planted, seeds, tell)
+    });
 }
