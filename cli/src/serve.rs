@@ -25,8 +25,11 @@ const OPEN_FILES_WANTED: u64 = 1 << 20;
 /// Open files without which there is no serving: journal, metadata, listeners, a few of each kind.
 const OPEN_FILES_MIN: u64 = 128;
 
-/// Open files kept for what is neither a connection nor a segment.
-const OPEN_FILES_OTHERS: u64 = 64;
+/// The last descriptors, which no connection takes: for what is neither a connection nor a segment.
+const OPEN_FILES_RESERVE: u64 = 64;
+
+/// Descriptors of an open segment: the log and its two indexes.
+const SEGMENT_FILES: u64 = 3;
 
 /// How long the workers may take to end after the broker has stopped.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,7 +52,7 @@ pub(crate) fn run(options: ServeOptions) -> ExitCode {
     if let Err(error) = fit_open_files(&mut config, real::open_files().soft) {
         return fail(1, &error);
     }
-    let machine = match RealHost::start(&real::Options::default()) {
+    let machine = match RealHost::start(&options()) {
         Ok(machine) => machine,
         Err(error) => return fail(1, &error),
     };
@@ -61,6 +64,13 @@ pub(crate) fn run(options: ServeOptions) -> ExitCode {
     }
 }
 
+fn options() -> real::Options {
+    real::Options {
+        descriptor_reserve: OPEN_FILES_RESERVE,
+        ..real::Options::default()
+    }
+}
+
 /// Lets no more connections in than there are open files for, so that logs never go without.
 fn fit_open_files(config: &mut BrokerConfig, open_files: u64) -> Result<(), String> {
     if open_files < OPEN_FILES_MIN {
@@ -69,10 +79,13 @@ fn fit_open_files(config: &mut BrokerConfig, open_files: u64) -> Result<(), Stri
              raise the limit (ulimit -n, or LimitNOFILE= of its service)"
         ));
     }
-    let quarter = u32::try_from(open_files / 4).unwrap_or(u32::MAX);
-    config.log.open_files_max = config.log.open_files_max.min(quarter);
-    let for_others = u64::from(config.log.open_files_max) + OPEN_FILES_OTHERS;
-    let room = u32::try_from(open_files - for_others).unwrap_or(u32::MAX);
+    // Each directory has as many segments open.
+    let of_segment = SEGMENT_FILES * config.log.dirs.len() as u64;
+    let segments = u32::try_from(open_files / 4 / of_segment).unwrap_or(u32::MAX);
+    config.log.open_files_max = config.log.open_files_max.min(segments.max(1));
+    let for_logs = u64::from(config.log.open_files_max) * of_segment;
+    let room = open_files.saturating_sub(for_logs + OPEN_FILES_RESERVE);
+    let room = u32::try_from(room).unwrap_or(u32::MAX).max(1);
     if room < config.network.connections_max {
         config.network.connections_max = room;
         tracing::debug!(
@@ -214,9 +227,9 @@ mod tests {
             fit_open_files(&mut config, open_files)
                 .map(|()| (config.network.connections_max, config.log.open_files_max))
         };
-        assert_eq!(fitted(20_000), Ok((20_000 - 512 - 64, 512)));
-        assert_eq!(fitted(1024), Ok((1024 - 256 - 64, 256)));
-        assert_eq!(fitted(128), Ok((128 - 32 - 64, 32)));
+        assert_eq!(fitted(20_000), Ok((20_000 - 3 * 512 - 64, 512)));
+        assert_eq!(fitted(1024), Ok((1024 - 3 * 85 - 64, 85)));
+        assert_eq!(fitted(128), Ok((128 - 3 * 10 - 64, 10)));
         assert_eq!(fitted(u64::MAX), Ok((u32::MAX >> 1, 512)));
         assert!(fitted(127).unwrap_err().contains("ulimit -n"));
     }

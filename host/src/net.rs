@@ -71,7 +71,8 @@ pub trait Listener: fmt::Debug + Send + Sync {
     /// The bound address, with the real port.
     fn local_addr(&self) -> SocketAddr;
 
-    /// Waits for the next connection. Cancel-safe.
+    /// Waits for the next connection. Cancel-safe. Fails with `QuotaExceeded` when one was closed at
+    /// once, since it would hold one of the descriptors that are kept for files: the next may come.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Connection>>;
 }
 

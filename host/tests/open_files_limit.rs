@@ -7,12 +7,17 @@ use millrace_host::real::{self, Options};
 use millrace_host::{Host, OpenMode, is_out_of_descriptors};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// Descriptors that no connection takes.
+const RESERVE: u64 = 24;
+
 #[tokio::test]
-async fn a_directory_is_synced_once_a_descriptor_is_free_and_an_opening_says_what_it_lacks() {
+async fn a_directory_is_synced_without_a_descriptor_and_an_opening_says_what_it_lacks() {
     let dir = tempfile::tempdir().unwrap();
-    let host: Host = real::host(&Options::default()).unwrap();
-    // The thread that syncs is there before descriptors are not.
-    host.disk.sync_dir(dir.path()).await.unwrap();
+    let host: Host = real::host(&Options {
+        descriptor_reserve: RESERVE,
+        ..Options::default()
+    })
+    .unwrap();
     let few = Rlimit {
         current: Some(64),
         ..getrlimit(Resource::Nofile)
@@ -25,7 +30,42 @@ async fn a_directory_is_synced_once_a_descriptor_is_free_and_an_opening_says_wha
     let path = dir.path().join("f");
     let refused = host.disk.open(&path, OpenMode::Create).unwrap_err();
     assert!(is_out_of_descriptors(&refused), "{refused}");
-    let syncing = host.disk.sync_dir(dir.path());
+    // Nothing is given back meanwhile. Several at once, and again.
+    for _ in 0..2 {
+        let syncing: Vec<_> = (0..40).map(|_| host.disk.sync_dir(dir.path())).collect();
+        for synced in syncing {
+            synced.await.unwrap();
+        }
+    }
+    let missing = host.disk.sync_dir(&dir.path().join("missing")).await;
+    assert_eq!(missing.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    // What the thread closed of its own table stays open in the others'.
+    for file in &held {
+        file.metadata().unwrap();
+    }
     drop(held);
-    syncing.await.unwrap();
+    host.disk.open(&path, OpenMode::Create).unwrap();
+    no_connection_takes_the_last(&host).await;
+}
+
+/// With fewer descriptors free than are kept for files a connection is closed, and files open.
+async fn no_connection_takes_the_last(host: &Host) {
+    let mut listener = host
+        .net
+        .listen(([127, 0, 0, 1], 0).into(), 16)
+        .await
+        .unwrap();
+    let address = listener.local_addr();
+    let _first = host.net.connect(address).await.unwrap();
+    listener.accept().await.unwrap();
+    let held: Vec<_> = (0..64 - RESERVE)
+        .map(|_| File::open("/dev/null").unwrap())
+        .collect();
+    let _second = host.net.connect(address).await.unwrap();
+    let refused = listener.accept().await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::QuotaExceeded);
+    File::open("/dev/null").unwrap();
+    drop(held);
+    let _third = host.net.connect(address).await.unwrap();
+    listener.accept().await.unwrap();
 }

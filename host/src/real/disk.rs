@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, flock, fsync, statvfs, statx};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::apart::Apart;
 use super::file::RealFile;
 use super::pools::Pools;
 use crate::{
@@ -19,19 +19,19 @@ use crate::{
 /// `STATX_MNT_ID_UNIQUE` (Linux 6.8): a mount id that is never given twice in one boot.
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
-/// How long a directory to be synced waits for a free descriptor: 10 s.
-const OPEN_TRIES: u32 = 500;
-const OPEN_PAUSE: Duration = Duration::from_millis(20);
-
 /// The files of the machine.
 #[derive(Debug)]
 pub(super) struct RealDisk {
     pools: Arc<Pools>,
+    apart: Arc<Apart>,
 }
 
 impl RealDisk {
     pub(super) fn new(pools: Arc<Pools>) -> Self {
-        Self { pools }
+        Self {
+            pools,
+            apart: Arc::default(),
+        }
     }
 
     fn open_file(&self, path: &Path, mode: OpenMode) -> io::Result<RealFile> {
@@ -166,31 +166,12 @@ impl Disk for RealDisk {
                 .sync
                 .start(move || Ok(retry_on_intr(|| fsync(&dir))?)),
             Err(error) if is_out_of_descriptors(&error) => {
-                let path = path.to_owned();
-                self.pools.sync.start(move || {
-                    let dir = open_dir_patiently(&path)?;
-                    Ok(retry_on_intr(|| fsync(&dir))?)
-                })
+                let (path, apart) = (path.to_owned(), Arc::clone(&self.apart));
+                self.pools.sync.start(move || apart.sync_dir(&path))
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
-}
-
-/// Opens a directory to be synced, waiting a while for a descriptor to be free: an opening that was
-/// refused is no failed sync, which would be the end of the log directory.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a thread of the pool waits, as it does in the sync itself"
-)]
-fn open_dir_patiently(path: &Path) -> io::Result<fs::File> {
-    for _ in 0..OPEN_TRIES {
-        match fs::File::open(path) {
-            Err(error) if is_out_of_descriptors(&error) => std::thread::sleep(OPEN_PAUSE),
-            done => return done,
-        }
-    }
-    fs::File::open(path)
 }
 
 /// `flock` belongs to the open description, so two guards of one process exclude each other too.

@@ -5,6 +5,7 @@
 //! a limit named in [`Options`], and threads are made when there is work for them, so that an
 //! idle process stays small.
 
+mod apart;
 mod clock;
 mod disk;
 mod file;
@@ -56,6 +57,9 @@ pub struct Options {
     pub pool_queue_max: usize,
     /// How long an idle pool thread stays.
     pub pool_idle_timeout_ms: u64,
+    /// Descriptors below the limit of the moment that no accepted connection may take: they are
+    /// for files.
+    pub descriptor_reserve: u64,
 }
 
 impl Default for Options {
@@ -69,6 +73,7 @@ impl Default for Options {
             resolve_threads: 2,
             pool_queue_max: 4096,
             pool_idle_timeout_ms: 5000,
+            descriptor_reserve: 64,
         }
     }
 }
@@ -190,7 +195,11 @@ fn assemble(
     let spawn = Arc::new(spawn::RealSpawn::new(data.clone(), control));
     let host = Host {
         disk: Arc::new(disk::RealDisk::new(Arc::clone(&pools))),
-        net: Arc::new(net::RealNet::new(data, Arc::clone(&pools))),
+        net: Arc::new(net::RealNet::new(
+            data,
+            Arc::clone(&pools),
+            options.descriptor_reserve,
+        )),
         clock: Arc::new(clock::RealClock),
         rng: Arc::new(rng::RealRng::new()?),
         spawn: Arc::<spawn::RealSpawn>::clone(&spawn),

@@ -20,18 +20,27 @@ use crate::{BoxFuture, Completion, Connection, Listener, Net, ReadHalf, Rope, Wr
 pub(super) struct RealNet {
     data: Handle,
     pools: Arc<Pools>,
+    descriptor_reserve: u64,
 }
 
 impl RealNet {
-    pub(super) fn new(data: Handle, pools: Arc<Pools>) -> Self {
-        Self { data, pools }
+    pub(super) fn new(data: Handle, pools: Arc<Pools>, descriptor_reserve: u64) -> Self {
+        Self {
+            data,
+            pools,
+            descriptor_reserve,
+        }
     }
 }
 
 impl Net for RealNet {
     fn listen(&self, addr: SocketAddr, backlog: u32) -> Completion<Box<dyn Listener>> {
         let _runtime = self.data.enter();
-        let listener = listen::bind(addr, backlog, Arc::clone(&self.pools));
+        let listener = listen::bind(
+            (addr, backlog),
+            Arc::clone(&self.pools),
+            self.descriptor_reserve,
+        );
         Box::pin(std::future::ready(listener))
     }
 

@@ -180,6 +180,12 @@ impl Door {
             };
             match accepted {
                 Ok(connection) => self.let_in(connection),
+                Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                    shared.metrics.accepted.inc();
+                    let detail = "the descriptors that are left are kept for files: raise the limit \
+                                  on open files, or lower max.connections";
+                    self.turn_away(detail.to_owned(), self.bound.address);
+                }
                 Err(error) => {
                     shared.metrics.accept_errors.inc();
                     let now = shared.host.clock.now().mono;
@@ -197,6 +203,15 @@ impl Door {
         }
     }
 
+    /// Counts and tells that a connection was closed for want of a place.
+    fn turn_away(&self, detail: String, peer: SocketAddr) {
+        let shared = &self.shared;
+        let close = Close::new(CloseReason::TooManyConnections, detail);
+        shared.metrics.closed(close.reason).inc();
+        let now = shared.host.clock.now().mono;
+        shared.closing.tell(now, &close, peer, "");
+    }
+
     fn let_in(&self, connection: Connection) {
         let shared = &self.shared;
         shared.metrics.accepted.inc();
@@ -204,10 +219,7 @@ impl Door {
             Ok(place) => place,
             Err(full) => {
                 let detail = format!("as many connections are open as {} allows", full.key());
-                let close = Close::new(CloseReason::TooManyConnections, detail);
-                shared.metrics.closed(close.reason).inc();
-                let now = shared.host.clock.now().mono;
-                shared.closing.tell(now, &close, connection.peer, "");
+                self.turn_away(detail, connection.peer);
                 return;
             }
         };
