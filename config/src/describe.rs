@@ -1,19 +1,24 @@
 //! Listing a configuration for people and tools: every key with its value, where the value came
-//! from, and the keys behind it. Values are shown as they were written.
+//! from, and the keys behind it, in Kafka's order. Values are shown as they were written.
 
 use crate::BrokerConfig;
 use crate::error::{ConfigError, Source};
-use crate::key::{Key, Scope, Value};
+use crate::key::{Key, Value};
 use crate::table;
-use crate::topic::{TopicOverrides, broker_setting, converted};
+use crate::topic::{Overrides, TopicOverrides, broker_setting, converted};
+use crate::values::Setting;
 
 /// Where a listed value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The topic's own configuration.
     Topic,
-    /// The broker's file, environment or options.
+    /// Set for this broker while it ran.
     Broker,
+    /// Set for all brokers of the cluster while they ran.
+    Cluster,
+    /// The broker's file, environment or options.
+    Static,
     /// The table.
     Default,
 }
@@ -23,8 +28,31 @@ impl Origin {
     pub const fn kafka_id(self) -> i8 {
         match self {
             Self::Topic => 1,
-            Self::Broker => 4,
+            Self::Broker => 2,
+            Self::Cluster => 3,
+            Self::Static => 4,
             Self::Default => 5,
+        }
+    }
+
+    /// In words, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Broker => "broker, while it ran",
+            Self::Cluster => "cluster, while it ran",
+            Self::Static => "file, environment or option",
+            Self::Default => "default",
+        }
+    }
+
+    fn of(source: &Source) -> Self {
+        match source {
+            Source::Default => Self::Default,
+            Source::File { .. } | Source::Environment(_) | Source::Set => Self::Static,
+            Source::Cluster => Self::Cluster,
+            Source::Broker => Self::Broker,
+            Source::Topic => Self::Topic,
         }
     }
 }
@@ -75,18 +103,18 @@ impl BrokerConfig {
     }
 
     fn describe_broker_key(&self, key: &'static Key) -> Described {
-        let mut synonyms = Vec::new();
-        if let Some(set) = self.values().setting(key.name) {
-            let value = set.text.clone();
-            synonyms.push(SynonymValue {
-                name: key.name,
-                value,
-                origin: Origin::Broker,
-            });
+        let names = table::broker_synonyms(key.name);
+        let synonyms = self.layered(&names);
+        let own = self.values().setting(key.name);
+        let origin = own.map_or(Origin::Default, |setting| Origin::of(&setting.source));
+        let default = key.default.map(str::to_owned);
+        Described {
+            key,
+            value: own.map(|setting| setting.text.clone()).or(default),
+            origin,
+            read_only: key.is_read_only(),
+            synonyms,
         }
-        push_default(&mut synonyms, key.name, key.default);
-        // Changing a running broker's keys is Kafka's "dynamic"; nothing here does that yet.
-        described(key, synonyms, true)
     }
 
     fn describe_topic_key(&self, key: &'static Key, own: &TopicOverrides) -> Described {
@@ -99,63 +127,75 @@ impl BrokerConfig {
                 origin: Origin::Topic,
             });
         }
-        let set = broker_setting(key, self.values());
-        if let Some((synonym, setting)) = set {
-            let value = setting.text.clone();
-            synonyms.push(SynonymValue {
-                name: synonym.key,
-                value,
-                origin: Origin::Broker,
-            });
-        }
-        let behind = key.synonyms().iter().find_map(|synonym| {
-            let default = table::broker_key(synonym.key)?.default?;
-            Some((synonym.key, default))
-        });
-        let (name, default) = behind.map_or((key.name, key.default), |(n, d)| (n, Some(d)));
-        push_default(&mut synonyms, name, default);
-        let mut listed = described(key, synonyms, false);
-        // The value itself is in the topic key's unit, which may differ from the broker key's.
-        listed.value = match (listed.origin, set) {
-            (Origin::Topic, _) => listed.value,
-            (Origin::Broker | Origin::Default, Some((synonym, setting))) => {
-                match converted(&setting.value, synonym.factor) {
-                    Value::Number(number) => Some(number.to_string()),
-                    Value::Bool(_) | Value::Text(_) | Value::List(_) => listed.value,
+        let names: Vec<_> = key.synonyms().iter().map(|synonym| synonym.key).collect();
+        synonyms.extend(self.layered(&names));
+        let (value, origin) = if let Some(text) = own.get(key.name) {
+            (Some(text.trim().to_owned()), Origin::Topic)
+        } else if let Some((synonym, setting)) = broker_setting(key, self.values()) {
+            // The value itself is in the topic key's unit, which may differ from the broker key's.
+            let value = match converted(&setting.value, synonym.factor) {
+                Value::Number(number) => number.to_string(),
+                Value::Bool(_) | Value::Double(_) | Value::Text(_) | Value::List(_) => {
+                    setting.text.clone()
                 }
-            }
-            (Origin::Broker | Origin::Default, None) => key.default.map(str::to_owned),
+            };
+            (Some(value), Origin::of(&setting.source))
+        } else {
+            (key.default.map(str::to_owned), Origin::Default)
         };
+        Described {
+            key,
+            value,
+            origin,
+            read_only: false,
+            synonyms,
+        }
+    }
+
+    /// What was set for several keys for one thing, as Kafka lists it: the broker's values, the
+    /// cluster's, those of its file, each in the order of the keys, and the defaults.
+    fn layered(&self, names: &[&'static str]) -> Vec<SynonymValue> {
+        let mut listed = Vec::new();
+        for origin in [Origin::Broker, Origin::Cluster, Origin::Static] {
+            for name in names {
+                let layers = self.values().layers(name).iter();
+                let of_origin = |setting: &&Setting| Origin::of(&setting.source) == origin;
+                listed.extend(layers.filter(of_origin).map(|setting| SynonymValue {
+                    name,
+                    value: setting.text.clone(),
+                    origin,
+                }));
+            }
+        }
+        for name in names {
+            let default = table::broker_key(name).and_then(|key| key.default);
+            listed.extend(default.map(|default| SynonymValue {
+                name,
+                value: default.to_owned(),
+                origin: Origin::Default,
+            }));
+        }
         listed
     }
 }
 
-fn push_default(
-    synonyms: &mut Vec<SynonymValue>,
-    name: &'static str,
-    default: Option<&'static str>,
-) {
-    if let Some(default) = default {
-        let value = default.to_owned();
-        synonyms.push(SynonymValue {
-            name,
-            value,
-            origin: Origin::Default,
-        });
-    }
-}
-
-fn described(key: &'static Key, synonyms: Vec<SynonymValue>, read_only: bool) -> Described {
-    debug_assert!(
-        read_only != matches!(key.scope, Scope::Topic(_)),
-        "topics' keys change"
-    );
-    let strongest = synonyms.first();
-    Described {
-        key,
-        value: strongest.map(|synonym| synonym.value.clone()),
-        origin: strongest.map_or(Origin::Default, |synonym| synonym.origin),
-        read_only,
-        synonyms,
-    }
+/// Every key of the cluster's own configuration, as Kafka lists the default of all brokers: those
+/// that were set, and nothing behind them.
+pub fn describe_cluster(set: &Overrides) -> Vec<Described> {
+    let described = |(name, value): (&String, &String)| {
+        let key = table::broker_key(name)?;
+        let synonym = SynonymValue {
+            name: key.name,
+            value: value.clone(),
+            origin: Origin::Cluster,
+        };
+        Some(Described {
+            key,
+            value: Some(value.clone()),
+            origin: Origin::Cluster,
+            read_only: key.is_read_only(),
+            synonyms: vec![synonym],
+        })
+    };
+    set.iter().filter_map(described).collect()
 }

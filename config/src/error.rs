@@ -23,6 +23,10 @@ pub enum Source {
     Environment(String),
     /// A `--set key=value` option.
     Set,
+    /// What was set for all brokers of the cluster while they ran.
+    Cluster,
+    /// What was set for this broker while it ran.
+    Broker,
     /// A topic's own configuration.
     Topic,
 }
@@ -35,8 +39,20 @@ impl Source {
             Self::File { .. } => 1,
             Self::Environment(_) => 2,
             Self::Set => 3,
-            Self::Topic => 4,
+            Self::Cluster => 4,
+            Self::Broker => 5,
+            Self::Topic => 6,
         }
+    }
+
+    /// Whether it was read at the broker's start.
+    pub(crate) fn is_static(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Environment(_) | Self::Set)
+    }
+
+    /// Whether a value from here takes the place of one from there, as one layer.
+    pub(crate) fn same_layer(&self, other: &Self) -> bool {
+        self.is_static() && other.is_static() || self.strength() == other.strength()
     }
 }
 
@@ -49,6 +65,8 @@ impl fmt::Display for Source {
                 write!(f, "environment variable {}", shown(variable))
             }
             Self::Set => f.write_str("--set"),
+            Self::Cluster => f.write_str("the cluster's configuration"),
+            Self::Broker => f.write_str("the broker's configuration"),
             Self::Topic => f.write_str("the topic's configuration"),
         }
     }
@@ -83,6 +101,12 @@ pub enum ConfigError {
         advice: &'static str,
         /// Where it came from.
         from: Source,
+    },
+    /// A key that only a start of the broker changes.
+    #[error("{key} can't be changed while the broker runs: set it in its file and start it again")]
+    ReadOnly {
+        /// The key.
+        key: &'static str,
     },
     /// The value is not one that the key takes.
     #[error(

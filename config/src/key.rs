@@ -14,8 +14,12 @@ pub enum Kind {
     Int,
     /// A 64-bit signed integer.
     Long,
+    /// A decimal number.
+    Double,
     /// Items between commas; space around an item is dropped.
     List,
+    /// Text that is never shown.
+    Password,
 }
 
 impl Kind {
@@ -26,7 +30,22 @@ impl Kind {
             Self::Text => 2,
             Self::Int => 3,
             Self::Long => 5,
+            Self::Double => 6,
             Self::List => 7,
+            Self::Password => 9,
+        }
+    }
+
+    /// The type's name, as Kafka's documentation writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "boolean",
+            Self::Text => "string",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Double => "double",
+            Self::List => "list",
+            Self::Password => "password",
         }
     }
 }
@@ -42,6 +61,8 @@ pub enum Check {
     Between(i64, i64),
     /// -1, which means without limit, or an integer of at least this.
     UnlimitedOrAtLeast(i64),
+    /// The first of these, or an integer between the others, both allowed.
+    OneOrBetween(i64, i64, i64),
     /// One of these words, exactly.
     OneOf(&'static [&'static str]),
     /// A list of these words, each at most once; may be empty.
@@ -62,12 +83,23 @@ pub struct Synonym {
 /// Where a key may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// On a broker, at its start.
+    /// On a broker, at its start only.
     Broker,
-    /// On a broker, at its start; Kafka also changes it while the broker runs.
-    BrokerDynamic,
+    /// On a broker, at its start and while it runs; and for all brokers of a cluster together.
+    ClusterWide,
     /// On a topic; a broker key, the first one that is set, gives the default.
     Topic(&'static [Synonym]),
+}
+
+/// What comes of setting a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// What its documentation says.
+    Full,
+    /// It is kept, shown and checked; it acts once logs are compacted, which this version doesn't.
+    OnceCompacted,
+    /// Nothing but its default is taken: this version acts as if it were that.
+    DefaultOnly,
 }
 
 /// Whose key it is.
@@ -94,6 +126,8 @@ pub struct Key {
     pub scope: Scope,
     /// Whose key it is.
     pub maker: Maker,
+    /// What comes of setting it.
+    pub effect: Effect,
     /// What it does, in one line.
     pub doc: &'static str,
 }
@@ -103,6 +137,8 @@ pub struct Key {
 pub(crate) enum Value {
     Bool(bool),
     Number(i64),
+    /// The bits of a finite number.
+    Double(u64),
     Text(String),
     List(Vec<String>),
 }
@@ -154,6 +190,7 @@ impl Key {
             check,
             scope,
             maker,
+            effect: Effect::Full,
             doc,
         }
     }
@@ -173,6 +210,7 @@ impl Key {
             check,
             scope,
             maker,
+            effect: Effect::Full,
             doc,
         }
     }
@@ -182,10 +220,26 @@ impl Key {
         Self { check, ..self }
     }
 
-    /// The same row, of a key that Kafka changes while the broker runs.
+    /// The same row, of a key that changes while the broker runs.
     pub(crate) const fn dynamic(self) -> Self {
         Self {
-            scope: Scope::BrokerDynamic,
+            scope: Scope::ClusterWide,
+            ..self
+        }
+    }
+
+    /// The same row, of a key that acts once logs are compacted.
+    pub(crate) const fn once_compacted(self) -> Self {
+        Self {
+            effect: Effect::OnceCompacted,
+            ..self
+        }
+    }
+
+    /// The same row, of a key of which only the default is taken.
+    pub(crate) const fn default_only(self) -> Self {
+        Self {
+            effect: Effect::DefaultOnly,
             ..self
         }
     }
@@ -202,8 +256,18 @@ impl Key {
     pub const fn synonyms(&self) -> &'static [Synonym] {
         match self.scope {
             Scope::Topic(synonyms) => synonyms,
-            Scope::Broker | Scope::BrokerDynamic => &[],
+            Scope::Broker | Scope::ClusterWide => &[],
         }
+    }
+
+    /// Whether only a start of the broker changes it.
+    pub const fn is_read_only(&self) -> bool {
+        matches!(self.scope, Scope::Broker)
+    }
+
+    /// Whether its value is never shown.
+    pub const fn is_sensitive(&self) -> bool {
+        matches!(self.kind, Kind::Password)
     }
 
     /// The unit of the value, read from the name, as Kafka names its keys.
@@ -223,22 +287,34 @@ impl Key {
 
     /// What a value may be, for a person.
     pub fn allowed(&self) -> String {
+        if self.effect == Effect::DefaultOnly {
+            let default = self.default.unwrap_or_default();
+            return format!(
+                "nothing but its default, \"{default}\": it has no effect in this version of Millrace"
+            );
+        }
         let noun = match self.kind {
             Kind::Bool => return "true or false".to_owned(),
             Kind::Int | Kind::Long => "an integer",
-            Kind::Text => "a text",
+            Kind::Double => "a number",
+            Kind::Text | Kind::Password => "a text",
             Kind::List => "a list separated by commas",
         };
         let max = self.number_max();
         let range = match self.check {
             Check::Any => match self.kind {
                 Kind::Int | Kind::Long => format!("{noun} of at most {max}"),
-                Kind::Bool | Kind::Text | Kind::List => noun.to_owned(),
+                Kind::Bool | Kind::Text | Kind::Double | Kind::List | Kind::Password => {
+                    noun.to_owned()
+                }
             },
             Check::AtLeast(min) => format!("{noun} from {min} to {max}"),
             Check::Between(min, max) => format!("{noun} from {min} to {max}"),
             Check::UnlimitedOrAtLeast(min) => {
                 format!("-1 (no limit) or {noun} from {min} to {max}")
+            }
+            Check::OneOrBetween(one, min, max) => {
+                format!("{one} (the codec's default) or {noun} from {min} to {max}")
             }
             Check::OneOf(words) => format!("one of {}", words.join(", ")),
             Check::ListOf(words) => format!("{noun} of {}, each at most once", words.join(", ")),
@@ -274,17 +350,34 @@ impl Key {
             Kind::Bool => return None,
             Kind::Int => Value::Number(i64::from(text.parse::<i32>().ok()?)),
             Kind::Long => Value::Number(text.parse::<i64>().ok()?),
-            Kind::Text => Value::Text(text.to_owned()),
+            Kind::Double => Value::Double(text.parse::<f64>().ok()?.to_bits()),
+            Kind::Text | Kind::Password => Value::Text(text.to_owned()),
             Kind::List if text.is_empty() => Value::List(Vec::new()),
             Kind::List => Value::List(text.split(',').map(|item| item.trim().to_owned()).collect()),
         };
-        self.satisfied_by(&value).then_some(value)
+        (self.satisfied_by(&value) && self.acts_on(&value)).then_some(value)
+    }
+
+    /// Whether this version acts as the value says.
+    fn acts_on(&self, value: &Value) -> bool {
+        if self.effect != Effect::DefaultOnly {
+            return true;
+        }
+        let as_full = Self {
+            effect: Effect::Full,
+            ..*self
+        };
+        let default = self.default.and_then(|text| as_full.parse_checked(text));
+        default.as_ref() == Some(value)
     }
 
     fn satisfied_by(&self, value: &Value) -> bool {
         match (self.check, value) {
             (Check::AtLeast(min), Value::Number(number)) => *number >= min,
             (Check::Between(min, max), Value::Number(number)) => (min..=max).contains(number),
+            (Check::Between(min, max), Value::Double(bits)) => {
+                (min as f64..=max as f64).contains(&f64::from_bits(*bits))
+            }
             (Check::UnlimitedOrAtLeast(min), Value::Number(number)) => {
                 *number == -1 || *number >= min
             }
@@ -297,16 +390,28 @@ impl Key {
             (Check::NotEmpty, Value::List(items)) => {
                 !items.is_empty() && items.iter().all(|item| !item.is_empty())
             }
+            (Check::OneOrBetween(one, min, max), Value::Number(number)) => {
+                *number == one || (min..=max).contains(number)
+            }
             (Check::Any, Value::List(items)) => items.iter().all(|item| !item.is_empty()),
             (Check::Any, _) => true,
-            (_, Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_)) => false,
+            (
+                _,
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::Double(_)
+                | Value::Text(_)
+                | Value::List(_),
+            ) => false,
         }
     }
 
     const fn number_max(&self) -> i64 {
         match self.kind {
             Kind::Int => i32::MAX as i64,
-            Kind::Long | Kind::Bool | Kind::Text | Kind::List => i64::MAX,
+            Kind::Long | Kind::Bool | Kind::Text | Kind::Double | Kind::List | Kind::Password => {
+                i64::MAX
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! The only I/O is reading the configuration file.
 
 mod describe;
+mod dynamic;
 mod error;
 mod fetch;
 mod key;
@@ -28,14 +29,16 @@ mod topics;
 mod values;
 
 #[cfg(test)]
+mod dynamic_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod topic_tests;
 
-pub use describe::{Described, Origin, SynonymValue};
+pub use describe::{Described, Origin, SynonymValue, describe_cluster};
 pub use error::{ConfigError, Source};
 pub use fetch::FetchConfig;
-pub use key::{Check, Key, Kind, Maker, Scope, Synonym};
+pub use key::{Check, Effect, Key, Kind, Maker, Scope, Synonym};
 pub use listener::{Advertised, Listener};
 pub use load::{FILE_BYTES_MAX, Sources};
 pub use log::LogConfig;
@@ -45,7 +48,7 @@ pub use node::NodeConfig;
 pub use produce::ProduceConfig;
 pub use table::{broker_key, broker_keys, topic_key, topic_keys};
 pub use topic::{CleanupPolicy, Compression, Durability, RecordValidation, TimestampType};
-pub use topic::{TopicConfig, TopicOverrides};
+pub use topic::{Overrides, TopicConfig, TopicOverrides};
 pub use topics::TopicsConfig;
 
 use values::Values;

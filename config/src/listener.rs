@@ -23,8 +23,7 @@ pub(crate) const KEYS: &[Key] = &[
         Some("PLAINTEXT://127.0.0.1:9092"),
         "Addresses on which the broker accepts Kafka clients; port 0 takes a free one.",
     )
-    .check(Check::NotEmpty)
-    .dynamic(),
+    .check(Check::NotEmpty),
     Key::kafka(
         ADVERTISED,
         Kind::List,
@@ -37,8 +36,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text,
         Some("PLAINTEXT:PLAINTEXT"),
         "Which security protocol a listener name means, as NAME:PROTOCOL; PLAINTEXT is served.",
-    )
-    .dynamic(),
+    ),
 ];
 
 /// The address that clients of a listener are told.

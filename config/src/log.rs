@@ -38,6 +38,13 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::Between(1, 60_000)),
     Key::own(
+        "log.sync.timeout.ms",
+        Kind::Int,
+        "30000",
+        "A sync that has not returned after this time has failed, and its log directory with it.",
+    )
+    .check(Check::Between(100, 3_600_000)),
+    Key::own(
         "log.unflushed.bytes.max",
         Kind::Long,
         "67108864",
@@ -97,6 +104,8 @@ pub struct LogConfig {
     pub retention_check_interval: Duration,
     /// `log.flush.lag.ms`.
     pub flush_lag: Duration,
+    /// `log.sync.timeout.ms`: a disk that hangs for this long has failed.
+    pub sync_timeout: Duration,
     /// `log.unflushed.bytes.max`, per directory.
     pub unflushed_bytes_max: u64,
     /// `log.dir.reserve.bytes`, per directory.
@@ -119,6 +128,7 @@ impl LogConfig {
             dirs: dirs(values)?,
             retention_check_interval: values.millis("log.retention.check.interval.ms"),
             flush_lag: values.millis("log.flush.lag.ms"),
+            sync_timeout: values.millis("log.sync.timeout.ms"),
             unflushed_bytes_max: values.count("log.unflushed.bytes.max"),
             reserve_bytes: values.count("log.dir.reserve.bytes"),
             cut_keep_bytes: values.count("log.cut.keep.bytes"),

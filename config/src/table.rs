@@ -41,6 +41,18 @@ pub fn topic_key(name: &str) -> Option<&'static Key> {
     topic_keys().find(|key| key.name == name)
 }
 
+/// The broker keys for the same thing as this one, itself among them, in the order in which the
+/// first one that is set counts. Kafka lists them for the first of them only.
+pub(crate) fn broker_synonyms(name: &'static str) -> Vec<&'static str> {
+    let family = topic_keys().map(Key::synonyms).find(|synonyms| {
+        synonyms.len() > 1 && synonyms.first().is_some_and(|first| first.key == name)
+    });
+    family.map_or_else(
+        || vec![name],
+        |synonyms| synonyms.iter().map(|synonym| synonym.key).collect(),
+    )
+}
+
 /// The broker key of this name, or why there is none.
 pub(crate) fn known_broker_key(name: &str, from: &Source) -> Result<&'static Key, ConfigError> {
     if let Some(key) = broker_key(name) {

@@ -10,8 +10,11 @@ use crate::key::{Key, Synonym, Value};
 use crate::table;
 use crate::values::{Setting, Values};
 
+/// Values that clients set while the broker runs, by name.
+pub type Overrides = BTreeMap<String, String>;
+
 /// A topic's own configuration, name to value, as clients give it.
-pub type TopicOverrides = BTreeMap<String, String>;
+pub type TopicOverrides = Overrides;
 
 /// What an acknowledgement and a consumer's view wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub struct TopicConfig {
     pub segment_bytes: u32,
     /// `segment.ms`: age at which a new segment begins.
     pub segment_age: Duration,
+    /// `segment.jitter.ms`: at most this is taken off the age, differently for each partition.
+    pub segment_jitter: Duration,
     /// `segment.index.bytes`.
     pub segment_index_bytes: u32,
     /// `index.interval.bytes`.
@@ -96,6 +101,8 @@ pub struct TopicConfig {
     pub cleanup: CleanupPolicy,
     /// `compression.type`.
     pub compression: Compression,
+    /// The level of its codec, where that has one; `None` is the codec's default.
+    pub compression_level: Option<i32>,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
     /// `message.timestamp.before.max.ms`; `None` when it is 2^63 - 1: any.
@@ -125,11 +132,13 @@ impl TopicConfig {
             broker,
             own: parse(overrides)?,
         };
+        read.check_lags()?;
         let policies = read.list("cleanup.policy");
         let has_policy = |name: &str| policies.iter().any(|policy| policy == name);
         Ok(Self {
             segment_bytes: read.count32("segment.bytes"),
             segment_age: Duration::from_millis(read.count("segment.ms")),
+            segment_jitter: Duration::from_millis(read.count("segment.jitter.ms")),
             segment_index_bytes: read.count32("segment.index.bytes"),
             index_interval_bytes: read.count32("index.interval.bytes"),
             retention: read.unless("retention.ms", -1).map(Duration::from_millis),
@@ -144,6 +153,7 @@ impl TopicConfig {
                 compact: has_policy("compact"),
             },
             compression: compression(&read.text("compression.type")),
+            compression_level: read.level(),
             timestamp_type: if read.text("message.timestamp.type") == "LogAppendTime" {
                 TimestampType::LogAppendTime
             } else {
@@ -209,7 +219,9 @@ pub(crate) fn converted(value: &Value, factor: i64) -> Value {
     match value {
         // -1 is "no limit" in every unit.
         Value::Number(number) if *number > 0 => Value::Number(number.saturating_mul(factor)),
-        Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => value.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Double(_) | Value::Text(_) | Value::List(_) => {
+            value.clone()
+        }
     }
 }
 
@@ -250,6 +262,45 @@ impl Resolver<'_> {
     /// The number, or `None` when it is the one that stands for "none".
     fn unless(&self, name: &str, none: i64) -> Option<u64> {
         (self.number(name) != none).then(|| self.count(name))
+    }
+
+    /// Level of the codec of `compression.type`.
+    fn level(&self) -> Option<i32> {
+        let level = match compression(&self.text("compression.type")) {
+            Compression::Gzip => self.number("compression.gzip.level"),
+            Compression::Zstd => self.number("compression.zstd.level"),
+            Compression::Producer
+            | Compression::Uncompressed
+            | Compression::Snappy
+            | Compression::Lz4 => return None,
+        };
+        // The codec's own.
+        (level != -1 || self.text("compression.type") == "zstd")
+            .then(|| i32::try_from(level).expect("the table's type is int"))
+    }
+
+    /// The least lag of compaction must not pass the most.
+    fn check_lags(&self) -> Result<(), ConfigError> {
+        let (min, max) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        if self.number(min) <= self.number(max) {
+            return Ok(());
+        }
+        let source = |name| {
+            if self.own.contains_key(name) {
+                Source::Topic
+            } else {
+                Source::Default
+            }
+        };
+        Err(ConfigError::Conflict {
+            key: min,
+            value: self.number(min).to_string(),
+            from: Box::new(source(min)),
+            other_key: max,
+            other_value: self.number(max).to_string(),
+            other_from: Box::new(source(max)),
+            rule: "min.compaction.lag.ms must be at most max.compaction.lag.ms",
+        })
     }
 
     fn text(&self, name: &str) -> String {

@@ -2,7 +2,7 @@
 //! itself.
 
 use crate::key::{Check, Key, Kind};
-use crate::topic_rows::{COMPRESSIONS, POLICIES, TIMESTAMPS};
+use crate::topic_rows::{COMPRESSIONS, GZIP, LZ4, POLICIES, TIMESTAMPS, ZSTD};
 
 pub(crate) const KEYS: &[Key] = &[
     Key::kafka(
@@ -28,6 +28,21 @@ pub(crate) const KEYS: &[Key] = &[
         "As log.roll.ms, which beats it.",
     )
     .check(Check::AtLeast(1)),
+    Key::kafka(
+        "log.roll.jitter.ms",
+        Kind::Long,
+        None,
+        "Taken off log.roll.ms by chance, up to this and differently for each partition.",
+    )
+    .check(Check::AtLeast(0))
+    .dynamic(),
+    Key::kafka(
+        "log.roll.jitter.hours",
+        Kind::Int,
+        Some("0"),
+        "As log.roll.jitter.ms, which beats it.",
+    )
+    .check(Check::AtLeast(0)),
     Key::kafka(
         "log.retention.ms",
         Kind::Long,
@@ -138,6 +153,93 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::OneOf(COMPRESSIONS))
     .dynamic(),
+    Key::kafka(
+        "compression.gzip.level",
+        Kind::Int,
+        Some("-1"),
+        "How hard gzip tries when the broker compresses; -1 is its default.",
+    )
+    .check(GZIP)
+    .dynamic(),
+    Key::kafka(
+        "compression.lz4.level",
+        Kind::Int,
+        Some("9"),
+        "Kafka's level of LZ4 when the broker compresses.",
+    )
+    .check(LZ4)
+    .dynamic()
+    .default_only(),
+    Key::kafka(
+        "compression.zstd.level",
+        Kind::Int,
+        Some("3"),
+        "How hard zstd tries when the broker compresses.",
+    )
+    .check(ZSTD)
+    .dynamic(),
+    Key::kafka(
+        "log.cleaner.delete.retention.ms",
+        Kind::Long,
+        Some("86400000"),
+        "How long a compacted topic keeps the record that deletes a key.",
+    )
+    .check(Check::AtLeast(0))
+    .dynamic()
+    .once_compacted(),
+    Key::kafka(
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long,
+        Some("0"),
+        "A record younger than this is not compacted away.",
+    )
+    .check(Check::AtLeast(0))
+    .dynamic()
+    .once_compacted(),
+    Key::kafka(
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "A record older than this is compacted, however little there is to win.",
+    )
+    .check(Check::AtLeast(1))
+    .dynamic()
+    .once_compacted(),
+    Key::kafka(
+        "log.cleaner.min.cleanable.ratio",
+        Kind::Double,
+        Some("0.5"),
+        "Share of a log that must not have been compacted yet before it is compacted again.",
+    )
+    .check(Check::Between(0, 1))
+    .dynamic()
+    .once_compacted(),
+    Key::kafka(
+        "log.preallocate",
+        Kind::Bool,
+        Some("false"),
+        "A new segment takes its whole size on disk at once.",
+    )
+    .dynamic()
+    .default_only(),
+    Key::kafka(
+        "log.local.retention.ms",
+        Kind::Long,
+        Some("-2"),
+        "How long a log with remote storage stays on local disks; -2 is log.retention.ms.",
+    )
+    .check(Check::AtLeast(-2))
+    .dynamic()
+    .default_only(),
+    Key::kafka(
+        "log.local.retention.bytes",
+        Kind::Long,
+        Some("-2"),
+        "How much of a log with remote storage stays on local disks; -2 is log.retention.bytes.",
+    )
+    .check(Check::AtLeast(-2))
+    .dynamic()
+    .default_only(),
     Key::kafka(
         "message.max.bytes",
         Kind::Int,

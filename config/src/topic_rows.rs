@@ -7,6 +7,11 @@ pub(crate) const TIMESTAMPS: &[&str] = &["CreateTime", "LogAppendTime"];
 pub(crate) const COMPRESSIONS: &[&str] =
     &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
 
+/// Levels of the codecs; Kafka's bounds.
+pub(crate) const GZIP: Check = Check::OneOrBetween(-1, 1, 9);
+pub(crate) const LZ4: Check = Check::Between(1, 17);
+pub(crate) const ZSTD: Check = Check::Between(-131_072, 22);
+
 const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
@@ -34,6 +39,20 @@ pub(crate) const KEYS: &[Key] = &[
         same("log.roll.ms"),
         Synonym {
             key: "log.roll.hours",
+            factor: HOUR_MS,
+        },
+    ]),
+    Key::kafka(
+        "segment.jitter.ms",
+        Kind::Long,
+        Some("0"),
+        "Taken off segment.ms by chance, up to this and differently for each partition.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[
+        same("log.roll.jitter.ms"),
+        Synonym {
+            key: "log.roll.jitter.hours",
             factor: HOUR_MS,
         },
     ]),
@@ -135,6 +154,133 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::OneOf(COMPRESSIONS))
     .topic(&[same("compression.type")]),
+    Key::kafka(
+        "compression.gzip.level",
+        Kind::Int,
+        Some("-1"),
+        "How hard gzip tries when the broker compresses; -1 is its default.",
+    )
+    .check(GZIP)
+    .topic(&[same("compression.gzip.level")]),
+    Key::kafka(
+        "compression.lz4.level",
+        Kind::Int,
+        Some("9"),
+        "Kafka's level of LZ4 when the broker compresses.",
+    )
+    .check(LZ4)
+    .topic(&[same("compression.lz4.level")])
+    .default_only(),
+    Key::kafka(
+        "compression.zstd.level",
+        Kind::Int,
+        Some("3"),
+        "How hard zstd tries when the broker compresses.",
+    )
+    .check(ZSTD)
+    .topic(&[same("compression.zstd.level")]),
+    Key::kafka(
+        "delete.retention.ms",
+        Kind::Long,
+        Some("86400000"),
+        "How long a compacted topic keeps the record that deletes a key.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.cleaner.delete.retention.ms")])
+    .once_compacted(),
+    Key::kafka(
+        "min.compaction.lag.ms",
+        Kind::Long,
+        Some("0"),
+        "A record younger than this is not compacted away.",
+    )
+    .check(Check::AtLeast(0))
+    .topic(&[same("log.cleaner.min.compaction.lag.ms")])
+    .once_compacted(),
+    Key::kafka(
+        "max.compaction.lag.ms",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "A record older than this is compacted, however little there is to win.",
+    )
+    .check(Check::AtLeast(1))
+    .topic(&[same("log.cleaner.max.compaction.lag.ms")])
+    .once_compacted(),
+    Key::kafka(
+        "min.cleanable.dirty.ratio",
+        Kind::Double,
+        Some("0.5"),
+        "Share of a log that must not have been compacted yet before it is compacted again.",
+    )
+    .check(Check::Between(0, 1))
+    .topic(&[same("log.cleaner.min.cleanable.ratio")])
+    .once_compacted(),
+    Key::kafka(
+        "preallocate",
+        Kind::Bool,
+        Some("false"),
+        "A new segment takes its whole size on disk at once.",
+    )
+    .topic(&[same("log.preallocate")])
+    .default_only(),
+    Key::kafka(
+        "leader.replication.throttled.replicas",
+        Kind::List,
+        Some(""),
+        "Replicas whose leader sends to followers no faster than the throttle.",
+    )
+    .topic(&[])
+    .default_only(),
+    Key::kafka(
+        "follower.replication.throttled.replicas",
+        Kind::List,
+        Some(""),
+        "Replicas that fetch from their leader no faster than the throttle.",
+    )
+    .topic(&[])
+    .default_only(),
+    Key::kafka(
+        "remote.storage.enable",
+        Kind::Bool,
+        Some("false"),
+        "Closed segments are copied to remote storage.",
+    )
+    .topic(&[])
+    .default_only(),
+    Key::kafka(
+        "remote.log.copy.disable",
+        Kind::Bool,
+        Some("false"),
+        "Nothing more is copied to remote storage.",
+    )
+    .topic(&[])
+    .default_only(),
+    Key::kafka(
+        "remote.log.delete.on.disable",
+        Kind::Bool,
+        Some("false"),
+        "Turning remote storage off deletes what was copied.",
+    )
+    .topic(&[])
+    .default_only(),
+    Key::kafka(
+        "local.retention.ms",
+        Kind::Long,
+        Some("-2"),
+        "How long a log with remote storage stays on local disks; -2 is retention.ms.",
+    )
+    .check(Check::AtLeast(-2))
+    .topic(&[same("log.local.retention.ms")])
+    .default_only(),
+    Key::kafka(
+        "local.retention.bytes",
+        Kind::Long,
+        Some("-2"),
+        "How much of a log with remote storage stays on local disks; -2 is retention.bytes.",
+    )
+    .check(Check::AtLeast(-2))
+    .topic(&[same("log.local.retention.bytes")])
+    .default_only(),
     Key::kafka(
         "message.timestamp.type",
         Kind::Text,

@@ -16,33 +16,45 @@ pub(crate) struct Setting {
     pub(crate) source: Source,
 }
 
-/// All values that were set on the broker.
+/// All values that were set on the broker: for each key at most one of each layer (static, the
+/// cluster's, the broker's), strongest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Values(BTreeMap<&'static str, Setting>);
+pub(crate) struct Values(BTreeMap<&'static str, Vec<Setting>>);
 
 impl Values {
     /// Sets a key, checked; a weaker source never replaces a stronger one.
     pub(crate) fn set(&mut self, name: &str, text: &str, from: Source) -> Result<(), ConfigError> {
         let key = table::known_broker_key(name, &from)?;
-        let value = key.parse(text, &from)?;
-        let weaker = |old: &Setting| old.source.strength() > from.strength();
-        if !self.0.get(key.name).is_some_and(weaker) {
-            let text = text.trim().to_owned();
-            self.0.insert(
-                key.name,
-                Setting {
-                    text,
-                    value,
-                    source: from,
-                },
-            );
+        if key.is_read_only() && !from.is_static() {
+            return Err(ConfigError::ReadOnly { key: key.name });
+        }
+        let setting = Setting {
+            value: key.parse(text, &from)?,
+            text: text.trim().to_owned(),
+            source: from,
+        };
+        let layers = self.0.entry(key.name).or_default();
+        let same = |old: &Setting| old.source.same_layer(&setting.source);
+        match layers.iter().position(same) {
+            Some(place) if layers[place].source.strength() > setting.source.strength() => {}
+            Some(place) => layers[place] = setting,
+            None => {
+                let stronger = |old: &Setting| old.source.strength() > setting.source.strength();
+                let place = layers.iter().take_while(|old| stronger(old)).count();
+                layers.insert(place, setting);
+            }
         }
         Ok(())
     }
 
     /// What was set for a key, if anything.
     pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
-        self.0.get(name)
+        self.layers(name).first()
+    }
+
+    /// All that was set for a key, strongest first.
+    pub(crate) fn layers(&self, name: &str) -> &[Setting] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The one of several keys for one thing that counts: the strongest source wins, and within

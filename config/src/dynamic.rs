@@ -1,0 +1,54 @@
+//! Configuration that changes while the broker runs: laid over what it started with, and checked as
+//! a whole before it counts.
+//!
+//! What always holds: it wins over file, environment and options; what can't be taken (of another
+//! version, or in conflict with a file that was changed since) is told and left out alone, so that
+//! no start fails because of it.
+
+use crate::error::{ConfigError, Source};
+use crate::topic::Overrides;
+use crate::{BrokerConfig, NetworkConfig, ProduceConfig, TopicsConfig, load};
+
+impl BrokerConfig {
+    /// This configuration with what was set while brokers ran: for all of a cluster, and for this
+    /// one, which wins. The errors say what was left out.
+    #[must_use]
+    pub fn with_dynamic(&self, cluster: &Overrides, own: &Overrides) -> (Self, Vec<ConfigError>) {
+        let mut values = self.values().clone();
+        let mut refused = Vec::new();
+        let layers = [(cluster, Source::Cluster), (own, Source::Broker)];
+        for (overrides, source) in layers {
+            for (name, text) in overrides {
+                let mut next = values.clone();
+                let set = next.set(name, text, source.clone());
+                match set.and_then(|()| load::check_relations(&next)) {
+                    Ok(()) => values = next,
+                    Err(error) => refused.push(error),
+                }
+            }
+        }
+        // What only a start reads stays as it is, also where whoever started the broker narrowed it.
+        let mut config = self.clone();
+        match (TopicsConfig::read(&values), NetworkConfig::read(&values)) {
+            (Ok(topics), Ok(network)) => {
+                config.topics = topics;
+                config.produce = ProduceConfig::read(&values);
+                config.network.connections_max = self.narrowed(network.connections_max);
+                config.network.connections_per_ip_max = network.connections_per_ip_max;
+                config.values = values;
+            }
+            (Err(error), _) | (_, Err(error)) => refused.push(error),
+        }
+        (config, refused)
+    }
+
+    /// The descriptors that a process has may leave room for fewer connections than were asked for.
+    fn narrowed(&self, connections_max: u32) -> u32 {
+        let asked = self.values().count32("max.connections");
+        if self.network.connections_max < asked {
+            connections_max.min(self.network.connections_max)
+        } else {
+            connections_max
+        }
+    }
+}
