@@ -4,6 +4,7 @@
 //! there; the offset never falls. Structures share what didn't change: one record costs O(log n).
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use millrace_protocol::ids::TopicId;
@@ -18,8 +19,9 @@ use super::names::collision_key;
 /// A log directory's id, as it stands in partition records.
 pub type Directory = TopicId;
 
-/// The resource type of topics in configuration records.
+/// The resource types of topics and of brokers in configuration records.
 const RESOURCE_TOPIC: i8 = 2;
+const RESOURCE_BROKER: i8 = 4;
 
 /// In the place of a leader: nobody leads.
 pub(super) const NO_LEADER: i32 = -1;
@@ -105,6 +107,10 @@ pub struct Image {
     /// How many topics share a name once `.` counts as `_`; at most one, but for foreign logs.
     collisions: RedBlackTreeMapSync<String, Arc<str>>,
     configs: RedBlackTreeMapSync<(i8, String, String), String>,
+    /// Offset of the newest record that configured anything; and of the newest that configured
+    /// brokers.
+    config_offset: i64,
+    broker_config_offset: i64,
     brokers: RedBlackTreeMapSync<i32, Arc<Broker>>,
     features: RedBlackTreeMapSync<String, i16>,
     next_producer_id: i64,
@@ -120,6 +126,8 @@ impl Default for Image {
             ids: RedBlackTreeMapSync::default(),
             collisions: RedBlackTreeMapSync::default(),
             configs: RedBlackTreeMapSync::default(),
+            config_offset: -1,
+            broker_config_offset: -1,
             brokers: RedBlackTreeMapSync::default(),
             features: RedBlackTreeMapSync::default(),
             next_producer_id: 0,
@@ -149,6 +157,13 @@ impl Image {
         self.ids.values().filter_map(|id| self.topics.get(id))
     }
 
+    /// The topics from this name on, in order of their names.
+    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Topic> {
+        let from = (Bound::Included(name), Bound::Unbounded);
+        let ids = self.ids.range::<str, _>(from);
+        ids.filter_map(|(_, id)| self.topics.get(id))
+    }
+
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.size()
@@ -164,7 +179,28 @@ impl Image {
         self.resource_config(RESOURCE_TOPIC, name)
     }
 
-    fn resource_config(&self, kind: i8, name: &str) -> impl Iterator<Item = (&str, &str)> {
+    /// What was configured for one broker, by its id, while it ran; with the empty name, for all.
+    pub fn broker_config(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.resource_config(RESOURCE_BROKER, name)
+    }
+
+    /// Offset of the newest record that configured anything, -1 for none: as long as it stays, so
+    /// does every configuration.
+    pub fn config_offset(&self) -> i64 {
+        self.config_offset
+    }
+
+    /// Offset of the newest record that configured brokers, -1 for none. What is derived from their
+    /// configuration is good as long as this stays.
+    pub fn broker_config_offset(&self) -> i64 {
+        self.broker_config_offset
+    }
+
+    pub(super) fn resource_config(
+        &self,
+        kind: i8,
+        name: &str,
+    ) -> impl Iterator<Item = (&str, &str)> {
         let first = (kind, name.to_owned(), String::new());
         let name = name.to_owned();
         self.configs
@@ -435,6 +471,10 @@ impl Image {
     }
 
     fn configure(&mut self, record: &ConfigRecord) {
+        self.config_offset = self.offset;
+        if record.resource_type == RESOURCE_BROKER {
+            self.broker_config_offset = self.offset;
+        }
         if record.resource_type == RESOURCE_TOPIC
             && let Some(id) = self.ids.get(record.resource_name.as_str()).copied()
             && let Some(topic) = self.topics.get_mut(&id)

@@ -9,7 +9,7 @@ use super::fetch_waiters::Bound;
 use super::producers::{BatchProducer, ProducerTable};
 use super::reject::Reject;
 use super::replicas::{AssignedReplica, IsrProposal, IsrRefusal, Leadership, ReplicaFetch};
-use super::settings::Settings;
+use super::settings::{Durability, Settings};
 use super::waiters::{Condition, Token};
 
 /// Something that happened.
@@ -94,6 +94,9 @@ pub enum Event {
     Truncated(Box<Truncation>),
     /// The configuration changed.
     SettingsChanged(Settings),
+    /// The log's bytes are written under another durability from now on, and its mark is durable.
+    /// To fsync, so is everything that was written before.
+    DurabilityChanged(Durability),
     /// Time has passed; due at `next_deadline_ns`.
     Deadline,
     /// The log directory takes no more writes, or the partition's state can't be trusted. Ends

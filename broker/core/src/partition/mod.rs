@@ -108,6 +108,8 @@ pub struct Partition {
     leader_epoch: i32,
     settings: Settings,
     durability: Durability,
+    /// The high watermark when the durability changed: shown already, and so not taken back.
+    shown_upto: i64,
     may_have_lost: bool,
     read_only: bool,
     cut_count: u32,
@@ -147,6 +149,7 @@ impl Partition {
             leader_epoch: -1,
             settings,
             durability,
+            shown_upto: log_start,
             may_have_lost: recovered.may_have_lost,
             read_only: recovered.read_only,
             cut_count: recovered.cut_count,
@@ -255,7 +258,7 @@ impl Partition {
     /// producer and epoch in debug only.
     pub fn assert_invariants(&self) {
         let bounds = self.bounds();
-        bounds.assert_chain(self.durability);
+        bounds.assert_chain(self.durability, self.shown_upto);
         self.ack_waiters.assert_waiting(&bounds);
         self.fetch_waiters.assert_waiting(&bounds);
         match self.role {

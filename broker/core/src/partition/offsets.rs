@@ -1,7 +1,8 @@
 //! The offsets of one partition and the chain they form.
 //!
 //! Always: `log_start ≤ last_stable ≤ high_watermark ≤ flushed ≤ written ≤ log_end`; of a page-cache
-//! topic `log_start ≤ last_stable ≤ high_watermark ≤ written ≤ log_end` and `flushed ≤ written`. The
+//! topic `log_start ≤ last_stable ≤ high_watermark ≤ written ≤ log_end` and `flushed ≤ written`. A
+//! topic that was one of those keeps the high watermark that it showed until `flushed` passes it. The
 //! high watermark and the log start never fall while a replica leads.
 
 use millrace_probe::{Bug, planted};
@@ -98,8 +99,9 @@ impl Offsets {
 }
 
 impl Bounds {
-    /// Panics when the chain is broken. Cheap: on in release.
-    pub(super) fn assert_chain(&self, durability: Durability) {
+    /// Panics when the chain is broken; up to `shown_upto` the high watermark stood before the
+    /// durability changed. Cheap: on in release.
+    pub(super) fn assert_chain(&self, durability: Durability, shown_upto: i64) {
         let countable = match durability {
             Durability::Fsync => self.flushed,
             Durability::PageCache => self.written,
@@ -107,7 +109,7 @@ impl Bounds {
         let holds = 0 <= self.log_start
             && self.log_start <= self.last_stable
             && self.last_stable <= self.high_watermark
-            && self.high_watermark <= countable
+            && self.high_watermark <= countable.max(shown_upto).min(self.written)
             && self.flushed <= self.written
             && self.written <= self.log_end;
         assert!(

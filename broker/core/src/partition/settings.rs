@@ -12,8 +12,8 @@ pub const FETCH_WAITERS_PER_PARTITION_MAX: usize = 10_000;
 /// Milliseconds before an ISR proposal that failed for a passing reason is made again.
 pub const ISR_RETRY_MS: u64 = 50;
 
-/// Configuration of one partition, resolved by the caller. The durability is not among it: it
-/// changes only when the log is opened, so it comes with [`super::Recovered`].
+/// Configuration of one partition, resolved by the caller. The durability is not among it: it comes
+/// with [`super::Recovered`] and changes when the log has, by [`super::Event::DurabilityChanged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `min.insync.replicas`; capped by the replication factor where it is used. At least 1.

@@ -66,6 +66,7 @@ impl Partition {
             Event::LogStartAdvanced { log_start } => self.log_start_advanced(log_start, out),
             Event::Truncated(truncation) => self.truncated(*truncation),
             Event::SettingsChanged(settings) => self.settings_changed(settings, out),
+            Event::DurabilityChanged(durability) => self.durability_changed(durability, out),
             Event::Deadline => self.deadline(now, out),
             Event::DirectoryFailed => self.end(Role::Failed, Unserved::StorageFailed, out),
             Event::Deleted => self.end(Role::Deleted, Unserved::Deleted, out),
@@ -100,6 +101,7 @@ impl Partition {
             | Event::LogStartAdvanced { .. }
             | Event::Truncated(_)
             | Event::SettingsChanged(_)
+            | Event::DurabilityChanged(_)
             | Event::Deadline
             | Event::DirectoryFailed => {}
         }
@@ -340,6 +342,19 @@ impl Partition {
             self.refuse_if_isr_too_small(out);
             self.advance(out);
         }
+    }
+
+    fn durability_changed(&mut self, durability: Durability, out: &mut Vec<Effect>) {
+        if durability == self.durability {
+            return;
+        }
+        self.durability = durability;
+        // The page cache may have let it pass what is durable: it stays until that has caught up.
+        self.shown_upto = self.offsets.high_watermark;
+        if durability == Durability::Fsync {
+            self.ask_flush(self.offsets.log_end, out);
+        }
+        self.advance(out);
     }
 
     fn deadline(&mut self, now: Now, out: &mut Vec<Effect>) {
