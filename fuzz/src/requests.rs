@@ -50,13 +50,32 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ListOffsets = ListOffsetsRequest<'_>;
         Metadata = MetadataRequest<'_>;
         FindCoordinator = FindCoordinatorRequest<'_>;
+        SaslHandshake = SaslHandshakeRequest<'_>;
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;
         DeleteTopics = DeleteTopicsRequest<'_>;
         DeleteRecords = DeleteRecordsRequest<'_>;
         InitProducerId = InitProducerIdRequest<'_>;
         OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
+        DescribeAcls = DescribeAclsRequest<'_>;
+        CreateAcls = CreateAclsRequest<'_>;
+        DeleteAcls = DeleteAclsRequest<'_>;
+        AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
+        DescribeLogDirs = DescribeLogDirsRequest<'_>;
+        SaslAuthenticate = SaslAuthenticateRequest<'_>;
+        CreatePartitions = CreatePartitionsRequest<'_>;
+        CreateDelegationToken = CreateDelegationTokenRequest<'_>;
+        RenewDelegationToken = RenewDelegationTokenRequest<'_>;
+        ExpireDelegationToken = ExpireDelegationTokenRequest<'_>;
+        DescribeDelegationToken = DescribeDelegationTokenRequest<'_>;
+        ElectLeaders = ElectLeadersRequest<'_>;
+        AlterPartitionReassignments = AlterPartitionReassignmentsRequest<'_>;
+        ListPartitionReassignments = ListPartitionReassignmentsRequest<'_>;
+        DescribeQuorum = DescribeQuorumRequest<'_>;
+        UpdateFeatures = UpdateFeaturesRequest<'_>;
         DescribeCluster = DescribeClusterRequest;
+        DescribeProducers = DescribeProducersRequest<'_>;
+        DescribeTopicPartitions = DescribeTopicPartitionsRequest<'_>;
     }
 }
 

@@ -50,13 +50,32 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ListOffsets = ListOffsetsResponse<'_>;
         Metadata = MetadataResponse<'_>;
         FindCoordinator = FindCoordinatorResponse<'_>;
+        SaslHandshake = SaslHandshakeResponse<'_>;
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;
         DeleteTopics = DeleteTopicsResponse<'_>;
         DeleteRecords = DeleteRecordsResponse<'_>;
         InitProducerId = InitProducerIdResponse;
         OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
+        DescribeAcls = DescribeAclsResponse<'_>;
+        CreateAcls = CreateAclsResponse<'_>;
+        DeleteAcls = DeleteAclsResponse<'_>;
+        AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
+        DescribeLogDirs = DescribeLogDirsResponse<'_>;
+        SaslAuthenticate = SaslAuthenticateResponse<'_>;
+        CreatePartitions = CreatePartitionsResponse<'_>;
+        CreateDelegationToken = CreateDelegationTokenResponse<'_>;
+        RenewDelegationToken = RenewDelegationTokenResponse;
+        ExpireDelegationToken = ExpireDelegationTokenResponse;
+        DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
+        ElectLeaders = ElectLeadersResponse<'_>;
+        AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
+        ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
+        DescribeQuorum = DescribeQuorumResponse<'_>;
+        UpdateFeatures = UpdateFeaturesResponse<'_>;
         DescribeCluster = DescribeClusterResponse<'_>;
+        DescribeProducers = DescribeProducersResponse<'_>;
+        DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
     }
 }
 

@@ -34,13 +34,32 @@ pub fn run(bytes: &[u8]) {
         ListOffsets: ListOffsetsRequest, ListOffsetsResponse;
         Metadata: MetadataRequest, MetadataResponse;
         FindCoordinator: FindCoordinatorRequest, FindCoordinatorResponse;
+        SaslHandshake: SaslHandshakeRequest, SaslHandshakeResponse;
         ApiVersions: ApiVersionsRequest, ApiVersionsResponse;
         CreateTopics: CreateTopicsRequest, CreateTopicsResponse;
         DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse;
         DeleteRecords: DeleteRecordsRequest, DeleteRecordsResponse;
         InitProducerId: InitProducerIdRequest, InitProducerIdResponse;
         OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
+        DescribeAcls: DescribeAclsRequest, DescribeAclsResponse;
+        CreateAcls: CreateAclsRequest, CreateAclsResponse;
+        DeleteAcls: DeleteAclsRequest, DeleteAclsResponse;
+        AlterReplicaLogDirs: AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
+        DescribeLogDirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
+        SaslAuthenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
+        CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
+        CreateDelegationToken: CreateDelegationTokenRequest, CreateDelegationTokenResponse;
+        RenewDelegationToken: RenewDelegationTokenRequest, RenewDelegationTokenResponse;
+        ExpireDelegationToken: ExpireDelegationTokenRequest, ExpireDelegationTokenResponse;
+        DescribeDelegationToken: DescribeDelegationTokenRequest, DescribeDelegationTokenResponse;
+        ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
+        AlterPartitionReassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+        ListPartitionReassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+        DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
+        UpdateFeatures: UpdateFeaturesRequest, UpdateFeaturesResponse;
         DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
+        DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
+        DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
     }
 }
 

@@ -30,6 +30,14 @@ pub enum AuthorizedBy {
     CreateTopic,
     /// `DELETE` on each topic.
     DeleteTopic,
+    /// `ALTER` on each topic.
+    AlterTopic,
+    /// `DESCRIBE` on the cluster.
+    DescribeCluster,
+    /// `ALTER` on the cluster.
+    AlterCluster,
+    /// The rules of delegation tokens: their owner and renewers, and rights on users and tokens.
+    DelegationToken,
     /// `WRITE` on the transactional id, else `IDEMPOTENT_WRITE` on the cluster or `WRITE` on any
     /// topic.
     WriteAnything,
@@ -136,13 +144,32 @@ api_table! {
     ListOffsets = 2, advertised 1..=11, served 1..=11, flexible 6, Barrier, DescribeTopic;
     Metadata = 3, advertised 0..=13, served 0..=13, flexible 9, Barrier, DescribeTopic;
     FindCoordinator = 10, advertised 0..=6, served 0..=6, flexible 3, Barrier, DescribeCoordinated;
+    SaslHandshake = 17, advertised 0..=1, served 0..=1, flexible 32767, Barrier, Connection;
     ApiVersions = 18, advertised 0..=4, served 0..=4, flexible 3, Barrier, Connection;
     CreateTopics = 19, advertised 2..=7, served 2..=7, flexible 5, Barrier, CreateTopic;
     DeleteTopics = 20, advertised 1..=6, served 1..=6, flexible 4, Barrier, DeleteTopic;
     DeleteRecords = 21, advertised 0..=2, served 0..=2, flexible 2, Barrier, DeleteTopic;
     InitProducerId = 22, advertised 0..=5, served 0..=5, flexible 2, Barrier, WriteAnything;
     OffsetForLeaderEpoch = 23, advertised 2..=4, served 2..=4, flexible 4, Barrier, DescribeTopic;
+    DescribeAcls = 29, advertised 1..=3, served 1..=3, flexible 2, Barrier, DescribeCluster;
+    CreateAcls = 30, advertised 1..=3, served 1..=3, flexible 2, Barrier, AlterCluster;
+    DeleteAcls = 31, advertised 1..=3, served 1..=3, flexible 2, Barrier, AlterCluster;
+    AlterReplicaLogDirs = 34, advertised 1..=2, served 1..=2, flexible 2, Barrier, AlterCluster;
+    DescribeLogDirs = 35, advertised 1..=5, served 1..=5, flexible 2, Barrier, DescribeCluster;
+    SaslAuthenticate = 36, advertised 0..=2, served 0..=2, flexible 2, Barrier, Connection;
+    CreatePartitions = 37, advertised 0..=3, served 0..=3, flexible 2, Barrier, AlterTopic;
+    CreateDelegationToken = 38, advertised 1..=3, served 1..=3, flexible 2, Barrier, DelegationToken;
+    RenewDelegationToken = 39, advertised 1..=2, served 1..=2, flexible 2, Barrier, DelegationToken;
+    ExpireDelegationToken = 40, advertised 1..=2, served 1..=2, flexible 2, Barrier, DelegationToken;
+    DescribeDelegationToken = 41, advertised 1..=3, served 1..=3, flexible 2, Barrier, DelegationToken;
+    ElectLeaders = 43, advertised 0..=2, served 0..=2, flexible 2, Barrier, AlterCluster;
+    AlterPartitionReassignments = 45, advertised 0..=1, served 0..=1, flexible 0, Barrier, AlterCluster;
+    ListPartitionReassignments = 46, advertised 0..=0, served 0..=0, flexible 0, Barrier, DescribeCluster;
+    DescribeQuorum = 55, advertised 0..=2, served 0..=2, flexible 0, Barrier, DescribeCluster;
+    UpdateFeatures = 57, advertised 0..=2, served 0..=2, flexible 0, Barrier, AlterCluster;
     DescribeCluster = 60, advertised 0..=2, served 0..=2, flexible 0, Barrier, Connection;
+    DescribeProducers = 61, advertised 0..=0, served 0..=0, flexible 0, Barrier, ReadTopic;
+    DescribeTopicPartitions = 75, advertised 0..=0, served 0..=0, flexible 0, Barrier, DescribeTopic;
 }
 
 /// One more than the highest key.
@@ -281,45 +308,26 @@ mod tests {
         "SyncGroup",
         "DescribeGroups",
         "ListGroups",
-        "SaslHandshake",
         "AddPartitionsToTxn",
         "AddOffsetsToTxn",
         "EndTxn",
         "WriteTxnMarkers",
         "TxnOffsetCommit",
-        "DescribeAcls",
-        "CreateAcls",
-        "DeleteAcls",
         "DescribeConfigs",
         "AlterConfigs",
-        "AlterReplicaLogDirs",
-        "DescribeLogDirs",
-        "SaslAuthenticate",
-        "CreatePartitions",
-        "CreateDelegationToken",
-        "RenewDelegationToken",
-        "ExpireDelegationToken",
-        "DescribeDelegationToken",
         "DeleteGroups",
-        "ElectLeaders",
         "IncrementalAlterConfigs",
-        "AlterPartitionReassignments",
-        "ListPartitionReassignments",
         "OffsetDelete",
         "DescribeClientQuotas",
         "AlterClientQuotas",
         "DescribeUserScramCredentials",
         "AlterUserScramCredentials",
-        "DescribeQuorum",
-        "UpdateFeatures",
-        "DescribeProducers",
         "UnregisterBroker",
         "DescribeTransactions",
         "ListTransactions",
         "ConsumerGroupHeartbeat",
         "ConsumerGroupDescribe",
         "ListConfigResources",
-        "DescribeTopicPartitions",
         "ShareGroupHeartbeat",
         "ShareGroupDescribe",
         "ShareFetch",

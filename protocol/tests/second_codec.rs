@@ -65,13 +65,32 @@ fn compare_named(name: &str, version: i16, body: &Bytes) -> Option<Result<Verdic
         ListOffsetsRequest ListOffsetsResponse
         MetadataRequest MetadataResponse
         FindCoordinatorRequest FindCoordinatorResponse
+        SaslHandshakeRequest SaslHandshakeResponse
         ApiVersionsRequest ApiVersionsResponse
         CreateTopicsRequest CreateTopicsResponse
         DeleteTopicsRequest DeleteTopicsResponse
         DeleteRecordsRequest DeleteRecordsResponse
         InitProducerIdRequest InitProducerIdResponse
         OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
+        DescribeAclsRequest DescribeAclsResponse
+        CreateAclsRequest CreateAclsResponse
+        DeleteAclsRequest DeleteAclsResponse
+        AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse
+        DescribeLogDirsRequest DescribeLogDirsResponse
+        SaslAuthenticateRequest SaslAuthenticateResponse
+        CreatePartitionsRequest CreatePartitionsResponse
+        CreateDelegationTokenRequest CreateDelegationTokenResponse
+        RenewDelegationTokenRequest RenewDelegationTokenResponse
+        ExpireDelegationTokenRequest ExpireDelegationTokenResponse
+        DescribeDelegationTokenRequest DescribeDelegationTokenResponse
+        ElectLeadersRequest ElectLeadersResponse
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+        DescribeQuorumRequest DescribeQuorumResponse
+        UpdateFeaturesRequest UpdateFeaturesResponse
         DescribeClusterRequest DescribeClusterResponse
+        DescribeProducersRequest DescribeProducersResponse
+        DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse
     }
 }
 

@@ -183,6 +183,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A structure that may be null: a byte before it says which, negative for null.
+    pub(crate) fn nullable<T: Read<'a>>(&mut self) -> Result<Option<T>, ReadError> {
+        match i8::read(self)? {
+            i8::MIN..0 => Ok(None),
+            0.. => T::read(self).map(Some),
+        }
+    }
+
     /// The number of an array's elements, `None` for null, if so many can be there.
     pub(crate) fn array_length(
         &mut self,
@@ -250,7 +258,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers! { i8 i16 i32 i64 }
+numbers! { i8 i16 u16 i32 i64 }
 
 impl Read<'_> for bool {
     fn bytes_min(_: Version) -> usize {
@@ -321,6 +329,17 @@ impl<'a> Read<'a> for Option<&'a [u8]> {
 }
 
 impl<'a> Read<'a> for &'a str {
+    fn bytes_min(version: Version) -> usize {
+        Option::<Self>::bytes_min(version)
+    }
+
+    fn read(from: &mut Cursor<'a>) -> Result<Self, ReadError> {
+        let begin = *from;
+        Option::read(from)?.ok_or_else(|| begin.error(Fault::Null))
+    }
+}
+
+impl<'a> Read<'a> for &'a [u8] {
     fn bytes_min(version: Version) -> usize {
         Option::<Self>::bytes_min(version)
     }

@@ -23,7 +23,7 @@ macro_rules! values {
     )*};
 }
 
-values! { bool i8 i16 i32 i64 }
+values! { bool i8 i16 u16 i32 i64 }
 
 impl Agree<StrBytes> for &str {
     fn agree(self, with: &StrBytes) {

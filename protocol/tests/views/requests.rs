@@ -75,6 +75,82 @@ structures! { requests:
             include_cluster_authorized_operations endpoint_type include_fenced_brokers
         }
     }
+    create_partitions in create_partitions_request {
+        CreatePartitionsRequest<'a> { topics timeout_ms validate_only }
+        CreatePartitionsTopic<'a> { name count assignments }
+        CreatePartitionsAssignment<'a> { broker_ids }
+    }
+    describe_topic_partitions in describe_topic_partitions_request {
+        DescribeTopicPartitionsRequest<'a> { topics response_partition_limit cursor }
+        TopicRequest<'a> { name }
+        Cursor<'a> { topic_name partition_index }
+    }
+    describe_log_dirs in describe_log_dirs_request {
+        DescribeLogDirsRequest<'a> { topics }
+        DescribableLogDirTopic<'a> { topic partitions }
+    }
+    alter_replica_log_dirs in alter_replica_log_dirs_request {
+        AlterReplicaLogDirsRequest<'a> { dirs }
+        AlterReplicaLogDir<'a> { path topics }
+        AlterReplicaLogDirTopic<'a> { name partitions }
+    }
+    elect_leaders in elect_leaders_request {
+        ElectLeadersRequest<'a> { election_type topic_partitions timeout_ms }
+        TopicPartitions<'a> { topic partitions }
+    }
+    alter_partition_reassignments in alter_partition_reassignments_request {
+        AlterPartitionReassignmentsRequest<'a> { timeout_ms allow_replication_factor_change topics }
+        ReassignableTopic<'a> { name partitions }
+        ReassignablePartition<'a> { partition_index replicas }
+    }
+    list_partition_reassignments in list_partition_reassignments_request {
+        ListPartitionReassignmentsRequest<'a> { timeout_ms topics }
+        ListPartitionReassignmentsTopics<'a> { name partition_indexes }
+    }
+    describe_producers in describe_producers_request {
+        DescribeProducersRequest<'a> { topics }
+        TopicRequest<'a> { name partition_indexes }
+    }
+    describe_quorum in describe_quorum_request {
+        DescribeQuorumRequest<'a> { topics }
+        TopicData<'a> { topic_name partitions }
+        PartitionData { partition_index }
+    }
+    update_features in update_features_request {
+        UpdateFeaturesRequest<'a> { timeout_ms feature_updates validate_only }
+        FeatureUpdateKey<'a> { feature max_version_level allow_downgrade upgrade_type }
+    }
+    describe_acls in describe_acls_request {
+        DescribeAclsRequest<'a> { resource_type_filter resource_name_filter pattern_type_filter principal_filter host_filter operation permission_type }
+    }
+    create_acls in create_acls_request {
+        CreateAclsRequest<'a> { creations }
+        AclCreation<'a> { resource_type resource_name resource_pattern_type principal host operation permission_type }
+    }
+    delete_acls in delete_acls_request {
+        DeleteAclsRequest<'a> { filters }
+        DeleteAclsFilter<'a> { resource_type_filter resource_name_filter pattern_type_filter principal_filter host_filter operation permission_type }
+    }
+    sasl_handshake in sasl_handshake_request {
+        SaslHandshakeRequest<'a> { mechanism }
+    }
+    sasl_authenticate in sasl_authenticate_request {
+        SaslAuthenticateRequest<'a> { auth_bytes }
+    }
+    create_delegation_token in create_delegation_token_request {
+        CreateDelegationTokenRequest<'a> { owner_principal_type owner_principal_name renewers max_lifetime_ms }
+        CreatableRenewers<'a> { principal_type principal_name }
+    }
+    renew_delegation_token in renew_delegation_token_request {
+        RenewDelegationTokenRequest<'a> { hmac renew_period_ms }
+    }
+    expire_delegation_token in expire_delegation_token_request {
+        ExpireDelegationTokenRequest<'a> { hmac expiry_time_period_ms }
+    }
+    describe_delegation_token in describe_delegation_token_request {
+        DescribeDelegationTokenRequest<'a> { owners }
+        DescribeDelegationTokenOwner<'a> { principal_type principal_name }
+    }
 }
 
 /// Reads a body of the API's requests both ways.
@@ -97,13 +173,32 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ListOffsets = ListOffsetsRequest<'_>;
         Metadata = MetadataRequest<'_>;
         FindCoordinator = FindCoordinatorRequest<'_>;
+        SaslHandshake = SaslHandshakeRequest<'_>;
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;
         DeleteTopics = DeleteTopicsRequest<'_>;
         DeleteRecords = DeleteRecordsRequest<'_>;
         InitProducerId = InitProducerIdRequest<'_>;
         OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
+        DescribeAcls = DescribeAclsRequest<'_>;
+        CreateAcls = CreateAclsRequest<'_>;
+        DeleteAcls = DeleteAclsRequest<'_>;
+        AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
+        DescribeLogDirs = DescribeLogDirsRequest<'_>;
+        SaslAuthenticate = SaslAuthenticateRequest<'_>;
+        CreatePartitions = CreatePartitionsRequest<'_>;
+        CreateDelegationToken = CreateDelegationTokenRequest<'_>;
+        RenewDelegationToken = RenewDelegationTokenRequest<'_>;
+        ExpireDelegationToken = ExpireDelegationTokenRequest<'_>;
+        DescribeDelegationToken = DescribeDelegationTokenRequest<'_>;
+        ElectLeaders = ElectLeadersRequest<'_>;
+        AlterPartitionReassignments = AlterPartitionReassignmentsRequest<'_>;
+        ListPartitionReassignments = ListPartitionReassignmentsRequest<'_>;
+        DescribeQuorum = DescribeQuorumRequest<'_>;
+        UpdateFeatures = UpdateFeaturesRequest<'_>;
         DescribeCluster = DescribeClusterRequest;
+        DescribeProducers = DescribeProducersRequest<'_>;
+        DescribeTopicPartitions = DescribeTopicPartitionsRequest<'_>;
     }
 }
 

@@ -100,6 +100,94 @@ structures! { responses:
         }
         DescribeClusterBroker<'a> { broker_id host port rack is_fenced }
     }
+    create_partitions in create_partitions_response {
+        CreatePartitionsResponse<'a> { throttle_time_ms results }
+        CreatePartitionsTopicResult<'a> { name error_code error_message }
+    }
+    describe_topic_partitions in describe_topic_partitions_response {
+        DescribeTopicPartitionsResponse<'a> { throttle_time_ms topics next_cursor }
+        DescribeTopicPartitionsResponseTopic<'a> { error_code name topic_id is_internal partitions topic_authorized_operations }
+        DescribeTopicPartitionsResponsePartition<'a> { error_code partition_index leader_id leader_epoch replica_nodes isr_nodes eligible_leader_replicas last_known_elr offline_replicas }
+        Cursor<'a> { topic_name partition_index }
+    }
+    describe_log_dirs in describe_log_dirs_response {
+        DescribeLogDirsResponse<'a> { throttle_time_ms error_code results }
+        DescribeLogDirsResult<'a> { error_code log_dir topics total_bytes usable_bytes is_cordoned }
+        DescribeLogDirsTopic<'a> { name partitions }
+        DescribeLogDirsPartition { partition_index partition_size offset_lag is_future_key }
+    }
+    alter_replica_log_dirs in alter_replica_log_dirs_response {
+        AlterReplicaLogDirsResponse<'a> { throttle_time_ms results }
+        AlterReplicaLogDirTopicResult<'a> { topic_name partitions }
+        AlterReplicaLogDirPartitionResult { partition_index error_code }
+    }
+    elect_leaders in elect_leaders_response {
+        ElectLeadersResponse<'a> { throttle_time_ms error_code replica_election_results }
+        ReplicaElectionResult<'a> { topic partition_result }
+        PartitionResult<'a> { partition_id error_code error_message }
+    }
+    alter_partition_reassignments in alter_partition_reassignments_response {
+        AlterPartitionReassignmentsResponse<'a> { throttle_time_ms allow_replication_factor_change error_code error_message responses }
+        ReassignableTopicResponse<'a> { name partitions }
+        ReassignablePartitionResponse<'a> { partition_index error_code error_message }
+    }
+    list_partition_reassignments in list_partition_reassignments_response {
+        ListPartitionReassignmentsResponse<'a> { throttle_time_ms error_code error_message topics }
+        OngoingTopicReassignment<'a> { name partitions }
+        OngoingPartitionReassignment<'a> { partition_index replicas adding_replicas removing_replicas }
+    }
+    describe_producers in describe_producers_response {
+        DescribeProducersResponse<'a> { throttle_time_ms topics }
+        TopicResponse<'a> { name partitions }
+        PartitionResponse<'a> { partition_index error_code error_message active_producers }
+        ProducerState { producer_id producer_epoch last_sequence last_timestamp coordinator_epoch current_txn_start_offset }
+    }
+    describe_quorum in describe_quorum_response {
+        DescribeQuorumResponse<'a> { error_code error_message topics nodes }
+        TopicData<'a> { topic_name partitions }
+        PartitionData<'a> { partition_index error_code error_message leader_id leader_epoch high_watermark current_voters observers }
+        ReplicaState { replica_id replica_directory_id log_end_offset last_fetch_timestamp last_caught_up_timestamp }
+        Node<'a> { node_id listeners }
+        Listener<'a> { name host port }
+    }
+    update_features in update_features_response {
+        UpdateFeaturesResponse<'a> { throttle_time_ms error_code error_message results }
+        UpdatableFeatureResult<'a> { feature error_code error_message }
+    }
+    describe_acls in describe_acls_response {
+        DescribeAclsResponse<'a> { throttle_time_ms error_code error_message resources }
+        DescribeAclsResource<'a> { resource_type resource_name pattern_type acls }
+        AclDescription<'a> { principal host operation permission_type }
+    }
+    create_acls in create_acls_response {
+        CreateAclsResponse<'a> { throttle_time_ms results }
+        AclCreationResult<'a> { error_code error_message }
+    }
+    delete_acls in delete_acls_response {
+        DeleteAclsResponse<'a> { throttle_time_ms filter_results }
+        DeleteAclsFilterResult<'a> { error_code error_message matching_acls }
+        DeleteAclsMatchingAcl<'a> { error_code error_message resource_type resource_name pattern_type principal host operation permission_type }
+    }
+    sasl_handshake in sasl_handshake_response {
+        SaslHandshakeResponse<'a> { error_code mechanisms }
+    }
+    sasl_authenticate in sasl_authenticate_response {
+        SaslAuthenticateResponse<'a> { error_code error_message auth_bytes session_lifetime_ms }
+    }
+    create_delegation_token in create_delegation_token_response {
+        CreateDelegationTokenResponse<'a> { error_code principal_type principal_name token_requester_principal_type token_requester_principal_name issue_timestamp_ms expiry_timestamp_ms max_timestamp_ms token_id hmac throttle_time_ms }
+    }
+    renew_delegation_token in renew_delegation_token_response {
+        RenewDelegationTokenResponse { error_code expiry_timestamp_ms throttle_time_ms }
+    }
+    expire_delegation_token in expire_delegation_token_response {
+        ExpireDelegationTokenResponse { error_code expiry_timestamp_ms throttle_time_ms }
+    }
+    describe_delegation_token in describe_delegation_token_response {
+        DescribeDelegationTokenResponse<'a> { error_code tokens throttle_time_ms }
+        DescribedDelegationToken<'a> { principal_type principal_name token_requester_principal_type token_requester_principal_name issue_timestamp expiry_timestamp max_timestamp token_id hmac renewers }
+        DescribedDelegationTokenRenewer<'a> { principal_type principal_name }
+    }
 }
 
 /// Reads a body of the API's responses both ways.
@@ -122,13 +210,32 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ListOffsets = ListOffsetsResponse<'_>;
         Metadata = MetadataResponse<'_>;
         FindCoordinator = FindCoordinatorResponse<'_>;
+        SaslHandshake = SaslHandshakeResponse<'_>;
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;
         DeleteTopics = DeleteTopicsResponse<'_>;
         DeleteRecords = DeleteRecordsResponse<'_>;
         InitProducerId = InitProducerIdResponse;
         OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
+        DescribeAcls = DescribeAclsResponse<'_>;
+        CreateAcls = CreateAclsResponse<'_>;
+        DeleteAcls = DeleteAclsResponse<'_>;
+        AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
+        DescribeLogDirs = DescribeLogDirsResponse<'_>;
+        SaslAuthenticate = SaslAuthenticateResponse<'_>;
+        CreatePartitions = CreatePartitionsResponse<'_>;
+        CreateDelegationToken = CreateDelegationTokenResponse<'_>;
+        RenewDelegationToken = RenewDelegationTokenResponse;
+        ExpireDelegationToken = ExpireDelegationTokenResponse;
+        DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
+        ElectLeaders = ElectLeadersResponse<'_>;
+        AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
+        ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
+        DescribeQuorum = DescribeQuorumResponse<'_>;
+        UpdateFeatures = UpdateFeaturesResponse<'_>;
         DescribeCluster = DescribeClusterResponse<'_>;
+        DescribeProducers = DescribeProducersResponse<'_>;
+        DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
     }
 }
 

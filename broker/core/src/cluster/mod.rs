@@ -6,15 +6,23 @@
 //! decision are one atomic list.
 
 mod broker;
+mod elections;
+mod features;
 mod image;
 mod names;
+mod partitions;
 mod producer_ids;
+mod reassignments;
 mod topics;
 
 pub use broker::{Registration, directories_failed, register};
+pub use elections::{ElectIn, Elected, Election, elect_leaders};
+pub use features::{Feature, FeatureUpdate, update_features};
 pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
 pub use names::{NameError, check_topic_name};
+pub use partitions::{GrowTopic, GrowthOutcome, create_partitions};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
+pub use reassignments::{Reassignment, reassign_partitions};
 pub use topics::{
     CreateTopic, Created, Defaults, Refusal, Removal, RemovalOutcome, Subject, TopicOutcome,
     create_topics, data_removed, delete_topics,

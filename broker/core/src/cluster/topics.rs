@@ -13,7 +13,7 @@ use super::names::check_topic_name;
 use super::{Directory, Image};
 
 /// New partitions of one request, at most (Kafka's `MAX_PARTITIONS_PER_BATCH`).
-const NEW_PARTITIONS_MAX: usize = 10_000;
+pub(super) const NEW_PARTITIONS_MAX: usize = 10_000;
 
 /// A topic to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -119,7 +119,7 @@ pub fn create_topics(
             created
         }));
     }
-    if let Some(refusal) = too_many(image, new_partitions, defaults) {
+    if let Some(refusal) = too_many(image, new_partitions, defaults.partitions_max) {
         let refused = outcomes
             .into_iter()
             .map(|o| o.and_then(|_| Err(refusal.clone())))
@@ -129,7 +129,11 @@ pub fn create_topics(
     (outcomes, records)
 }
 
-fn too_many(image: &Image, new_partitions: usize, defaults: Defaults) -> Option<Refusal> {
+pub(super) fn too_many(
+    image: &Image,
+    new_partitions: usize,
+    partitions_max: usize,
+) -> Option<Refusal> {
     if new_partitions > NEW_PARTITIONS_MAX {
         return Some(Refusal::new(
             ErrorCode::PolicyViolation,
@@ -143,13 +147,10 @@ fn too_many(image: &Image, new_partitions: usize, defaults: Defaults) -> Option<
         .topics_by_name()
         .map(|topic| topic.partitions.size())
         .sum();
-    (there + new_partitions > defaults.partitions_max && new_partitions > 0).then(|| {
+    (there + new_partitions > partitions_max && new_partitions > 0).then(|| {
         Refusal::new(
             ErrorCode::PolicyViolation,
-            format!(
-                "This cluster holds at most {} partitions.",
-                defaults.partitions_max
-            ),
+            format!("This cluster holds at most {partitions_max} partitions."),
         )
     })
 }
@@ -270,21 +271,10 @@ fn assign(
             ));
         }
     };
-    let brokers: Vec<i32> = image
-        .brokers()
-        .filter(|b| !b.fenced)
-        .map(|b| b.id)
-        .collect();
+    let brokers = usable_brokers(image);
     let factor = usize::try_from(replication_factor).unwrap_or(0);
     if factor > brokers.len() {
-        return Err(Refusal::new(
-            ErrorCode::InvalidReplicationFactor,
-            format!(
-                "Unable to replicate the partition {factor} time(s): The target replication factor \
-                 of {factor} cannot be reached because only {} broker(s) are registered.",
-                brokers.len()
-            ),
-        ));
+        return Err(too_few_brokers(factor, brokers.len()));
     }
     // Refused as a whole later; placing them would only take memory.
     let wanted = usize::try_from(partitions).unwrap_or(0);
@@ -342,7 +332,26 @@ fn manual_assignment(image: &Image, request: &CreateTopic) -> Result<Vec<Vec<i32
     Ok(assignments)
 }
 
-fn check_replicas(image: &Image, index: i32, replicas: &[i32]) -> Result<(), Refusal> {
+/// Whether a client may place a new partition so.
+pub(super) fn check_replicas(image: &Image, index: i32, replicas: &[i32]) -> Result<(), Refusal> {
+    check_brokers(image, replicas)?;
+    let live = replicas
+        .iter()
+        .any(|id| image.broker(*id).is_some_and(|broker| !broker.fenced));
+    if live {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::InvalidReplicaAssignment,
+        format!(
+            "All brokers specified in the manual partition assignment for partition {index} are \
+             fenced or in controlled shutdown."
+        ),
+    ))
+}
+
+/// Whether these are brokers of the cluster, each once.
+pub(super) fn check_brokers(image: &Image, replicas: &[i32]) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".into());
@@ -361,19 +370,27 @@ fn check_replicas(image: &Image, index: i32, replicas: &[i32]) -> Result<(), Ref
             ));
         }
     }
-    let live = replicas
-        .iter()
-        .any(|id| image.broker(*id).is_some_and(|broker| !broker.fenced));
-    if live {
-        return Ok(());
-    }
-    refuse(format!(
-        "All brokers specified in the manual partition assignment for partition {index} are \
-         fenced or in controlled shutdown."
-    ))
+    Ok(())
 }
 
-fn new_partition(
+/// The brokers that may lead, in order of their ids.
+pub(super) fn usable_brokers(image: &Image) -> Vec<i32> {
+    let usable = image.brokers().filter(|broker| !broker.fenced);
+    usable.map(|broker| broker.id).collect()
+}
+
+/// Why a partition can't be had as often as that.
+pub(super) fn too_few_brokers(factor: usize, brokers: usize) -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidReplicationFactor,
+        format!(
+            "Unable to replicate the partition {factor} time(s): The target replication factor of \
+             {factor} cannot be reached because only {brokers} broker(s) are registered."
+        ),
+    )
+}
+
+pub(super) fn new_partition(
     image: &Image,
     topic_id: TopicId,
     partition_id: i32,

@@ -194,6 +194,13 @@ impl Cluster {
         self.decided().committed.entry
     }
 
+    /// The end of what is committed, and of what is written.
+    pub(crate) fn ends(&self) -> (i64, i64) {
+        let decided = self.decided();
+        let end = |state: &State| state.entry.end_offset;
+        (end(&decided.committed), end(&decided.newest))
+    }
+
     /// Decides on the newest image, writes what the decision has of records as one entry, and gives
     /// the decision's reply once that, and all it stands on, is committed and published. `decide` is
     /// told the offset of the first record. What was written takes its course when the caller goes

@@ -1,12 +1,12 @@
-//! Creating and deleting topics on this node: core decides, the world is asked here.
+//! Creating, growing and deleting topics on this node: core decides, the world is asked here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_config::{BrokerConfig, TopicConfig, TopicOverrides};
 use millrace_core::cluster::{
-    CreateTopic, Defaults, Directory, Refusal, Removal, Subject, TopicOutcome, create_topics,
-    delete_topics,
+    CreateTopic, Defaults, Directory, GrowTopic, GrowthOutcome, Refusal, Removal, Subject,
+    TopicOutcome, create_partitions, create_topics, delete_topics,
 };
 use millrace_host::Host;
 use millrace_protocol::ids::TopicId;
@@ -71,6 +71,36 @@ impl Cluster {
                 placed,
             };
             let (outcomes, records) = create_topics(image, requests, defaults, &mut world);
+            (outcomes, if validate_only { Vec::new() } else { records })
+        })
+        .await
+    }
+
+    /// Adds partitions to topics; each has its own outcome, in the request's order. With
+    /// `validate_only` nothing is added and the outcomes say what would be.
+    pub(crate) async fn create_partitions(
+        &self,
+        host: &Host,
+        config: &Arc<BrokerConfig>,
+        requests: &[GrowTopic],
+        validate_only: bool,
+    ) -> Result<Vec<GrowthOutcome>, MetadataError> {
+        let most = config.topics.partitions_max as usize;
+        self.propose(|image, _| {
+            let directories = image
+                .broker(config.node.id)
+                .map_or_else(Vec::new, |broker| broker.log_dirs.clone());
+            // A topic's partitions go round the directories from where its first one lies.
+            let first = requests.first();
+            let there = first.and_then(|request| image.topic_named(&request.name));
+            let placed = image.topic_count() + there.map_or(0, |topic| topic.partitions.size());
+            let mut world = World {
+                host,
+                config,
+                directories: &directories,
+                placed,
+            };
+            let (outcomes, records) = create_partitions(image, requests, most, &mut world);
             (outcomes, if validate_only { Vec::new() } else { records })
         })
         .await

@@ -111,6 +111,9 @@ macro_rules! short {
 
 short! { ApiVersionsRequest<'_> DescribeClusterRequest InitProducerIdRequest<'_> }
 
+mod admin;
+pub(super) use admin::described_producers_bytes;
+
 impl Answered for FindCoordinatorRequest<'_> {
     fn answer_bytes(&self, _: &RequestContext) -> u64 {
         let keys = self.coordinator_keys;

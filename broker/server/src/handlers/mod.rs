@@ -1,21 +1,40 @@
 //! One file per API: read in place, take room for the answer, authorise, run what core decides,
 //! encode. No handler decides itself.
 
+pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 mod answers;
 pub(crate) mod api_versions;
+pub(crate) mod create_acls;
+pub(crate) mod create_delegation_token;
+pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
+pub(crate) mod delete_acls;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_acls;
 pub(crate) mod describe_cluster;
+pub(crate) mod describe_delegation_token;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
+pub(crate) mod describe_quorum;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod elect_leaders;
 mod error;
+pub(crate) mod expire_delegation_token;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod init_producer_id;
 pub(crate) mod list_offsets;
+pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod offset_for_leader_epoch;
 mod pace;
 pub(crate) mod produce;
+pub(crate) mod renew_delegation_token;
+pub(crate) mod sasl_authenticate;
+pub(crate) mod sasl_handshake;
+pub(crate) mod update_features;
 
 use bytes::Bytes;
 use millrace_protocol::messages::{self, Message, StrBytes};

@@ -5,6 +5,7 @@
 //! they are taken out.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millrace_config::{BrokerConfig, Durability, TopicConfig};
@@ -355,6 +356,31 @@ impl Registry {
             .values()
             .map(|partitions| partitions.dir().last_wall_ms());
         stamps.max().filter(|stamp| *stamp > 0)
+    }
+
+    /// The log directory at `path`, unless it is missing or failed.
+    pub(crate) fn directory_at(&self, path: &Path) -> Option<Directory> {
+        let mut opened = self.directories.iter();
+        let (id, partitions) = opened.find(|(_, partitions)| partitions.dir().path() == path)?;
+        partitions.dir().offline().is_none().then_some(*id)
+    }
+
+    /// Bytes of a partition's segments; `None` when it can't be opened. One that was never written
+    /// has none and is not opened for that.
+    pub(crate) async fn size_bytes(self: &Arc<Self>, topic: &Topic, partition: i32) -> Option<u64> {
+        let incarnation = Incarnation {
+            topic_id: topic.id.to_bytes(),
+            partition,
+        };
+        let slot = self.lock().get(&incarnation).cloned();
+        if slot.is_none_or(|slot| slot.get().is_none()) {
+            let directory = self.directory(topic, partition).ok()?;
+            if directory.dir().entry(&incarnation).is_none() {
+                return Some(0);
+            }
+        }
+        let open = self.get(topic, partition).await.ok()?;
+        open.size_bytes().ok()
     }
 
     /// The log directories that were opened.

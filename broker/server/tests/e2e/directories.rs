@@ -15,12 +15,12 @@ const STORAGE: i16 = 56;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 
 /// The first holds the metadata log.
-const BOTH: [(&str, &str); 1] = [("log.dirs", "/a,/b")];
+pub(crate) const BOTH: [(&str, &str); 1] = [("log.dirs", "/a,/b")];
 
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 /// Strikes every such operation below a path.
-fn strike(node: &Node, op: DiskOp, path: &str) -> FaultId {
+pub(crate) fn strike(node: &Node, op: DiskOp, path: &str) -> FaultId {
     let fault = DiskFault {
         op,
         path_contains: path.into(),
@@ -40,7 +40,7 @@ async fn described(node: &mut Node, topic: &Topic) -> Vec<MetadataResponsePartit
 }
 
 /// A topic with a record in each partition, half of them in each directory; and which lie in `/b`.
-async fn spread(node: &mut Node) -> (Topic, Vec<bool>) {
+pub(crate) async fn spread(node: &mut Node) -> (Topic, Vec<bool>) {
     let topic = node.topic_of("t", PARTITIONS, &[]).await;
     assert_eq!(
         node.produce_to_each(&topic, PARTITIONS, "kept").await,
@@ -60,7 +60,11 @@ fn split(in_b: &[bool], code: i16) -> Vec<i16> {
     in_b.iter().map(|b| if *b { code } else { 0 }).collect()
 }
 
-async fn assert_b_is_lost_and_a_is_served(node: &mut Node, topic: &Topic, in_b: &[bool]) {
+pub(crate) async fn assert_b_is_lost_and_a_is_served(
+    node: &mut Node,
+    topic: &Topic,
+    in_b: &[bool],
+) {
     assert_eq!(
         node.produce_to_each(topic, PARTITIONS, "more").await,
         split(in_b, STORAGE)

@@ -22,6 +22,7 @@ use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{LogReader, PartitionLog};
+use millrace_protocol::producer::ProducerEntry;
 use tokio::sync::oneshot;
 
 use super::fetch_waiter::FetchWaiter;
@@ -129,6 +130,16 @@ impl OpenPartition {
     /// Looks at core's state.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Partition) -> R) -> Result<R, Unserved> {
         self.with(|state, _, _| look(&state.core))
+    }
+
+    /// Bytes of its segments.
+    pub(crate) fn size_bytes(&self) -> Result<u64, Unserved> {
+        self.with(|state, _, _| state.log.size_bytes())
+    }
+
+    /// What it remembers of producers.
+    pub(crate) fn producers(&self) -> Result<Vec<ProducerEntry>, Unserved> {
+        self.with(|state, now, _| state.core.producers_snapshot(now))
     }
 
     /// Ends the partition's log: everything is synced and its clean end marked. The partition takes
