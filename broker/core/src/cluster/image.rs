@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use millrace_protocol::ids::TopicId;
@@ -156,13 +155,6 @@ impl Image {
     /// All topics, in order of their names.
     pub fn topics_by_name(&self) -> impl Iterator<Item = &Topic> {
         self.ids.values().filter_map(|id| self.topics.get(id))
-    }
-
-    /// The topics from this name on, in order of their names.
-    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Topic> {
-        let from = (Bound::Included(name), Bound::Unbounded);
-        let ids = self.ids.range::<str, _>(from);
-        ids.filter_map(|(_, id)| self.topics.get(id))
     }
 
     /// The topics from this name on, in order of their names.

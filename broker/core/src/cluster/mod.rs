@@ -6,6 +6,7 @@
 //! decision are one atomic list.
 
 mod broker;
+mod configs;
 mod elections;
 mod features;
 mod image;
@@ -16,6 +17,7 @@ mod reassignments;
 mod topics;
 
 pub use broker::{Registration, directories_failed, register};
+pub use configs::{AlterConfigs, ConfigChange, ConfigRules, Configured, alter_configs};
 pub use elections::{ElectIn, Elected, Election, elect_leaders};
 pub use features::{Feature, FeatureUpdate, update_features};
 pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
