@@ -27,6 +27,7 @@ use crate::runtime::scratch::Scratches;
 use crate::runtime::sessions::SessionCache;
 use crate::runtime::upkeep;
 use crate::storage;
+use crate::sync_watch;
 
 /// How often read buffers that nobody needs are given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
@@ -88,6 +89,7 @@ impl Broker {
     async fn start_on(config: BrokerConfig, host: Host) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
+        let host = sync_watch::watched(&host, config.log.sync_timeout, &metrics.sync);
         let stopping = CancellationToken::new();
         let cut = CancellationToken::new();
         let ready = Arc::new(AtomicBool::new(false));

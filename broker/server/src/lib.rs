@@ -16,6 +16,7 @@ mod outcome;
 mod runtime;
 mod sighting;
 mod storage;
+mod sync_watch;
 
 pub use admin_http::AdminError;
 pub use broker::{BoundListener, Broker, StartError};

@@ -60,6 +60,17 @@ pub(crate) struct FetchMetrics {
     pub(crate) sessions_refused: IntCounter,
 }
 
+/// The counters of syncs, of files and of names.
+#[derive(Clone, Debug)]
+pub(crate) struct SyncMetrics {
+    /// Syncs that took long.
+    pub(crate) slow: IntCounter,
+    /// Syncs that take long and have not returned.
+    pub(crate) under_way_for_long: IntGauge,
+    /// Syncs that had not returned within `log.sync.timeout.ms`.
+    pub(crate) given_up: IntCounter,
+}
+
 /// All counters of a node.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -87,6 +98,8 @@ pub(crate) struct Metrics {
     pub(crate) answers_waits: IntCounter,
     /// Log directories of the configuration that can't be used.
     pub(crate) offline_directories: IntGauge,
+    /// Syncs of the log directories.
+    pub(crate) sync: SyncMetrics,
     /// The produce path.
     pub(crate) produce: ProduceMetrics,
     /// The fetch path.
@@ -188,6 +201,7 @@ impl Metrics {
                 "millrace_log_directories_offline",
                 "Log directories of the configuration that can't be used.",
             ),
+            sync: sync(&make),
             produce: produce(&make),
             fetch: fetch(&make),
             registry: make.registry,
@@ -220,6 +234,23 @@ impl Metrics {
             .encode(&self.registry.gather(), &mut text)
             .expect("gathered metrics are valid, and writing to memory does not fail");
         String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+fn sync(make: &Maker) -> SyncMetrics {
+    SyncMetrics {
+        slow: make.counter(
+            "millrace_slow_syncs_total",
+            "Syncs that took more than a second.",
+        ),
+        under_way_for_long: make.gauge(
+            "millrace_slow_syncs",
+            "Syncs that take more than a second and have not returned.",
+        ),
+        given_up: make.counter(
+            "millrace_syncs_given_up_total",
+            "Syncs that had not returned within log.sync.timeout.ms; each ended its log directory.",
+        ),
     }
 }
 

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-mod admin;
 mod answers;
 mod bad_input;
 mod delete_records;
@@ -13,14 +12,12 @@ mod directories;
 mod disk;
 mod fetch;
 mod fetch_sessions;
-mod log_dirs;
+mod hung_sync;
 mod node;
 mod offsets;
 mod old_copies;
-mod partitions;
 mod produce;
 mod producers;
-mod security;
 mod starts;
 mod sync_series;
 mod topics;
