@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod admin;
 mod answers;
 mod bad_input;
 mod delete_records;
@@ -13,11 +14,14 @@ mod disk;
 mod fetch;
 mod fetch_sessions;
 mod hung_sync;
+mod log_dirs;
 mod node;
 mod offsets;
 mod old_copies;
+mod partitions;
 mod produce;
 mod producers;
+mod security;
 mod starts;
 mod sync_series;
 mod topics;
