@@ -9,6 +9,7 @@ use std::time::Duration;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify};
 use millrace_host::{Host, Mono, Pool};
+use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -144,10 +145,14 @@ impl Shared {
 
     /// Completes once they are under their limit, or the directory has ended.
     pub(crate) async fn below_unflushed_limit(&self) {
+        let is_over = || self.unflushed_bytes() > self.unflushed_max && self.ended().is_none();
         loop {
+            if planted(Bug::LimitWakeUpLost) && is_over() {
+                self.below_limit.notified().await;
+            }
             let mut told = std::pin::pin!(self.below_limit.notified());
             told.as_mut().enable();
-            if self.unflushed_bytes() <= self.unflushed_max || self.ended().is_some() {
+            if !is_over() {
                 return;
             }
             told.await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use millrace_probe::{Bug, planted};
 
 /// Counts the open connections of a node.
 #[derive(Debug)]
@@ -67,6 +68,10 @@ impl Gate {
         let of_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
         if of_ip >= self.per_ip_max {
             return Err(Full::PerIp);
+        }
+        if planted(Bug::GateInTwoSteps) {
+            drop(open);
+            open = self.open();
         }
         open.total += 1;
         open.by_ip.insert(ip, of_ip + 1);

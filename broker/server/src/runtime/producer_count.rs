@@ -6,6 +6,7 @@
 
 use millrace_host::sync::Arc;
 use millrace_host::sync::atomic::{AtomicUsize, Ordering};
+use millrace_probe::{Bug, planted};
 
 /// The broker's count (`producer.ids.max`).
 #[derive(Debug)]
@@ -51,7 +52,10 @@ impl Share {
             return;
         }
         let remembered = &self.count.remembered;
-        if own > self.own {
+        if planted(Bug::ProducersInTwoSteps) {
+            let others = remembered.load(Ordering::Relaxed).wrapping_sub(self.own);
+            remembered.store(others.wrapping_add(own), Ordering::Relaxed);
+        } else if own > self.own {
             remembered.fetch_add(own - self.own, Ordering::Relaxed);
         } else {
             remembered.fetch_sub(self.own - own, Ordering::Relaxed);

@@ -103,3 +103,9 @@ fn a_suffix_acked_before_its_prefix_is_found() {
     let _armed = arm(Bug::SuffixAckedBeforePrefix);
     caught("log.flushing", "SuffixAckedBeforePrefix", appends_and_a_cut);
 }
+
+#[test]
+fn who_looks_before_asking_to_be_told_of_room_is_found() {
+    let _armed = arm(Bug::LimitWakeUpLost);
+    caught("log.limit", "LimitWakeUpLost", appends_within_the_limit);
+}

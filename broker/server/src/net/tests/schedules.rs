@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_config::BrokerConfig;
+use millrace_host::sync::atomic::{AtomicUsize, Ordering};
 use millrace_host::{BoxFuture, Connection, Piece, ReadHalf, Rope, WriteHalf};
 use millrace_probe::{Bug, arm};
 use millrace_sim::schedules::shuttle::future::{block_on, spawn};
@@ -235,14 +236,28 @@ fn connections_with_little_room() {
 }
 
 fn connections_at_the_gate() {
-    let gate = Gate::new(2, 1);
+    const ALL_MAX: usize = 2;
+    let gate = Gate::new(ALL_MAX as u32, 1);
+    // Those inside, of the address that two come from and of all.
+    let inside = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let clients: Vec<_> = [1, 1, 2, 3]
         .into_iter()
         .map(|last| {
-            let gate = Arc::clone(&gate);
+            let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
             thread::spawn(move || {
-                let place = gate.enter(IpAddr::from([10, 0, 0, last]));
-                thread::yield_now();
+                let Ok(place) = gate.enter(IpAddr::from([10, 0, 0, last])) else {
+                    return;
+                };
+                let counted = &inside[usize::from(last > 1)..];
+                for count in counted {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                let [of_one, of_all] = [&inside[0], &inside[1]].map(|c| c.load(Ordering::Relaxed));
+                assert!(of_one <= 1, "{of_one} of one address are in");
+                assert!(of_all <= ALL_MAX, "{of_all} are in");
+                for count in counted {
+                    count.fetch_sub(1, Ordering::Relaxed);
+                }
                 drop(place);
             })
         })
@@ -276,4 +291,10 @@ fn room_that_is_not_given_back_is_found() {
         "FrameBudgetDeadlock",
         connections_with_little_room,
     );
+}
+
+#[test]
+fn a_gate_that_counts_and_lets_in_later_is_found() {
+    let _armed = arm(Bug::GateInTwoSteps);
+    caught("server.gate", "GateInTwoSteps", connections_at_the_gate);
 }

@@ -7,6 +7,7 @@ use millrace_config::FetchConfig;
 use millrace_host::Mono;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use millrace_host::sync::{Mutex, PoisonError};
+use millrace_probe::{Bug, arm};
 use millrace_protocol::ids::TopicId;
 use millrace_sim::schedules::shuttle::future::yield_now;
 use millrace_sim::schedules::shuttle::thread;
@@ -147,5 +148,15 @@ fn a_limit_kept_in_two_steps_is_found() {
         "server.sessions",
         "a limit in two steps",
         shares_in_two_steps,
+    );
+}
+
+#[test]
+fn a_count_of_producers_kept_in_two_steps_is_found() {
+    let _armed = arm(Bug::ProducersInTwoSteps);
+    caught(
+        "server.producers",
+        "ProducersInTwoSteps",
+        producers_come_and_go,
     );
 }
