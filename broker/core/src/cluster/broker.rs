@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use millrace_probe::{Bug, planted};
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{
     BrokerEndpoint, BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord,
@@ -112,7 +113,8 @@ fn lead_where_offered<'a>(
             .filter_map(move |(index, partition)| {
                 let offered = partition
                     .directory_of(id)
-                    .is_none_or(|d| log_dirs.contains(&d));
+                    .is_none_or(|d| log_dirs.contains(&d))
+                    || planted(Bug::PartitionRecreatedElsewhere);
                 let leader = match partition.leader {
                     NO_LEADER if offered && partition.isr.contains(&id) => id,
                     leader if leader == id && !offered => NO_LEADER,
