@@ -3,7 +3,8 @@
 //! What always holds: requests leave in the order in which [`Connection::send`] was called, and an
 //! answer is matched to the oldest request without one; an answer with another correlation id ends
 //! the connection. At most [`ConnectionOptions::in_flight_max`] requests are without answer. When
-//! the connection ends, every request without answer gets [`Error::Disconnected`].
+//! the connection ends, every request without answer gets [`Error::Disconnected`], or
+//! [`Error::Garbled`] when what came is the reason.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -324,6 +325,19 @@ impl Shared {
 
     /// Marks the connection as ended and tells every request without an answer.
     fn end(&self, reason: &str) {
+        self.end_with(reason, &self.disconnected(reason));
+    }
+
+    /// The same because of what came.
+    fn garbled(&self, reason: &str) {
+        let error = Error::Garbled {
+            address: self.address.clone(),
+            reason: reason.to_owned(),
+        };
+        self.end_with(reason, &error);
+    }
+
+    fn end_with(&self, reason: &str, error: &Error) {
         let waiting = {
             let mut pending = self.lock();
             pending.broken.get_or_insert_with(|| reason.to_owned());
@@ -331,7 +345,7 @@ impl Shared {
         };
         for request in waiting {
             // A caller that no longer waits needs no answer.
-            drop(request.answer.send(Err(self.disconnected(reason))));
+            drop(request.answer.send(Err(error.clone())));
         }
     }
 }
@@ -373,7 +387,7 @@ async fn read_answers(mut read: Box<dyn ReadHalf>, shared: Arc<Shared>) {
         match next_answer(&mut buf, &shared) {
             Ok(true) => continue,
             Ok(false) => {}
-            Err(reason) => break reason,
+            Err(reason) => return shared.garbled(&reason),
         }
         match read.read(&mut buf, READ_CHUNK_BYTES).await {
             Ok(0) => break "the broker closed it".to_owned(),

@@ -22,6 +22,15 @@ pub enum Error {
         /// What ended it.
         reason: String,
     },
+    /// The connection was ended, because what came on it is no answer to what was asked: whether the
+    /// request took effect is unknown.
+    #[error("the connection to {address} was ended: {reason}")]
+    Garbled {
+        /// The broker's address.
+        address: String,
+        /// What came.
+        reason: String,
+    },
     /// No answer before the deadline: whether the request took effect is unknown.
     #[error("no answer from {address} within {timeout_ms} ms")]
     Timeout {
@@ -65,7 +74,10 @@ impl Error {
     /// `true` when the same call may succeed later without the caller changing anything.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::Connect { .. }
+            | Self::Disconnected { .. }
+            | Self::Garbled { .. }
+            | Self::Timeout { .. } => true,
             Self::Malformed { .. } | Self::Unsupported { .. } | Self::Encode(_) => false,
             Self::Broker { code, .. } => code.is_retriable(),
         }
