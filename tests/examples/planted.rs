@@ -124,13 +124,13 @@ fn main() -> ExitCode {
         ["known", first, count] => seeds(first, count).map(|seeds| {
             let all = Planted::all().into_iter();
             let known = all.filter(|one| matches!(one, Planted::Lie(_)) || one.known().is_some());
-            hunted(&known.collect::<Vec<_>>(), &seeds)
+            hunted(&known.collect::<Vec<_>>(), &seeds);
         }),
         ["all", first, count] => seeds(first, count).map(|seeds| hunted(&Planted::all(), &seeds)),
         ["some", first, count, ref names @ ..] => seeds(first, count).map(|seeds| {
             let all = Planted::all().into_iter();
             let some = all.filter(|one| names.contains(&one.name().as_str()));
-            hunted(&some.collect::<Vec<_>>(), &seeds)
+            hunted(&some.collect::<Vec<_>>(), &seeds);
         }),
         _ => Err(
             "usage: planted list | (known | all) FIRST COUNT | some FIRST COUNT BUG...".to_owned(),

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use millrace_client::{Client, Error, FetchFrom, FetchOptions, Fetched, OffsetOf};
+use millrace_client::{Client, Error, FetchFrom, FetchOptions, Fetched, OffsetOf, Topic};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::{Batch, RecordError, Scratch, batches};
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ pub struct Reading {
     pub assigned: (u32, u32),
     /// It begins at the front again in each life of the broker.
     pub rewinds: bool,
+    /// It sends each fetch twice, one behind the other on its connection.
+    pub twice: bool,
     /// It stops now and then, after about so many fetches, then goes back a little; `None` never.
     pub rests_after: Option<u64>,
 }
@@ -54,6 +56,7 @@ impl Default for Reading {
             },
             assigned: (1, 0),
             rewinds: false,
+            twice: false,
             rests_after: None,
         }
     }
@@ -211,9 +214,18 @@ impl Consumer {
                 from.iter().map(|from| ledger.floors(place(from))).collect()
             };
             let options = &self.reading.options;
+            let topic = &self.topic.topic;
+            let once = fetches.fetch(session.client, topic, &from, options);
+            let again = async {
+                if !self.reading.twice {
+                    return Ok(());
+                }
+                whole(session.client, topic, (&from, options)).await
+            };
             let brought = tokio::select! {
                 biased;
-                brought = fetches.fetch(session.client, &self.topic.topic, &from, options) => {
+                (brought, again) = async { tokio::join!(once, again) } => {
+                    again?;
                     brought?
                 }
                 () = session.over() => return Ok(()),
@@ -344,6 +356,25 @@ impl Consumer {
         *next = last + 1;
         Ok(())
     }
+}
+
+/// One more fetch, of which only the form is judged.
+async fn whole(
+    client: &Client,
+    topic: &Topic,
+    (from, options): (&[FetchFrom], &FetchOptions),
+) -> Result<(), Error> {
+    for fetched in client.fetch(topic, from, options).await? {
+        for batch in batches(fetched.records) {
+            let verified = match batch {
+                // A fetch may end inside a batch.
+                Err(RecordError::Truncated { .. }) => break,
+                batch => batch.and_then(|batch| batch.verify_crc()),
+            };
+            verified.map_err(|error| malformed(client, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// An answer without any record, although one was there before it was asked for.

@@ -136,6 +136,7 @@ fn reading(world: &World) -> Reading {
         },
         assigned: (of, world.draw(u64::from(of)) as u32),
         rewinds: world.draw(4) == 0,
+        twice: false,
         rests_after: (world.draw(3) == 0).then(|| between(world, 1, 40)),
     }
 }
