@@ -3,13 +3,19 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod dump_log;
 mod serve;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use millrace_config::{BrokerConfig, ConfigError, Sources};
+
+/// Exit code for a refused configuration.
+const BAD_CONFIGURATION: u8 = 2;
 
 /// Millrace: a log broker that speaks the Apache Kafka protocol. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -31,6 +37,8 @@ enum Command {
     Check(check::CheckOptions),
     /// Shows what stands in segments, indexes, snapshots, ledgers, journals and metadata.
     DumpLog(dump_log::DumpLogOptions),
+    /// Says what on this machine, and in this configuration, will hurt: disks, limits, clock.
+    Doctor(ServeOptions),
 }
 
 /// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
@@ -45,6 +53,31 @@ struct ServeOptions {
     set: Vec<String>,
 }
 
+impl ServeOptions {
+    /// Reads all sources.
+    fn load(self) -> Result<BrokerConfig, ConfigError> {
+        BrokerConfig::load(&Sources {
+            file: self.config,
+            environment: text_environment(),
+            set: self.set,
+        })
+    }
+}
+
+/// The environment, without variables that are not text; none of ours is such.
+fn text_environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Says why the command ends, and with which exit code.
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    // The one thing said when all else failed; if standard error is closed there is nobody to tell.
+    drop(writeln!(io::stderr(), "millrace: {error}"));
+    ExitCode::from(code)
+}
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     match line.command {
@@ -52,6 +85,7 @@ fn main() -> ExitCode {
         Some(Command::Demo) => demo::run(),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::DumpLog(options)) => dump_log::run(&options),
+        Some(Command::Doctor(options)) => doctor::run(options),
         None => serve::run(line.serve),
     }
 }

@@ -9,21 +9,18 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use millrace_config::{BrokerConfig, Sources};
+use millrace_config::BrokerConfig;
 use millrace_host::real::{self, RealHost, Signals};
 use millrace_server::{BoundListener, Broker};
 use tracing_subscriber::EnvFilter;
 
-use crate::ServeOptions;
-
-/// Exit code for a refused configuration.
-const BAD_CONFIGURATION: u8 = 2;
+use crate::{BAD_CONFIGURATION, ServeOptions, fail};
 
 /// Open files that the broker asks for: connections, segments and their indexes.
 const OPEN_FILES_WANTED: u64 = 1 << 20;
 
 /// Open files without which there is no serving: journal, metadata, listeners, a few of each kind.
-const OPEN_FILES_MIN: u64 = 128;
+pub(crate) const OPEN_FILES_MIN: u64 = 128;
 
 /// The last descriptors, which no connection takes: for what is neither a connection nor a segment.
 const OPEN_FILES_RESERVE: u64 = 64;
@@ -35,14 +32,9 @@ const SEGMENT_FILES: u64 = 3;
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the command.
-pub(crate) fn run(options: ServeOptions) -> ExitCode {
+pub(crate) fn run(given: ServeOptions) -> ExitCode {
     log_to_stderr();
-    let sources = Sources {
-        file: options.config,
-        environment: text_environment(),
-        set: options.set,
-    };
-    let mut config = match BrokerConfig::load(&sources) {
+    let mut config = match given.load() {
         Ok(config) => config,
         Err(error) => return fail(BAD_CONFIGURATION, &error),
     };
@@ -177,19 +169,6 @@ fn log_to_stderr() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-}
-
-/// The environment, without variables that are not text; none of ours is such.
-fn text_environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
-fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    // The one thing said when all else failed; if standard error is closed there is nobody to tell.
-    drop(writeln!(io::stderr(), "millrace: {error}"));
-    ExitCode::from(code)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod apart;
 mod clock;
 mod disk;
+mod facts;
 mod file;
 mod limits;
 mod listen;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+pub use facts::{Mounted, clock_source, mounted};
 pub use limits::{OpenFiles, open_files, raise_open_files};
 pub use signals::{Signal, Signals};
 

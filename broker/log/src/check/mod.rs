@@ -70,6 +70,41 @@ impl Report {
     }
 }
 
+/// Whose a log directory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The node's id.
+    pub node_id: i32,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// A running process has it.
+    pub in_use: bool,
+}
+
+/// Whose the log directory at `path` is; `None` while it holds nothing. Changes nothing.
+///
+/// # Errors
+///
+/// When it isn't ours, or of a newer format, or can't be read.
+pub async fn owner(host: &Host, path: &Path) -> Result<Option<Owner>, Error> {
+    let disk = host.disk.as_ref();
+    let entries = disk.list(path).await.map_err(Error::io("list", path))?;
+    if entries.iter().all(|entry| entry.name == format::LOST_AND_FOUND) {
+        return Ok(None);
+    }
+    let own = survey::format(disk, path).await?;
+    let in_use = match format::lock(disk, path) {
+        Ok(_) => false,
+        Err(Error::InUse { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Owner {
+        node_id: own.node_id,
+        cluster_id: own.cluster_id,
+        in_use,
+    }))
+}
+
 /// Reads the log directory at `path`: format, ledger, journals, every batch of every segment.
 /// Nothing is changed.
 ///
