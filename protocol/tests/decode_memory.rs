@@ -21,6 +21,7 @@ enum Side {
 }
 
 /// Reads `body` as a message of the API, and asserts that this takes no memory.
+#[expect(clippy::too_many_lines, reason = "one line per API and side")]
 fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError> {
     macro_rules! served {
         ($side:ident: $($api:ident = $message:ident $(<$a:lifetime>)?;)*) => {

@@ -31,4 +31,6 @@ pub use topics::{
 };
 
 #[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
 mod tests;
