@@ -164,10 +164,14 @@ impl Disk for RealDisk {
             Ok(dir) => self
                 .pools
                 .sync
+                .of(&dir)
                 .start(move || Ok(retry_on_intr(|| fsync(&dir))?)),
             Err(error) if is_out_of_descriptors(&error) => {
                 let (path, apart) = (path.to_owned(), Arc::clone(&self.apart));
-                self.pools.sync.start(move || apart.sync_dir(&path))
+                self.pools
+                    .sync
+                    .of_unknown()
+                    .start(move || apart.sync_dir(&path))
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }

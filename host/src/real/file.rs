@@ -164,6 +164,7 @@ impl File for RealFile {
         let file = Arc::clone(&self.inner);
         self.pools
             .sync
+            .of(&file)
             .start(move || Ok(retry_on_intr(|| fdatasync(&*file))?))
     }
 

@@ -46,7 +46,7 @@ const WORKER_STACK_BYTES: usize = 2 << 20;
 pub struct Options {
     /// Workers of the Data runtime. More than cores, since a worker may block in the page cache.
     pub data_workers: usize,
-    /// Threads for `sync` and `sync_dir`: how many syncs may be on their way at once.
+    /// Threads for `sync` and `sync_dir`: how many syncs of one device may be on their way at once.
     pub sync_threads: usize,
     /// Threads for reads that wait for the device.
     pub cold_read_threads: usize,

@@ -4,8 +4,9 @@
 //! waits for it; a pool has at most its limit of threads and of waiting operations; threads are
 //! made on demand and leave after an idle time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,11 +22,14 @@ const POOL_STACK_BYTES: usize = 256 << 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// Devices whose syncs have a pool of their own; those of any more share one.
+const SYNC_POOLS_MAX: usize = 16;
+
 /// The pools of the process.
 #[derive(Debug)]
 pub(super) struct Pools {
     /// `fdatasync` of files, `fsync` of directories.
-    pub(super) sync: ThreadPool,
+    pub(super) sync: SyncPools,
     /// Reads, and `sendfile`, of bytes that aren't resident.
     pub(super) cold: ThreadPool,
     /// Directory reads and changes of names.
@@ -36,20 +40,12 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new(options: &Options) -> Self {
-        let pool = |name, threads: usize| ThreadPool {
-            shared: Arc::new(Shared {
-                name,
-                threads_max: threads.max(1),
-                queue_max: options.pool_queue_max.max(1),
-                idle_timeout: Duration::from_millis(options.pool_idle_timeout_ms),
-                state: Mutex::new(State::default()),
-                work: Condvar::new(),
-                room: Condvar::new(),
-                full_waits: AtomicU64::new(0),
-            }),
-        };
+        let pool = |name, threads| ThreadPool::new(options, (name, threads));
         Self {
-            sync: pool("sync", options.sync_threads),
+            sync: SyncPools {
+                options: options.clone(),
+                of_device: Mutex::default(),
+            },
             cold: pool("cold", options.cold_read_threads),
             directory: pool("directory", options.directory_threads),
             resolve: pool("resolve", options.resolve_threads),
@@ -58,15 +54,54 @@ impl Pools {
 
     /// How often a caller found a queue full and had to wait.
     pub(super) fn full_waits(&self) -> u64 {
-        [&self.sync, &self.cold, &self.directory, &self.resolve]
-            .iter()
-            .map(|pool| pool.shared.full_waits.load(Ordering::Relaxed))
-            .sum()
+        let syncs = self
+            .sync
+            .of_device()
+            .values()
+            .map(ThreadPool::full_waits)
+            .sum::<u64>();
+        let others = [&self.cold, &self.directory, &self.resolve];
+        syncs + others.iter().map(|pool| pool.full_waits()).sum::<u64>()
     }
 }
 
-/// One pool.
+/// A pool for the syncs of each device, so that one that hangs holds up only its own.
 #[derive(Debug)]
+pub(super) struct SyncPools {
+    options: Options,
+    of_device: Mutex<BTreeMap<u64, ThreadPool>>,
+}
+
+impl SyncPools {
+    /// The pool of the device that `file` is on.
+    pub(super) fn of(&self, file: &std::fs::File) -> ThreadPool {
+        // The number 0 is no device's.
+        self.of_number(file.metadata().map_or(0, |file| file.dev()))
+    }
+
+    /// The pool of a device that can't be told.
+    pub(super) fn of_unknown(&self) -> ThreadPool {
+        self.of_number(0)
+    }
+
+    fn of_number(&self, device: u64) -> ThreadPool {
+        let mut pools = self.of_device();
+        let is_one_more = pools.len() >= SYNC_POOLS_MAX && !pools.contains_key(&device);
+        let key = if is_one_more { 0 } else { device };
+        let new = || ThreadPool::new(&self.options, ("sync", self.options.sync_threads));
+        pools.entry(key).or_insert_with(new).clone()
+    }
+
+    /// Pools are only added: a panic elsewhere cannot leave the map half changed.
+    fn of_device(&self) -> MutexGuard<'_, BTreeMap<u64, ThreadPool>> {
+        self.of_device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One pool. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct ThreadPool {
     shared: Arc<Shared>,
 }
@@ -105,6 +140,25 @@ impl Shared {
 }
 
 impl ThreadPool {
+    fn new(options: &Options, (name, threads): (&'static str, usize)) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                threads_max: threads.max(1),
+                queue_max: options.pool_queue_max.max(1),
+                idle_timeout: Duration::from_millis(options.pool_idle_timeout_ms),
+                state: Mutex::new(State::default()),
+                work: Condvar::new(),
+                room: Condvar::new(),
+                full_waits: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    fn full_waits(&self) -> u64 {
+        self.shared.full_waits.load(Ordering::Relaxed)
+    }
+
     /// Starts `operation` and returns its end. Blocks the caller only while the queue is full.
     pub(super) fn start<T: Send + 'static>(
         &self,
@@ -210,7 +264,8 @@ mod tests {
 
     fn pools(threads: usize, queue: usize) -> Pools {
         Pools::new(&Options {
-            sync_threads: threads,
+            directory_threads: threads,
+            sync_threads: 1,
             pool_queue_max: queue,
             pool_idle_timeout_ms: 10,
             ..Options::default()
@@ -221,7 +276,7 @@ mod tests {
     async fn an_operation_runs_to_its_end_when_its_future_is_dropped() {
         let pools = pools(1, 8);
         let (told, end) = oneshot::channel();
-        drop(pools.sync.start(move || {
+        drop(pools.directory.start(move || {
             told.send(7).expect("the test listens");
             Ok(())
         }));
@@ -231,18 +286,46 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_makes_the_caller_wait_and_loses_nothing() {
         let pools = pools(1, 1);
-        let ends: Vec<_> = (0..100).map(|n| pools.sync.start(move || Ok(n))).collect();
+        let ends: Vec<_> = (0..100)
+            .map(|n| pools.directory.start(move || Ok(n)))
+            .collect();
         for (n, end) in ends.into_iter().enumerate() {
             assert_eq!(end.await.unwrap(), n);
         }
-        assert_eq!(pools.sync.shared.state().threads, 1);
+        assert_eq!(pools.directory.shared.state().threads, 1);
     }
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_that_operation_only() {
         let pools = pools(1, 8);
-        let bad = pools.sync.start(|| -> io::Result<()> { panic!("planted") });
+        let bad = pools
+            .directory
+            .start(|| -> io::Result<()> { panic!("planted") });
         assert!(bad.await.is_err());
-        assert_eq!(pools.sync.start(|| Ok(1)).await.unwrap(), 1);
+        assert_eq!(pools.directory.start(|| Ok(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_device_that_hangs_holds_up_no_other() {
+        let pools = pools(1, 8);
+        let (let_go, hangs) = std::sync::mpsc::sync_channel(1);
+        let hanging = pools.sync.of_number(1).start(move || {
+            hangs.recv().expect("the test lets go");
+            Ok(1)
+        });
+        let behind = pools.sync.of_number(1).start(|| Ok(2));
+        let beside = pools.sync.of_number(2).start(|| Ok(3));
+        assert_eq!(beside.await.unwrap(), 3);
+        let_go.send(()).unwrap();
+        assert_eq!((hanging.await.unwrap(), behind.await.unwrap()), (1, 2));
+    }
+
+    #[test]
+    fn however_many_devices_there_are_pools_have_a_limit() {
+        let pools = pools(1, 8);
+        for device in 1..100 {
+            pools.sync.of_number(device);
+        }
+        assert_eq!(pools.sync.of_device().len(), SYNC_POOLS_MAX + 1);
     }
 }
