@@ -168,8 +168,11 @@ impl BrokerConfig {
             }
         }
         for name in names {
+            let layers = self.values().layers(name).iter();
+            let mut chosen = layers.filter(|setting| setting.source == Source::Default);
+            let chosen = chosen.next().map(|setting| setting.text.as_str());
             let default = table::broker_key(name).and_then(|key| key.default);
-            listed.extend(default.map(|default| SynonymValue {
+            listed.extend(chosen.or(default).map(|default| SynonymValue {
                 name,
                 value: default.to_owned(),
                 origin: Origin::Default,

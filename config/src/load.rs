@@ -102,14 +102,14 @@ fn read_file(path: &Path) -> Result<Vec<Entry>, ConfigError> {
 }
 
 /// A key whose value, times a factor, must not exceed another key's.
-struct Relation {
-    small: &'static str,
-    factor: i64,
-    large: &'static str,
+pub(crate) struct Relation {
+    pub(crate) small: &'static str,
+    pub(crate) factor: i64,
+    pub(crate) large: &'static str,
     rule: &'static str,
 }
 
-const RELATIONS: [Relation; 5] = [
+pub(crate) const RELATIONS: [Relation; 5] = [
     Relation {
         small: "message.max.bytes",
         factor: 1,

@@ -25,7 +25,7 @@ impl Values {
     /// Sets a key, checked; a weaker source never replaces a stronger one.
     pub(crate) fn set(&mut self, name: &str, text: &str, from: Source) -> Result<(), ConfigError> {
         let key = table::known_broker_key(name, &from)?;
-        if key.is_read_only() && !from.is_static() {
+        if key.is_read_only() && !from.is_static() && from != Source::Default {
             return Err(ConfigError::ReadOnly { key: key.name });
         }
         let setting = Setting {

@@ -13,6 +13,7 @@ mod file;
 mod limits;
 mod listen;
 mod map;
+mod memory;
 mod net;
 mod pools;
 mod rng;
@@ -32,6 +33,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use facts::{Mounted, clock_source, mounted};
 pub use limits::{OpenFiles, open_files, raise_open_files};
+pub use memory::memory_limit;
 pub use signals::{Signal, Signals};
 
 use crate::Host;
