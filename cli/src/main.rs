@@ -5,21 +5,34 @@ mod check;
 mod demo;
 mod doctor;
 mod dump_log;
+mod manual;
 mod serve;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_config::{BrokerConfig, ConfigError, Sources};
+
+/// What every command keeps to.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it did what was asked; a broker ended cleanly
+  1  the machine or the data stand in the way, or something was found to be wrong
+  2  the command line or the configuration is refused";
 
 /// Exit code for a refused configuration.
 const BAD_CONFIGURATION: u8 = 2;
 
 /// Millrace: a log broker that speaks the Apache Kafka protocol. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "millrace", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "millrace",
+    version = env!("BUILD_VERSION"),
+    after_help = EXIT_CODES,
+    args_conflicts_with_subcommands = true
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -39,6 +52,10 @@ enum Command {
     DumpLog(dump_log::DumpLogOptions),
     /// Says what on this machine, and in this configuration, will hurt: disks, limits, clock.
     Doctor(ServeOptions),
+    /// Prints the manual page, or writes those of all commands.
+    Man(manual::ManOptions),
+    /// Prints what a shell completes commands and options by.
+    Completions(manual::CompletionsOptions),
 }
 
 /// How a broker is configured. Stronger first: --set, environment (`MILLRACE_LOG_DIRS` is
@@ -86,6 +103,10 @@ fn main() -> ExitCode {
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::DumpLog(options)) => dump_log::run(&options),
         Some(Command::Doctor(options)) => doctor::run(options),
+        Some(Command::Man(options)) => manual::man(&options, CommandLine::command()),
+        Some(Command::Completions(options)) => {
+            manual::completions(&options, CommandLine::command())
+        }
         None => serve::run(line.serve),
     }
 }

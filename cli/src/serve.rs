@@ -12,6 +12,7 @@ use std::time::Duration;
 use millrace_config::BrokerConfig;
 use millrace_host::real::{self, RealHost, Signals};
 use millrace_server::{BoundListener, Broker};
+use sd_notify::NotifyState;
 use tracing_subscriber::EnvFilter;
 
 use crate::{BAD_CONFIGURATION, ServeOptions, fail};
@@ -106,18 +107,27 @@ async fn serve(config: BrokerConfig, machine: &RealHost) -> Result<(), Box<dyn s
         started = Broker::start(config, machine.host()) => started?,
     };
     announce(&broker, &data.join(", "))?;
+    tell_supervisor(NotifyState::Ready);
     let signal = tokio::select! {
         biased;
         signal = signals.next() => signal,
         failure = broker.failed() => return Err(failure.into()),
     };
     tracing::info!(?signal, "stopping");
+    tell_supervisor(NotifyState::Stopping);
     tokio::select! {
         biased;
         () = broker.stop() => tracing::info!("stopped"),
         signal = signals.next() => tracing::warn!(?signal, "asked twice: ending at once"),
     }
     Ok(())
+}
+
+/// Tells a supervisor that waits for it (systemd's `Type=notify`); nobody else hears.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the supervisor named by NOTIFY_SOCKET can't be told");
+    }
 }
 
 /// Says where the broker is and what to try. A standard output that is closed is no reason to end.

@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod images;
 mod kills;
+mod package;
 mod packages;
 mod planted;
 mod process;
@@ -44,6 +45,8 @@ enum Suite {
     Images(images::ImagesArguments),
     /// Kills the release binary again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
+    /// The Debian package, built; with --smoke installed, started, stopped and removed here.
+    Package(package::PackageArguments),
     /// Bugs planted in the product and lies told around it: the general runs must catch each.
     Planted(planted::PlantedArguments),
     /// Models of tasks that share something, by a million schedules that are chosen one by one.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Images(arguments) => images::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
+        Suite::Package(arguments) => package::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Schedules(arguments) => schedules::run(&arguments),
