@@ -45,6 +45,7 @@ const KNOWN: &[(Bug, &str, u64)] = &[
         0,
     ),
     (Bug::FlushCompletionFromBeforeCut, "cut_twice", 0),
+    (Bug::UnlinkOfCutSegmentLost, "cut_back_and_closed", 1156),
 ];
 
 fn known(bug: Bug) -> Option<(&'static History, u64)> {

@@ -19,7 +19,6 @@ const OPEN: &[&str] = &[
     "HalfReplyAfterShortRegion",
     "DescriptorClosedUnsettled",
     "UnreadableLedgerTakenAsEmpty",
-    "UnlinkOfCutSegmentLost",
     "ProducerSnapshotAboveCut",
     "BaseOffsetFlipAccepted",
     "NoClosingCommit",

@@ -20,6 +20,22 @@ pub(super) async fn cut_back(stage: &mut Stage<'_>) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// A log whose names are all settled is cut back over segments, grows again up to where one of them
+/// began, and is closed.
+pub(super) async fn cut_back_and_closed(stage: &mut Stage<'_>) -> Result<(), Wrong> {
+    let mut one = stage.open(0).await?;
+    for _ in 0..4 {
+        stage.append(&mut one, 900).await?;
+    }
+    stage.stop(vec![one]).await?;
+    stage.begin();
+    stage.start().await?;
+    let mut one = stage.open(0).await?;
+    one.cut(2).await?;
+    stage.append(&mut one, 20).await?;
+    stage.stop(vec![one]).await
+}
+
 /// A large batch behind a cut is synced directly: a replay of the cut would take it away.
 pub(super) async fn cut_then_direct(stage: &mut Stage<'_>) -> Result<(), Wrong> {
     let mut one = stage.open(0).await?;

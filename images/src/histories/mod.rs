@@ -33,7 +33,7 @@ macro_rules! histories {
 }
 
 /// All of them.
-pub const HISTORIES: [History; 30] = histories![
+pub const HISTORIES: [History; 31] = histories![
     commits::first_appends,
     commits::direct_sync,
     commits::rolls,
@@ -42,6 +42,7 @@ pub const HISTORIES: [History; 30] = histories![
     commits::journal_growth,
     commits::idle_directory,
     changes::cut_back,
+    changes::cut_back_and_closed,
     changes::cut_then_direct,
     changes::cut_twice,
     changes::log_start,
