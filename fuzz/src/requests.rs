@@ -60,6 +60,8 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         DescribeAcls = DescribeAclsRequest<'_>;
         CreateAcls = CreateAclsRequest<'_>;
         DeleteAcls = DeleteAclsRequest<'_>;
+        DescribeConfigs = DescribeConfigsRequest<'_>;
+        AlterConfigs = AlterConfigsRequest<'_>;
         AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
         DescribeLogDirs = DescribeLogDirsRequest<'_>;
         SaslAuthenticate = SaslAuthenticateRequest<'_>;
@@ -69,12 +71,14 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ExpireDelegationToken = ExpireDelegationTokenRequest<'_>;
         DescribeDelegationToken = DescribeDelegationTokenRequest<'_>;
         ElectLeaders = ElectLeadersRequest<'_>;
+        IncrementalAlterConfigs = IncrementalAlterConfigsRequest<'_>;
         AlterPartitionReassignments = AlterPartitionReassignmentsRequest<'_>;
         ListPartitionReassignments = ListPartitionReassignmentsRequest<'_>;
         DescribeQuorum = DescribeQuorumRequest<'_>;
         UpdateFeatures = UpdateFeaturesRequest<'_>;
         DescribeCluster = DescribeClusterRequest;
         DescribeProducers = DescribeProducersRequest<'_>;
+        ListConfigResources = ListConfigResourcesRequest<'_>;
         DescribeTopicPartitions = DescribeTopicPartitionsRequest<'_>;
     }
 }

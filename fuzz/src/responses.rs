@@ -60,6 +60,8 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         DescribeAcls = DescribeAclsResponse<'_>;
         CreateAcls = CreateAclsResponse<'_>;
         DeleteAcls = DeleteAclsResponse<'_>;
+        DescribeConfigs = DescribeConfigsResponse<'_>;
+        AlterConfigs = AlterConfigsResponse<'_>;
         AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
         DescribeLogDirs = DescribeLogDirsResponse<'_>;
         SaslAuthenticate = SaslAuthenticateResponse<'_>;
@@ -69,12 +71,14 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ExpireDelegationToken = ExpireDelegationTokenResponse;
         DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
         ElectLeaders = ElectLeadersResponse<'_>;
+        IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
         AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
         ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
         DescribeQuorum = DescribeQuorumResponse<'_>;
         UpdateFeatures = UpdateFeaturesResponse<'_>;
         DescribeCluster = DescribeClusterResponse<'_>;
         DescribeProducers = DescribeProducersResponse<'_>;
+        ListConfigResources = ListConfigResourcesResponse<'_>;
         DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
     }
 }

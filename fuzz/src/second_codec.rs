@@ -44,6 +44,8 @@ pub fn run(bytes: &[u8]) {
         DescribeAcls: DescribeAclsRequest, DescribeAclsResponse;
         CreateAcls: CreateAclsRequest, CreateAclsResponse;
         DeleteAcls: DeleteAclsRequest, DeleteAclsResponse;
+        DescribeConfigs: DescribeConfigsRequest, DescribeConfigsResponse;
+        AlterConfigs: AlterConfigsRequest, AlterConfigsResponse;
         AlterReplicaLogDirs: AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
         DescribeLogDirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
         SaslAuthenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
@@ -53,12 +55,14 @@ pub fn run(bytes: &[u8]) {
         ExpireDelegationToken: ExpireDelegationTokenRequest, ExpireDelegationTokenResponse;
         DescribeDelegationToken: DescribeDelegationTokenRequest, DescribeDelegationTokenResponse;
         ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
+        IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
         AlterPartitionReassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
         ListPartitionReassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
         DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
         UpdateFeatures: UpdateFeaturesRequest, UpdateFeaturesResponse;
         DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
         DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
+        ListConfigResources: ListConfigResourcesRequest, ListConfigResourcesResponse;
         DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
     }
 }

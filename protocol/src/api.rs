@@ -36,6 +36,10 @@ pub enum AuthorizedBy {
     DescribeCluster,
     /// `ALTER` on the cluster.
     AlterCluster,
+    /// `DESCRIBE_CONFIGS` on each topic, or on the cluster for all else.
+    DescribeConfigs,
+    /// `ALTER_CONFIGS` on each topic, or on the cluster for all else.
+    AlterConfigs,
     /// The rules of delegation tokens: their owner and renewers, and rights on users and tokens.
     DelegationToken,
     /// `WRITE` on the transactional id, else `IDEMPOTENT_WRITE` on the cluster or `WRITE` on any
@@ -154,6 +158,8 @@ api_table! {
     DescribeAcls = 29, advertised 1..=3, served 1..=3, flexible 2, Barrier, DescribeCluster;
     CreateAcls = 30, advertised 1..=3, served 1..=3, flexible 2, Barrier, AlterCluster;
     DeleteAcls = 31, advertised 1..=3, served 1..=3, flexible 2, Barrier, AlterCluster;
+    DescribeConfigs = 32, advertised 1..=4, served 1..=4, flexible 4, Barrier, DescribeConfigs;
+    AlterConfigs = 33, advertised 0..=2, served 0..=2, flexible 2, Barrier, AlterConfigs;
     AlterReplicaLogDirs = 34, advertised 1..=2, served 1..=2, flexible 2, Barrier, AlterCluster;
     DescribeLogDirs = 35, advertised 1..=5, served 1..=5, flexible 2, Barrier, DescribeCluster;
     SaslAuthenticate = 36, advertised 0..=2, served 0..=2, flexible 2, Barrier, Connection;
@@ -163,12 +169,14 @@ api_table! {
     ExpireDelegationToken = 40, advertised 1..=2, served 1..=2, flexible 2, Barrier, DelegationToken;
     DescribeDelegationToken = 41, advertised 1..=3, served 1..=3, flexible 2, Barrier, DelegationToken;
     ElectLeaders = 43, advertised 0..=2, served 0..=2, flexible 2, Barrier, AlterCluster;
+    IncrementalAlterConfigs = 44, advertised 0..=1, served 0..=1, flexible 1, Barrier, AlterConfigs;
     AlterPartitionReassignments = 45, advertised 0..=1, served 0..=1, flexible 0, Barrier, AlterCluster;
     ListPartitionReassignments = 46, advertised 0..=0, served 0..=0, flexible 0, Barrier, DescribeCluster;
     DescribeQuorum = 55, advertised 0..=2, served 0..=2, flexible 0, Barrier, DescribeCluster;
     UpdateFeatures = 57, advertised 0..=2, served 0..=2, flexible 0, Barrier, AlterCluster;
     DescribeCluster = 60, advertised 0..=2, served 0..=2, flexible 0, Barrier, Connection;
     DescribeProducers = 61, advertised 0..=0, served 0..=0, flexible 0, Barrier, ReadTopic;
+    ListConfigResources = 74, advertised 0..=1, served 0..=1, flexible 0, Barrier, DescribeConfigs;
     DescribeTopicPartitions = 75, advertised 0..=0, served 0..=0, flexible 0, Barrier, DescribeTopic;
 }
 
@@ -313,10 +321,7 @@ mod tests {
         "EndTxn",
         "WriteTxnMarkers",
         "TxnOffsetCommit",
-        "DescribeConfigs",
-        "AlterConfigs",
         "DeleteGroups",
-        "IncrementalAlterConfigs",
         "OffsetDelete",
         "DescribeClientQuotas",
         "AlterClientQuotas",
@@ -327,7 +332,6 @@ mod tests {
         "ListTransactions",
         "ConsumerGroupHeartbeat",
         "ConsumerGroupDescribe",
-        "ListConfigResources",
         "ShareGroupHeartbeat",
         "ShareGroupDescribe",
         "ShareFetch",

@@ -49,6 +49,8 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             DescribeAcls = DescribeAclsRequest<'_>;
             CreateAcls = CreateAclsRequest<'_>;
             DeleteAcls = DeleteAclsRequest<'_>;
+            DescribeConfigs = DescribeConfigsRequest<'_>;
+            AlterConfigs = AlterConfigsRequest<'_>;
             AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
             DescribeLogDirs = DescribeLogDirsRequest<'_>;
             SaslAuthenticate = SaslAuthenticateRequest<'_>;
@@ -58,12 +60,14 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             ExpireDelegationToken = ExpireDelegationTokenRequest<'_>;
             DescribeDelegationToken = DescribeDelegationTokenRequest<'_>;
             ElectLeaders = ElectLeadersRequest<'_>;
+            IncrementalAlterConfigs = IncrementalAlterConfigsRequest<'_>;
             AlterPartitionReassignments = AlterPartitionReassignmentsRequest<'_>;
             ListPartitionReassignments = ListPartitionReassignmentsRequest<'_>;
             DescribeQuorum = DescribeQuorumRequest<'_>;
             UpdateFeatures = UpdateFeaturesRequest<'_>;
             DescribeCluster = DescribeClusterRequest;
             DescribeProducers = DescribeProducersRequest<'_>;
+            ListConfigResources = ListConfigResourcesRequest<'_>;
             DescribeTopicPartitions = DescribeTopicPartitionsRequest<'_>;
         },
         Side::Response => served! { responses:
@@ -82,6 +86,8 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             DescribeAcls = DescribeAclsResponse<'_>;
             CreateAcls = CreateAclsResponse<'_>;
             DeleteAcls = DeleteAclsResponse<'_>;
+            DescribeConfigs = DescribeConfigsResponse<'_>;
+            AlterConfigs = AlterConfigsResponse<'_>;
             AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
             DescribeLogDirs = DescribeLogDirsResponse<'_>;
             SaslAuthenticate = SaslAuthenticateResponse<'_>;
@@ -91,12 +97,14 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
             ExpireDelegationToken = ExpireDelegationTokenResponse;
             DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
             ElectLeaders = ElectLeadersResponse<'_>;
+            IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
             AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
             ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
             DescribeQuorum = DescribeQuorumResponse<'_>;
             UpdateFeatures = UpdateFeaturesResponse<'_>;
             DescribeCluster = DescribeClusterResponse<'_>;
             DescribeProducers = DescribeProducersResponse<'_>;
+            ListConfigResources = ListConfigResourcesResponse<'_>;
             DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
         },
     });

@@ -76,6 +76,10 @@ fn compare_named(name: &str, version: i16, body: &Bytes) -> Option<Result<Verdic
         CreateAclsRequest CreateAclsResponse
         DeleteAclsRequest DeleteAclsResponse
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse
+        DescribeConfigsRequest DescribeConfigsResponse
+        AlterConfigsRequest AlterConfigsResponse
+        IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse
+        ListConfigResourcesRequest ListConfigResourcesResponse
         DescribeLogDirsRequest DescribeLogDirsResponse
         SaslAuthenticateRequest SaslAuthenticateResponse
         CreatePartitionsRequest CreatePartitionsResponse

@@ -104,10 +104,18 @@ impl Broker {
         let admin = Self::start_admin(&config, &host, &metrics, (&ready, &cut)).await?;
         let storage = storage::open(&host, &config, end_points(&bound)).await?;
         let inflated_bytes_max = usize::try_from(config.produce.decompressed_bytes_max);
+        let (shared, last_gone) = Shared::new(
+            host.clone(),
+            network.clone(),
+            Arc::clone(&metrics),
+            stopping.clone(),
+            cut.clone(),
+        );
         let node = Arc::new(Node {
             host: host.clone(),
             cluster_id: storage.cluster_id,
             config: Arc::clone(&config),
+            gate: shared.gate(),
             metrics: Arc::clone(&metrics),
             cluster: storage.cluster,
             producer_ids: ProducerIds::new(),
@@ -119,15 +127,9 @@ impl Broker {
             failure: watch::Sender::new(None),
             stopping: stopping.clone(),
         });
+        node.configure(None);
         lost_directory::watch(&node);
         begin(&host, "log upkeep", upkeep::run(Arc::clone(&node)));
-        let (shared, last_gone) = Shared::new(
-            host.clone(),
-            network.clone(),
-            metrics,
-            stopping.clone(),
-            cut.clone(),
-        );
         let trimming = trim(host.clone(), shared.buffers(), stopping);
         begin(&host, "buffer trim", trimming);
         let service: Arc<dyn Service> = Arc::new(Dispatch::new(Arc::clone(&node)));

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, ProducerIds};
 use crate::handlers::fetch::SharedSession;
 use crate::metrics::Metrics;
-use crate::net::Room;
+use crate::net::{Gate, Room};
 use crate::runtime::lost_directory::NodeFailure;
 use crate::runtime::registry::Registry;
 use crate::runtime::scratch::Scratches;
@@ -32,8 +32,11 @@ pub(crate) struct Node {
     pub(crate) host: Host,
     /// The cluster's id, as clients are told.
     pub(crate) cluster_id: Arc<str>,
-    /// The configuration, checked.
+    /// The configuration that it was started with, checked. What changes while it runs is in
+    /// [`Node::live_config`].
     pub(crate) config: Arc<BrokerConfig>,
+    /// How many connections there may be.
+    pub(crate) gate: Arc<Gate>,
     /// Counters, with their handles cached.
     pub(crate) metrics: Arc<Metrics>,
     /// What the cluster's metadata say.
@@ -60,6 +63,11 @@ impl Node {
     /// The fetch sessions; held for a look-up, never across a wait.
     pub(crate) fn sessions(&self) -> MutexGuard<'_, SessionCache<SharedSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration as it stands now.
+    pub(crate) fn live_config(&self) -> Arc<BrokerConfig> {
+        self.partitions.broker_config(&self.cluster.image())
     }
 
     /// Ends the service for good, and says why to whoever holds the node's handle.

@@ -34,6 +34,10 @@ fn handler(api: Api) -> Handler {
     match api {
         Api::AlterPartitionReassignments => of!(alter_partition_reassignments),
         Api::AlterReplicaLogDirs => of!(alter_replica_log_dirs),
+        Api::AlterConfigs => of!(alter_configs),
+        Api::DescribeConfigs => of!(describe_configs),
+        Api::IncrementalAlterConfigs => of!(incremental_alter_configs),
+        Api::ListConfigResources => of!(list_config_resources),
         Api::ApiVersions => of!(api_versions),
         Api::CreateAcls => of!(create_acls),
         Api::CreateDelegationToken => of!(create_delegation_token),

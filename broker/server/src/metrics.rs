@@ -98,6 +98,8 @@ pub(crate) struct Metrics {
     pub(crate) answers_waits: IntCounter,
     /// Log directories of the configuration that can't be used.
     pub(crate) offline_directories: IntGauge,
+    /// Topics whose logs should be compacted, which this version doesn't do.
+    pub(crate) uncompacted_topics: IntGauge,
     /// Syncs of the log directories.
     pub(crate) sync: SyncMetrics,
     /// The produce path.
@@ -196,6 +198,10 @@ impl Metrics {
             answers_waits: make.counter(
                 "millrace_response_budget_waits_total",
                 "Requests that waited for room for their answer.",
+            ),
+            uncompacted_topics: make.gauge(
+                "millrace_topics_not_compacted",
+                "Topics with cleanup.policy=compact: this version doesn't compact their logs.",
             ),
             offline_directories: make.gauge(
                 "millrace_log_directories_offline",

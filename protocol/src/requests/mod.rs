@@ -7,6 +7,7 @@
 //!
 //! One file per API, with Kafka's names, fields, versions, tags and defaults.
 
+pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -19,6 +20,7 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_delegation_token;
 pub mod describe_log_dirs;
 pub mod describe_producers;
@@ -28,7 +30,9 @@ pub mod elect_leaders;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
@@ -39,6 +43,7 @@ pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod update_features;
 
+pub use alter_configs::AlterConfigsRequest;
 pub use alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 pub use alter_replica_log_dirs::AlterReplicaLogDirsRequest;
 pub use api_versions::ApiVersionsRequest;
@@ -51,6 +56,7 @@ pub use delete_records::DeleteRecordsRequest;
 pub use delete_topics::DeleteTopicsRequest;
 pub use describe_acls::DescribeAclsRequest;
 pub use describe_cluster::DescribeClusterRequest;
+pub use describe_configs::DescribeConfigsRequest;
 pub use describe_delegation_token::DescribeDelegationTokenRequest;
 pub use describe_log_dirs::DescribeLogDirsRequest;
 pub use describe_producers::DescribeProducersRequest;
@@ -60,7 +66,9 @@ pub use elect_leaders::ElectLeadersRequest;
 pub use expire_delegation_token::ExpireDelegationTokenRequest;
 pub use fetch::FetchRequest;
 pub use find_coordinator::FindCoordinatorRequest;
+pub use incremental_alter_configs::IncrementalAlterConfigsRequest;
 pub use init_producer_id::InitProducerIdRequest;
+pub use list_config_resources::ListConfigResourcesRequest;
 pub use list_offsets::ListOffsetsRequest;
 pub use list_partition_reassignments::ListPartitionReassignmentsRequest;
 pub use metadata::MetadataRequest;

@@ -10,6 +10,7 @@
 //!
 //! One file per API, with Kafka's names, fields, versions, tags and defaults.
 
+pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
@@ -22,6 +23,7 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_delegation_token;
 pub mod describe_log_dirs;
 pub mod describe_producers;
@@ -31,7 +33,9 @@ pub mod elect_leaders;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
@@ -42,6 +46,7 @@ pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod update_features;
 
+pub use alter_configs::AlterConfigsResponse;
 pub use alter_partition_reassignments::AlterPartitionReassignmentsResponse;
 pub use alter_replica_log_dirs::AlterReplicaLogDirsResponse;
 pub use api_versions::ApiVersionsResponse;
@@ -54,6 +59,7 @@ pub use delete_records::DeleteRecordsResponse;
 pub use delete_topics::DeleteTopicsResponse;
 pub use describe_acls::DescribeAclsResponse;
 pub use describe_cluster::DescribeClusterResponse;
+pub use describe_configs::DescribeConfigsResponse;
 pub use describe_delegation_token::DescribeDelegationTokenResponse;
 pub use describe_log_dirs::DescribeLogDirsResponse;
 pub use describe_producers::DescribeProducersResponse;
@@ -63,7 +69,9 @@ pub use elect_leaders::ElectLeadersResponse;
 pub use expire_delegation_token::ExpireDelegationTokenResponse;
 pub use fetch::FetchResponse;
 pub use find_coordinator::FindCoordinatorResponse;
+pub use incremental_alter_configs::IncrementalAlterConfigsResponse;
 pub use init_producer_id::InitProducerIdResponse;
+pub use list_config_resources::ListConfigResourcesResponse;
 pub use list_offsets::ListOffsetsResponse;
 pub use list_partition_reassignments::ListPartitionReassignmentsResponse;
 pub use metadata::MetadataResponse;
@@ -123,6 +131,8 @@ pairs! {
     DescribeAclsRequest -> DescribeAclsResponse<'a>;
     CreateAclsRequest -> CreateAclsResponse<'a>;
     DeleteAclsRequest -> DeleteAclsResponse<'a>;
+    DescribeConfigsRequest -> DescribeConfigsResponse<'a>;
+    AlterConfigsRequest -> AlterConfigsResponse<'a>;
     AlterReplicaLogDirsRequest -> AlterReplicaLogDirsResponse<'a>;
     DescribeLogDirsRequest -> DescribeLogDirsResponse<'a>;
     SaslAuthenticateRequest -> SaslAuthenticateResponse<'a>;
@@ -132,11 +142,13 @@ pairs! {
     ExpireDelegationTokenRequest -> ExpireDelegationTokenResponse;
     DescribeDelegationTokenRequest -> DescribeDelegationTokenResponse<'a>;
     ElectLeadersRequest -> ElectLeadersResponse<'a>;
+    IncrementalAlterConfigsRequest -> IncrementalAlterConfigsResponse<'a>;
     AlterPartitionReassignmentsRequest -> AlterPartitionReassignmentsResponse<'a>;
     ListPartitionReassignmentsRequest -> ListPartitionReassignmentsResponse<'a>;
     DescribeQuorumRequest -> DescribeQuorumResponse<'a>;
     UpdateFeaturesRequest -> UpdateFeaturesResponse<'a>;
     DescribeClusterRequest -> DescribeClusterResponse<'a>;
     DescribeProducersRequest -> DescribeProducersResponse<'a>;
+    ListConfigResourcesRequest -> ListConfigResourcesResponse<'a>;
     DescribeTopicPartitionsRequest -> DescribeTopicPartitionsResponse<'a>;
 }

@@ -55,6 +55,23 @@ structures! { requests:
         DeleteTopicsRequest<'a> { topics topic_names timeout_ms }
         DeleteTopicState<'a> { name topic_id }
     }
+    describe_configs in describe_configs_request {
+        DescribeConfigsRequest<'a> { resources include_synonyms include_documentation }
+        DescribeConfigsResource<'a> { resource_type resource_name configuration_keys }
+    }
+    alter_configs in alter_configs_request {
+        AlterConfigsRequest<'a> { resources validate_only }
+        AlterConfigsResource<'a> { resource_type resource_name configs }
+        AlterableConfig<'a> { name value }
+    }
+    incremental_alter_configs in incremental_alter_configs_request {
+        IncrementalAlterConfigsRequest<'a> { resources validate_only }
+        AlterConfigsResource<'a> { resource_type resource_name configs }
+        AlterableConfig<'a> { name config_operation value }
+    }
+    list_config_resources in list_config_resources_request {
+        ListConfigResourcesRequest<'a> { resource_types }
+    }
     delete_records in delete_records_request {
         DeleteRecordsRequest<'a> { topics timeout_ms }
         DeleteRecordsTopic<'a> { name partitions }
@@ -184,6 +201,10 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         CreateAcls = CreateAclsRequest<'_>;
         DeleteAcls = DeleteAclsRequest<'_>;
         AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
+        DescribeConfigs = DescribeConfigsRequest<'_>;
+        AlterConfigs = AlterConfigsRequest<'_>;
+        IncrementalAlterConfigs = IncrementalAlterConfigsRequest<'_>;
+        ListConfigResources = ListConfigResourcesRequest<'_>;
         DescribeLogDirs = DescribeLogDirsRequest<'_>;
         SaslAuthenticate = SaslAuthenticateRequest<'_>;
         CreatePartitions = CreatePartitionsRequest<'_>;

@@ -80,6 +80,28 @@ structures! { responses:
         DeleteTopicsResponse<'a> { throttle_time_ms responses }
         DeletableTopicResult<'a> { name topic_id error_code error_message }
     }
+    describe_configs in describe_configs_response {
+        DescribeConfigsResponse<'a> { throttle_time_ms results }
+        DescribeConfigsResult<'a> {
+            error_code error_message resource_type resource_name configs
+        }
+        DescribeConfigsResourceResult<'a> {
+            name value read_only config_source is_sensitive synonyms config_type documentation
+        }
+        DescribeConfigsSynonym<'a> { name value source }
+    }
+    alter_configs in alter_configs_response {
+        AlterConfigsResponse<'a> { throttle_time_ms responses }
+        AlterConfigsResourceResponse<'a> { error_code error_message resource_type resource_name }
+    }
+    incremental_alter_configs in incremental_alter_configs_response {
+        IncrementalAlterConfigsResponse<'a> { throttle_time_ms responses }
+        AlterConfigsResourceResponse<'a> { error_code error_message resource_type resource_name }
+    }
+    list_config_resources in list_config_resources_response {
+        ListConfigResourcesResponse<'a> { throttle_time_ms error_code config_resources }
+        ConfigResource<'a> { resource_name resource_type }
+    }
     delete_records in delete_records_response {
         DeleteRecordsResponse<'a> { throttle_time_ms topics }
         DeleteRecordsTopicResult<'a> { name partitions }
@@ -221,6 +243,10 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         CreateAcls = CreateAclsResponse<'_>;
         DeleteAcls = DeleteAclsResponse<'_>;
         AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
+        DescribeConfigs = DescribeConfigsResponse<'_>;
+        AlterConfigs = AlterConfigsResponse<'_>;
+        IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
+        ListConfigResources = ListConfigResourcesResponse<'_>;
         DescribeLogDirs = DescribeLogDirsResponse<'_>;
         SaslAuthenticate = SaslAuthenticateResponse<'_>;
         CreatePartitions = CreatePartitionsResponse<'_>;

@@ -9,6 +9,9 @@ use millrace_protocol::metadata::{ConfigRecord, MetadataRecord};
 use super::topics::Refusal;
 use super::{Image, check_topic_name};
 
+/// Longest value, in bytes (Kafka's records hold no longer ones).
+const VALUE_BYTES_MAX: usize = 32_767;
+
 /// What has a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Configured {
@@ -118,6 +121,10 @@ fn alter(
         set.insert(key.as_str());
     }
     check_there(image, request)?;
+    if after.values().any(|value| value.len() > VALUE_BYTES_MAX) {
+        let message = format!("A value has at most {VALUE_BYTES_MAX} bytes.");
+        return Err(Refusal::new(ErrorCode::InvalidConfig, message));
+    }
     rules.check(request, &after, &set)?;
     let record = |name: &String, value: Option<&String>| {
         MetadataRecord::Config(ConfigRecord {
@@ -301,7 +308,9 @@ mod tests {
 
     #[test]
     fn each_resource_has_its_own_outcome() {
+        let long = "1".repeat(VALUE_BYTES_MAX + 1);
         let requests = [
+            wish("t", false, &[("a", set(&long))]),
             wish("nope", false, &[("a", set("1"))]),
             wish("t", false, &[("a", set("bad"))]),
             wish("", false, &[("a", set("1"))]),
@@ -315,6 +324,7 @@ mod tests {
             .collect();
         let codes: Vec<_> = codes.into_iter().map(|r| r.map(|r| r.code)).collect();
         let expected = [
+            Some(ErrorCode::InvalidConfig),
             Some(ErrorCode::UnknownTopicOrPartition),
             Some(ErrorCode::InvalidConfig),
             Some(ErrorCode::InvalidRequest),

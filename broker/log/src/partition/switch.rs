@@ -21,6 +21,11 @@ pub struct Switch {
     to: Durability,
     /// Resolves when the mark of the page cache is durable.
     marked: Option<Durable>,
+    proof: Proof,
+}
+
+/// What is written under the page cache's rule, to be made durable.
+struct Proof {
     /// What was settled when it began.
     settled: Option<Position>,
     name: String,
@@ -57,11 +62,13 @@ impl PartitionLog {
         Some(Switch {
             to,
             marked,
-            settled: entry.and_then(|entry| entry.settled),
-            name: self.name(),
-            dir: self.dir.clone(),
-            reader: self.reader.clone(),
-            flush: self.flush.clone(),
+            proof: Proof {
+                settled: entry.and_then(|entry| entry.settled),
+                name: self.name(),
+                dir: self.dir.clone(),
+                reader: self.reader.clone(),
+                flush: self.flush.clone(),
+            },
         })
     }
 
@@ -100,10 +107,18 @@ impl Switch {
     /// To the page cache: waits for the mark. To fsync: verifies what isn't settled, writes it again
     /// and syncs it. The new durability, for [`PartitionLog::finish_switch`].
     pub async fn run(self) -> Result<Durability, Error> {
-        if let Some(marked) = self.marked {
-            marked.await?;
-            return Ok(self.to);
+        let Self { to, marked, proof } = self;
+        match marked {
+            Some(marked) => marked.await?,
+            None => proof.all().await?,
         }
+        Ok(to)
+    }
+}
+
+impl Proof {
+    /// Verifies what isn't settled, writes it again and syncs it.
+    async fn all(&self) -> Result<(), Error> {
         let list = self.reader.list();
         for segment in list.all() {
             let end = segment.end();
@@ -112,8 +127,7 @@ impl Switch {
                 self.prove(segment, from, end).await?;
             }
         }
-        self.flush.settle().await?;
-        Ok(self.to)
+        self.flush.settle().await
     }
 
     /// Where the part of a segment begins that isn't settled.
@@ -171,7 +185,7 @@ impl std::fmt::Debug for Switch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Switch")
             .field("to", &self.to)
-            .field("partition", &self.name)
+            .field("partition", &self.proof.name)
             .finish_non_exhaustive()
     }
 }

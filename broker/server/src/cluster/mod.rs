@@ -7,6 +7,7 @@
 //! meets the time before it on this node. Once it is unknown whether an entry will be found after a
 //! restart, nothing more is decided: the next decision would stand on a state that may not be.
 
+mod configs;
 mod hard_state;
 mod load;
 mod log;

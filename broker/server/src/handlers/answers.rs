@@ -112,6 +112,7 @@ macro_rules! short {
 short! { ApiVersionsRequest<'_> DescribeClusterRequest InitProducerIdRequest<'_> }
 
 mod admin;
+mod configs;
 pub(super) use admin::described_producers_bytes;
 
 impl Answered for FindCoordinatorRequest<'_> {

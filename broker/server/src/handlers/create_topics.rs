@@ -55,7 +55,12 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let topics: Vec<CreateTopic> = wanted.iter().map(wish).collect();
     let outcomes = node
         .cluster
-        .create_topics(&node.host, &node.config, &topics, request.validate_only)
+        .create_topics(
+            &node.host,
+            &node.live_config(),
+            &topics,
+            request.validate_only,
+        )
         .await;
     match outcomes {
         Ok(outcomes) => {
@@ -183,11 +188,8 @@ impl Rows<'_> {
 fn described(context: &RequestContext, created: Created) -> Vec<CreatableTopicConfigs> {
     let overrides: TopicOverrides = created.configs;
     // Checked before the topic was made.
-    let described = context
-        .node
-        .config
-        .describe_topic(&overrides)
-        .unwrap_or_default();
+    let config = context.node.live_config();
+    let described = config.describe_topic(&overrides).unwrap_or_default();
     described
         .into_iter()
         .map(|described| {

@@ -231,7 +231,7 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> BTreeMap<&'n
     let wishes: Vec<CreateTopic> = wanted.iter().map(wish).collect();
     match node
         .cluster
-        .create_topics(&node.host, &node.config, &wishes, false)
+        .create_topics(&node.host, &node.live_config(), &wishes, false)
         .await
     {
         Ok(outcomes) => {

@@ -1,10 +1,12 @@
 //! One file per API: read in place, take room for the answer, authorise, run what core decides,
 //! encode. No handler decides itself.
 
+pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
 mod answers;
 pub(crate) mod api_versions;
+mod config_resources;
 pub(crate) mod create_acls;
 pub(crate) mod create_delegation_token;
 pub(crate) mod create_partitions;
@@ -14,6 +16,7 @@ pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_acls;
 pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
 pub(crate) mod describe_delegation_token;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
@@ -24,7 +27,9 @@ mod error;
 pub(crate) mod expire_delegation_token;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+pub(crate) mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;

@@ -22,7 +22,7 @@ use millrace_protocol::messages::produce_response::{
 };
 use millrace_protocol::messages::{self, ProduceResponse, StrBytes};
 use millrace_protocol::records::{
-    self, BatchHeader, Codec, ProduceRules, Produced, Refusal, check_produced,
+    self, BatchHeader, ProduceRules, Produced, Refusal, check_produced,
 };
 use millrace_protocol::requests::ProduceRequest;
 use millrace_protocol::requests::produce::{PartitionProduceData, TopicProduceData};
@@ -34,7 +34,7 @@ use super::{Pace, read};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome, Reply};
 use crate::runtime::partition::{AckResult, AckWait, Refused};
-use crate::runtime::recompress::{codec, stored};
+use crate::runtime::recompress::{Target, stored, target};
 use crate::runtime::settings::produce_rules;
 
 /// First version that names topics by id.
@@ -75,7 +75,7 @@ struct Terms<'a> {
     acks: Acks,
     rules: ProduceRules,
     /// The codec that the topic wants; `None` leaves it to the producer.
-    codec: Option<Codec>,
+    target: Option<Target>,
     segment_bytes: usize,
 }
 
@@ -240,7 +240,7 @@ impl<'a> Terms<'a> {
             body,
             acks,
             rules: produce_rules(&context.node.config, config, context.api_version, now_ms),
-            codec: codec(config.compression),
+            target: target(config),
             segment_bytes: config.segment_bytes as usize,
         }
     }
@@ -323,7 +323,7 @@ fn checked(
     let stored = node.scratches.with(|scratch| {
         let produced = check_produced(&bytes, &terms.rules, scratch)
             .map_err(|refusal| rejected(bad_batch(data.index, &refusal)))?;
-        stored(bytes, &produced, terms.codec, scratch).map_err(|error| {
+        stored(bytes, &produced, terms.target, scratch).map_err(|error| {
             let message = error.to_string();
             rejected(refused(
                 data.index,

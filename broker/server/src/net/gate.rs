@@ -9,13 +9,13 @@ use millrace_probe::{Bug, planted};
 /// Counts the open connections of a node.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    connections_max: u32,
-    per_ip_max: u32,
     open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
+    connections_max: u32,
+    per_ip_max: u32,
     total: u32,
     /// Only addresses with at least one connection.
     by_ip: BTreeMap<IpAddr, u32>,
@@ -50,11 +50,18 @@ pub(crate) struct Place {
 impl Gate {
     /// Lets in at most `connections_max`, and `per_ip_max` from one address.
     pub(crate) fn new(connections_max: u32, per_ip_max: u32) -> Arc<Self> {
-        Arc::new(Self {
-            connections_max,
-            per_ip_max,
+        let gate = Self {
             open: Mutex::default(),
-        })
+        };
+        gate.limit(connections_max, per_ip_max);
+        Arc::new(gate)
+    }
+
+    /// From now on at most so many. Whoever is in stays in.
+    pub(crate) fn limit(&self, connections_max: u32, per_ip_max: u32) {
+        let mut open = self.open();
+        open.connections_max = connections_max;
+        open.per_ip_max = per_ip_max;
     }
 
     /// Takes a place for a connection from `ip`, or says which limit is met. An IPv4 address
@@ -62,11 +69,11 @@ impl Gate {
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Full> {
         let ip = ip.to_canonical();
         let mut open = self.open();
-        if open.total >= self.connections_max {
+        if open.total >= open.connections_max {
             return Err(Full::Total);
         }
         let of_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
-        if of_ip >= self.per_ip_max {
+        if of_ip >= open.per_ip_max {
             return Err(Full::PerIp);
         }
         if planted(Bug::GateInTwoSteps) {

@@ -44,7 +44,7 @@ pub(crate) use room::Room;
 
 use budget::Budget;
 use closing::ClosingLog;
-use gate::Gate;
+pub(crate) use gate::Gate;
 
 /// What the requests of all connections mean.
 pub(crate) trait Service: fmt::Debug + Send + Sync {
@@ -158,6 +158,11 @@ impl Shared {
             _alive: alive,
         };
         (Arc::new(shared), LastGone(last_gone))
+    }
+
+    /// Who is let in, for limits that change while the node runs.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
     }
 
     /// The read buffers, to be trimmed now and then.

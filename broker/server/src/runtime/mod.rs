@@ -1,5 +1,6 @@
 //! What runs core's decisions: open partitions with their logs, waiting fetches, fetch sessions.
 
+mod configure;
 pub(crate) mod fetch_waiter;
 pub(crate) mod lost_directory;
 pub(crate) mod partition;
@@ -15,5 +16,5 @@ mod session_room;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 mod slot;
-mod topic_configs;
+pub(crate) mod topic_configs;
 pub(crate) mod upkeep;

@@ -5,38 +5,43 @@
 //! that goes on to the log is that of the batch as it is stored.
 
 use bytes::Bytes;
-use millrace_config::Compression;
+use millrace_config::{Compression, TopicConfig};
 use millrace_protocol::records::{
     Batch, BatchBuilder, Codec, Options, Produced, RecordError, Scratch, record_iter,
 };
 
+/// A codec and its level; no level is Kafka's default.
+pub(crate) type Target = (Codec, Option<i32>);
+
 /// The codec that a topic's batches are stored in; `None` leaves it to the producer.
-pub(crate) fn codec(compression: Compression) -> Option<Codec> {
-    match compression {
-        Compression::Producer => None,
-        Compression::Uncompressed => Some(Codec::None),
-        Compression::Gzip => Some(Codec::Gzip),
-        Compression::Snappy => Some(Codec::Snappy),
-        Compression::Lz4 => Some(Codec::Lz4),
-        Compression::Zstd => Some(Codec::Zstd),
-    }
+pub(crate) fn target(topic: &TopicConfig) -> Option<Target> {
+    let codec = match topic.compression {
+        Compression::Producer => return None,
+        Compression::Uncompressed => Codec::None,
+        Compression::Gzip => Codec::Gzip,
+        Compression::Snappy => Codec::Snappy,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    };
+    Some((codec, topic.compression_level))
 }
 
-/// A checked batch as it is to be stored: with what must be stamped into it, and in `codec`.
+/// A checked batch as it is to be stored: with what must be stamped into it, and in the codec of `to`.
 pub(crate) fn stored(
     bytes: Bytes,
     produced: &Produced,
-    codec: Option<Codec>,
+    to: Option<Target>,
     scratch: &mut Scratch,
 ) -> Result<(Bytes, Produced), RecordError> {
     let present = produced.header.codec()?;
-    let Some(codec) = codec.filter(|codec| *codec != present) else {
+    let Some((codec, level)) = to.filter(|(codec, _)| *codec != present) else {
         return finished(bytes, produced);
     };
     let batch = Batch::parse(bytes)?;
     let header = batch.header;
     let mut builder = BatchBuilder::new(Options {
         codec,
+        level,
         producer: header.has_producer_id().then_some((
             header.producer_id,
             header.producer_epoch,
@@ -116,7 +121,8 @@ mod tests {
                 let sent = batch(from);
                 let rules = rules(timestamp_type);
                 let produced = check_produced(&sent, &rules, &mut scratch).unwrap();
-                let (bytes, kept) = stored(sent, &produced, Some(to), &mut scratch).unwrap();
+                let (bytes, kept) =
+                    stored(sent, &produced, Some((to, None)), &mut scratch).unwrap();
                 let batch = Batch::parse(bytes).unwrap();
                 batch.verify_crc().unwrap();
                 assert_eq!(batch.header.codec().unwrap(), to);
@@ -142,7 +148,13 @@ mod tests {
         let rules = rules(TimestampType::CreateTime);
         let produced = check_produced(&sent, &rules, &mut scratch).unwrap();
         for codec in [None, Some(Codec::Lz4)] {
-            let (bytes, _) = stored(sent.clone(), &produced, codec, &mut scratch).unwrap();
+            let (bytes, _) = stored(
+                sent.clone(),
+                &produced,
+                codec.map(|codec| (codec, None)),
+                &mut scratch,
+            )
+            .unwrap();
             assert_eq!(bytes.as_ptr(), sent.as_ptr(), "not even copied");
         }
     }

@@ -28,12 +28,12 @@ use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 use tokio::sync::oneshot;
 
-use super::partition::{OpenPartition, PartitionSink};
+use super::partition::{Configuration, OpenPartition, PartitionSink};
 use super::producer_count::ProducerCount;
 use super::settings::{core_durability, core_settings, log_settings};
 pub(crate) use super::slot::NotServed;
 use super::slot::Slot;
-use super::topic_configs::TopicConfigs;
+use super::topic_configs::{TopicConfigs, version};
 use crate::cluster::{Cluster, MetadataError};
 
 /// All of them.
@@ -124,6 +124,10 @@ impl Registry {
             self.open(topic, partition).await
         };
         let opened = slot.get_or_open(self.host.clock.as_ref(), open).await;
+        // Its configuration may have changed while it was opened, and nobody told it.
+        if let Ok(open) = &opened {
+            self.configure(&self.cluster.image(), open);
+        }
         // The topic may have gone while it was opened: nobody else would take it out again.
         if self.cluster.image().topic(topic.id).is_none() {
             self.remove_topic(topic.id);
@@ -138,6 +142,42 @@ impl Registry {
     /// The configuration of a topic, as it stands in the image. Cheap: asked for each request.
     pub(crate) fn topic_config(&self, image: &Image, topic: &Topic) -> Option<Arc<TopicConfig>> {
         self.topic_configs.get(image, topic)
+    }
+
+    /// The broker's configuration, as it stands in the image. Cheap.
+    pub(crate) fn broker_config(&self, image: &Image) -> Arc<BrokerConfig> {
+        self.topic_configs.broker(image)
+    }
+
+    /// Has an open partition go by its configuration in `image`.
+    pub(crate) fn configure(&self, image: &Image, open: &Arc<OpenPartition>) {
+        let incarnation = open.incarnation();
+        let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) else {
+            return;
+        };
+        let Some(config) = self.topic_config(image, topic) else {
+            return;
+        };
+        let configuration = Configuration {
+            version: version(image, topic),
+            log: log_settings(&config, incarnation),
+            core: core_settings(&self.broker_config(image), &config),
+        };
+        // One that is broken says so to whoever asks for it.
+        if open.configure(&configuration) == Ok(true) {
+            let changing = Arc::clone(open).change_durability();
+            let spawn = &self.host.spawn;
+            drop(spawn.spawn(Pool::Data, "durability change", Box::pin(changing)));
+        }
+    }
+
+    /// Has every open partition go by its configuration in `image`; of one topic, if one is named.
+    pub(crate) fn configure_open(&self, image: &Image, topic: Option<TopicId>) {
+        for open in self.open_partitions() {
+            if topic.is_none_or(|id| id.to_bytes() == open.incarnation().topic_id) {
+                self.configure(image, &open);
+            }
+        }
     }
 
     /// Takes out what is open, or being opened, of a topic.
@@ -205,12 +245,12 @@ impl Registry {
             .open(
                 incarnation,
                 &topic.name,
-                log_settings(&config),
+                log_settings(&config, incarnation),
                 sink.clone(),
                 &mut producers,
             )
             .await?;
-        let mut recovered = self.recovered(&config, &opened);
+        let mut recovered = self.recovered(&image, &config, &opened);
         // With the page cache the first records can go together with every trace of them.
         let is_older = topic.config_offset.is_some_and(|at| at <= self.started_at);
         if unknown && is_older && config.durability == Durability::PageCache {
@@ -271,11 +311,11 @@ impl Registry {
     }
 
     /// What core is told of a log that was opened.
-    fn recovered(&self, config: &TopicConfig, opened: &Opened) -> Recovered {
+    fn recovered(&self, image: &Image, config: &TopicConfig, opened: &Opened) -> Recovered {
         let epochs = opened.epochs.iter();
         Recovered {
             broker_id: self.config.node.id,
-            settings: core_settings(&self.config, config),
+            settings: core_settings(&self.broker_config(image), config),
             durability: core_durability(opened.mode),
             log_start: opened.log_start,
             log_end: opened.log_end,

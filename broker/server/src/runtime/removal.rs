@@ -55,7 +55,8 @@ impl Registry {
     /// Deletes what a removed topic has on disk and nobody opened.
     async fn remove_unopened(&self, topic: TopicId) {
         for partitions in self.directories.values() {
-            let delay = self.config.topics.defaults.file_delete_delay;
+            let config = self.broker_config(&self.cluster.image());
+            let delay = config.topics.defaults.file_delete_delay;
             for incarnation in partitions.dir().written_of(topic.to_bytes()) {
                 if let Err(error) = partitions.remove(incarnation, delay).await {
                     tracing::error!(%incarnation, %error, "a deleted partition's data stay on disk");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_config::{BrokerConfig, RecordValidation, TimestampType, TopicConfig};
 use millrace_core::partition as core;
-use millrace_log::mark::Durability as LogDurability;
+use millrace_log::mark::{Durability as LogDurability, Incarnation};
 use millrace_log::partition::LogSettings;
 use millrace_protocol::records::{self, Depth, ProduceRules};
 
@@ -25,10 +25,10 @@ pub(crate) fn core_settings(broker: &BrokerConfig, topic: &TopicConfig) -> core:
 }
 
 /// What the log is told.
-pub(crate) fn log_settings(topic: &TopicConfig) -> LogSettings {
+pub(crate) fn log_settings(topic: &TopicConfig, partition: Incarnation) -> LogSettings {
     LogSettings {
         segment_bytes: u64::from(topic.segment_bytes),
-        segment_ms: ms(topic.segment_age),
+        segment_ms: segment_ms(topic, partition),
         segment_index_bytes: u64::from(topic.segment_index_bytes),
         index_interval_bytes: u64::from(topic.index_interval_bytes),
         retention_ms: topic.retention.map(ms),
@@ -41,6 +41,18 @@ pub(crate) fn log_settings(topic: &TopicConfig) -> LogSettings {
             millrace_config::Durability::PageCache => LogDurability::PageCache,
         },
     }
+}
+
+/// The age of a segment, less this partition's share of the jitter: drawn from its identity, so that
+/// it stays the same, and segments of many partitions don't all end at one time.
+fn segment_ms(topic: &TopicConfig, partition: Incarnation) -> u64 {
+    let age_ms = ms(topic.segment_age);
+    let jitter_ms = ms(topic.segment_jitter).min(age_ms);
+    let mut identity = [0; 8];
+    identity.copy_from_slice(&partition.topic_id[8..]);
+    let index = u64::from(partition.partition.unsigned_abs());
+    let drawn = (u64::from_be_bytes(identity) ^ index).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
+    age_ms - drawn % (jitter_ms + 1)
 }
 
 /// The durability that core goes by, from the one that the log was opened with.
@@ -81,5 +93,35 @@ pub(crate) fn produce_rules(
         now_ms,
         before_max_ms: bound(topic.timestamp_before_max),
         after_max_ms: bound(topic.timestamp_after_max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_config::TopicOverrides;
+
+    use super::*;
+
+    #[test]
+    fn jitter_takes_off_at_most_itself_and_not_the_same_everywhere() {
+        let own = [("segment.ms", "1000"), ("segment.jitter.ms", "300")];
+        let own: TopicOverrides = own
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let topic = TopicConfig::resolve(&BrokerConfig::default(), &own).unwrap();
+        let of = |partition| {
+            let incarnation = Incarnation {
+                topic_id: [7; 16],
+                partition,
+            };
+            log_settings(&topic, incarnation).segment_ms
+        };
+        let drawn: std::collections::BTreeSet<u64> = (0..100).map(of).collect();
+        assert!(drawn.len() > 50, "{drawn:?}");
+        assert!(
+            drawn.iter().all(|ms| (700..=1000).contains(ms)),
+            "{drawn:?}"
+        );
+        assert_eq!(of(3), of(3));
     }
 }

@@ -24,12 +24,19 @@ pub(crate) async fn run(node: Arc<Node>) {
     let clock = Arc::clone(&node.host.clock);
     let mut guard = WallGuard::new(clock.now(), node.partitions.last_wall_ms());
     let mut retention_at = clock.now().mono + node.config.log.retention_check_interval;
+    let mut configured = node.cluster.image().config_offset();
     loop {
         let next = clock.now().mono + DEADLINES_INTERVAL;
         tokio::select! {
             biased;
             () = node.stopping.cancelled() => return,
             () = clock.sleep_until(next) => {}
+        }
+        // Whoever changes a configuration has it act at once, unless it went away before.
+        let newest = node.cluster.image().config_offset();
+        if newest != configured {
+            configured = newest;
+            node.configure(None);
         }
         for open in node.partitions.open_partitions() {
             if let Err(unserved) = open.step_if_due(clock.now().mono) {

@@ -6,6 +6,8 @@
 mod admin;
 mod answers;
 mod bad_input;
+mod configs;
+mod configs_in_effect;
 mod delete_records;
 #[path = "../dense/mod.rs"]
 mod dense;

@@ -6,6 +6,7 @@
 //! process lives.
 
 mod append;
+mod configure;
 mod fetch;
 mod log_start;
 mod sink;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 use super::fetch_waiter::FetchWaiter;
 use super::producer_count::{ProducerCount, Share};
 pub(crate) use append::{AckResult, AckWait, Refused};
+pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
 pub(crate) use log_start::{Deleted, NotDeleted};
 pub(crate) use sink::PartitionSink;
@@ -61,6 +63,10 @@ struct State {
     fetches: BTreeMap<Token, (Weak<FetchWaiter>, u64)>,
     /// How many producers it remembers, as the broker counts them.
     producers: Share,
+    /// The configuration that it goes by, by the offset of its newest record.
+    config_version: i64,
+    /// A change of durability is under way.
+    switching: bool,
     /// The state can't be trusted any more.
     broken: bool,
 }
@@ -95,6 +101,8 @@ impl OpenPartition {
                 acks: BTreeMap::new(),
                 fetches: BTreeMap::new(),
                 producers,
+                config_version: i64::MIN,
+                switching: false,
                 broken: false,
             }),
             moving_start: Arc::default(),

@@ -1,0 +1,231 @@
+//! What has a configuration, and what is checked before one is changed: Kafka's `ConfigAdminManager`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace_core::cluster::{AlterConfigs, ConfigChange, Configured, Refusal};
+use millrace_protocol::error_code::ErrorCode;
+
+use super::error::metadata_error;
+use crate::context::{Operation, RequestContext, Resource};
+
+/// A kind of resource, as requests name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// 2.
+    Topic,
+    /// 4.
+    Broker,
+    /// 8: the levels of a broker's loggers.
+    BrokerLogger,
+    /// 16.
+    ClientMetrics,
+    /// 32.
+    Group,
+}
+
+impl Kind {
+    /// All of them, by their number.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Topic,
+        Self::Broker,
+        Self::BrokerLogger,
+        Self::ClientMetrics,
+        Self::Group,
+    ];
+
+    /// Kafka's number.
+    pub(super) const fn kafka_id(self) -> i8 {
+        match self {
+            Self::Topic => 2,
+            Self::Broker => 4,
+            Self::BrokerLogger => 8,
+            Self::ClientMetrics => 16,
+            Self::Group => 32,
+        }
+    }
+
+    /// The kind with this number.
+    pub(super) fn from_kafka(id: i8) -> Result<Self, Refusal> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.kafka_id() == id).ok_or_else(|| {
+            let words = format!("Unknown resource type {id}.");
+            refusal(ErrorCode::InvalidRequest, &words)
+        })
+    }
+}
+
+/// A refusal with these words.
+pub(super) fn refusal(code: ErrorCode, words: &str) -> Refusal {
+    Refusal {
+        code,
+        message: words.to_owned(),
+    }
+}
+
+/// Whether the name of a broker is this one's.
+pub(super) fn check_broker(name: &str, own_id: i32) -> Result<(), Refusal> {
+    let words = match name.parse::<i32>() {
+        Ok(id) if id == own_id => return Ok(()),
+        Ok(id) => format!("Unexpected broker id, expected {own_id}, but received {id}"),
+        Err(_) => "Broker id must be an integer".to_owned(),
+    };
+    Err(refusal(ErrorCode::InvalidRequest, &words))
+}
+
+/// One resource of a request to change configurations.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a, C> {
+    /// The kind, as it stands in the request.
+    pub(super) resource_type: i8,
+    /// The name.
+    pub(super) name: &'a str,
+    /// Its changes.
+    pub(super) changes: C,
+}
+
+/// One change: key, operation (0 set, 1 delete, 2 append, 3 subtract), value.
+pub(super) type Change<'a> = (&'a str, i8, Option<&'a str>);
+
+/// Runs a request to change configurations: an outcome for each resource, in the request's order.
+/// What was changed is in effect when it ends.
+pub(super) async fn alter<'a, C>(
+    context: &RequestContext,
+    wishes: impl Iterator<Item = Wish<'a, C>> + Clone,
+    (replaces, validate_only): (bool, bool),
+) -> Vec<Result<(), Refusal>>
+where
+    C: Iterator<Item = Change<'a>> + Clone,
+{
+    let mut times: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for wish in wishes.clone() {
+        *times.entry((wish.resource_type, wish.name)).or_default() += 1;
+    }
+    let mut outcomes = Vec::new();
+    let (mut wanted, mut places) = (Vec::new(), Vec::new());
+    for (place, wish) in wishes.enumerate() {
+        let checked = if times[&(wish.resource_type, wish.name)] > 1 {
+            let words = "Each resource must appear at most once.";
+            Err(refusal(ErrorCode::InvalidRequest, words))
+        } else {
+            checked(context, &wish, replaces)
+        };
+        outcomes.push(checked.map(|checked| {
+            wanted.push(checked);
+            places.push(place);
+        }));
+    }
+    let node = &context.node;
+    let altered = node
+        .cluster
+        .alter_configs(&node.config, &wanted, validate_only)
+        .await;
+    let altered = altered.unwrap_or_else(|error| {
+        let (code, message) = metadata_error(&error);
+        vec![Err(Refusal { code, message }); wanted.len()]
+    });
+    for ((place, wanted), outcome) in places.into_iter().zip(&wanted).zip(altered) {
+        if outcome.is_ok() && !validate_only {
+            put_in_effect(context, wanted);
+        }
+        outcomes[place] = outcome;
+    }
+    outcomes
+}
+
+fn put_in_effect(context: &RequestContext, wanted: &AlterConfigs) {
+    let keys: Vec<&str> = wanted.changes.iter().map(|(key, _)| key.as_str()).collect();
+    let (kind, name) = (wanted.kind, &wanted.name);
+    tracing::info!(?kind, name, ?keys, "configuration changed");
+    let node = &context.node;
+    match kind {
+        Configured::Broker => node.configure(None),
+        Configured::Topic => {
+            // One that is gone by now needs nothing.
+            if let Some(topic) = node.cluster.image().topic_named(name) {
+                node.configure(Some(topic.id));
+            }
+        }
+    }
+}
+
+fn checked<'a, C: Iterator<Item = Change<'a>> + Clone>(
+    context: &RequestContext,
+    wish: &Wish<'a, C>,
+    replaces: bool,
+) -> Result<AlterConfigs, Refusal> {
+    let kind = Kind::from_kafka(wish.resource_type)?;
+    authorized(context, kind, wish.name)?;
+    let changes = changes(wish.changes.clone())?;
+    let none = |words: &str| Err(refusal(ErrorCode::InvalidRequest, words));
+    let kind = match kind {
+        Kind::Topic => Configured::Topic,
+        Kind::Broker => {
+            if !wish.name.is_empty() {
+                check_broker(wish.name, context.node.config.node.id)?;
+            }
+            Configured::Broker
+        }
+        Kind::BrokerLogger => {
+            return none("Log levels can't be changed while the broker runs, in this version.");
+        }
+        Kind::ClientMetrics => {
+            return none("Client metrics can't be configured: this version takes none.");
+        }
+        Kind::Group => {
+            return none("Groups can't be configured: this version has none.");
+        }
+    };
+    Ok(AlterConfigs {
+        kind,
+        name: wish.name.to_owned(),
+        replaces,
+        changes,
+    })
+}
+
+fn authorized(context: &RequestContext, kind: Kind, name: &str) -> Result<(), Refusal> {
+    let (resource, code, words) = match kind {
+        Kind::Topic => (
+            Resource::Topic(name),
+            ErrorCode::TopicAuthorizationFailed,
+            "Topic authorization failed.",
+        ),
+        Kind::Broker | Kind::BrokerLogger | Kind::ClientMetrics | Kind::Group => (
+            Resource::Cluster,
+            ErrorCode::ClusterAuthorizationFailed,
+            "Cluster authorization failed.",
+        ),
+    };
+    if context.authorize(Operation::AlterConfigs, resource) {
+        Ok(())
+    } else {
+        Err(refusal(code, words))
+    }
+}
+
+/// The changes, each key once and with a value where one is needed.
+fn changes<'a>(
+    asked: impl Iterator<Item = Change<'a>>,
+) -> Result<Vec<(String, ConfigChange)>, Refusal> {
+    let invalid = |words: &str| refusal(ErrorCode::InvalidRequest, words);
+    let mut seen = BTreeSet::new();
+    let mut changes = Vec::new();
+    for (key, operation, value) in asked {
+        if !seen.insert(key) {
+            return Err(invalid("Error due to duplicate config keys"));
+        }
+        let given = || {
+            let words = || invalid(&format!("Null value not supported for : {key}"));
+            value.map(str::to_owned).ok_or_else(words)
+        };
+        let change = match operation {
+            0 => ConfigChange::Set(given()?),
+            1 => ConfigChange::Delete,
+            2 => ConfigChange::Append(given()?),
+            3 => ConfigChange::Subtract(given()?),
+            other => return Err(invalid(&format!("Unknown operation type id {other}."))),
+        };
+        changes.push((key.to_owned(), change));
+    }
+    Ok(changes)
+}
