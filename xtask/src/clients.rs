@@ -88,20 +88,34 @@ pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
 }
 
 /// A broker on a free port with a directory of its own.
-struct Served {
+pub(crate) struct Served {
     broker: Watched,
-    directory: tempfile::TempDir,
+    /// Where it runs.
+    pub(crate) directory: tempfile::TempDir,
     /// Where it listens, `127.0.0.1:port`.
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Served {
     /// Starts it; clients reach it by the recorder, where there is one.
     fn start(binary: &Path, recorder: Option<&mut Recorder>) -> Result<Self, String> {
+        Self::with(binary, "log.dirs=data", recorder)
+    }
+
+    /// Starts it on these log directories.
+    pub(crate) fn on(binary: &Path, directories: &str) -> Result<Self, String> {
+        Self::with(binary, &format!("log.dirs={directories}"), None)
+    }
+
+    fn with(
+        binary: &Path,
+        directories: &str,
+        recorder: Option<&mut Recorder>,
+    ) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut line = format!(
             "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
-             --set log.dirs=data",
+             --set {directories}",
             binary.display()
         );
         if let Some(recorder) = &recorder {
@@ -132,7 +146,7 @@ impl Served {
     }
 
     /// Ends it cleanly and gives its directory.
-    fn stop(mut self) -> Result<tempfile::TempDir, String> {
+    pub(crate) fn stop(mut self) -> Result<tempfile::TempDir, String> {
         self.broker.terminate()?;
         let status = self.broker.wait(STOP_LIMIT)?;
         if status.success() {

@@ -15,6 +15,7 @@ mod process;
 mod readme;
 mod schedules;
 mod sim;
+mod tools;
 mod trace;
 mod tsan;
 mod vectors;
@@ -55,6 +56,8 @@ enum Suite {
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
     Readme,
+    /// Apache Kafka's own tools against the release binary, each through its useful options.
+    Tools(tools::ToolsArguments),
     /// The release binary under strace: no acknowledgement before its sync has returned.
     Trace(trace::TraceArguments),
     /// The broker under `ThreadSanitizer` with load of every kind (needs a nightly compiler).
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Suite::Readme => readme::run(),
         Suite::Schedules(arguments) => schedules::run(&arguments),
         Suite::Sim(arguments) => sim::run(&arguments),
+        Suite::Tools(arguments) => tools::run(&arguments),
         Suite::Trace(arguments) => trace::run(&arguments),
         Suite::Tsan(arguments) => tsan::run(&arguments),
         Suite::Vectors => vectors::run(),

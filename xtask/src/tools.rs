@@ -1,0 +1,235 @@
+//! `cargo xtask tools`: Apache Kafka's own tools against the release binary, each through its useful
+//! options; what each prints is compared with what is there.
+//!
+//! What always holds: a tool that should succeed must, and one that should be refused must be, with
+//! the words that name the reason; none is skipped. The tools come from Maven Central
+//! (`xtask/kafka-peer`).
+
+mod cluster;
+mod files;
+mod placement;
+mod records;
+mod topics;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::clients::Served;
+use crate::packages::need;
+use crate::process::{Watched, println};
+use crate::{Outcome, binaries, root};
+
+/// No tool takes longer than this many seconds; one that waits for an answer that never comes would.
+const TOOL_LIMIT_S: &str = "60";
+/// Records in the topic `r` at first; `t` has five partitions and none.
+const RECORDS: usize = 1000;
+
+/// Some of the tools.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// kafka-topics, kafka-configs.
+    Topics,
+    /// kafka-get-offsets, kafka-delete-records, kafka-replica-verification.
+    Records,
+    /// kafka-cluster, kafka-broker-api-versions, kafka-features, kafka-metadata-quorum, kafka-acls,
+    /// kafka-delegation-tokens.
+    Cluster,
+    /// kafka-log-dirs, kafka-leader-election, kafka-reassign-partitions.
+    Placement,
+}
+
+/// How.
+#[derive(Args, Debug)]
+pub(crate) struct ToolsArguments {
+    /// Only these; all without it.
+    part: Option<Part>,
+    /// One or two runs of each tool, instead of every option.
+    #[arg(long)]
+    smoke: bool,
+    /// This binary, instead of a release build of the tree.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// Runs the suite.
+pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
+    need("java", "default-jdk-headless")?;
+    need("mvn", "maven")?;
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => binaries::millrace()?,
+    };
+    let broker = Served::on(&binary, "data,more")?;
+    let tools = Tools {
+        address: broker.address.clone(),
+        directory: broker.directory.path().to_owned(),
+        whole: !arguments.smoke,
+        runs: Cell::new(0),
+    };
+    tools.ask(
+        "topics",
+        &["--create", "--topic", "t", "--partitions", "5"],
+        &[],
+    )?;
+    tools.ask(
+        "topics",
+        &["--create", "--topic", "r", "--partitions", "1"],
+        &[],
+    )?;
+    tools.produce("r", RECORDS)?;
+    for part in Part::value_variants() {
+        if arguments.part.is_some_and(|chosen| chosen != *part) {
+            continue;
+        }
+        match part {
+            Part::Topics => topics::run(&tools)?,
+            Part::Records => records::run(&tools)?,
+            Part::Cluster => cluster::run(&tools)?,
+            Part::Placement => placement::run(&tools)?,
+        }
+    }
+    let directory = broker.stop()?;
+    files::run(&tools, directory.path())?;
+    let runs = tools.runs.get();
+    println(&format!(
+        "kafka tools: {runs} runs, each said what it should"
+    ));
+    Ok(())
+}
+
+/// Kafka's tools, and the broker that they are run against.
+struct Tools {
+    address: String,
+    /// Where the broker runs and files for the tools are written.
+    directory: PathBuf,
+    /// Whether every option is tried.
+    whole: bool,
+    runs: Cell<u32>,
+}
+
+impl Tools {
+    /// Runs a tool that asks the broker and must succeed, and print each of these; gives all of it.
+    fn ask(&self, tool: &str, arguments: &[&str], wanted: &[&str]) -> Result<String, String> {
+        self.run(tool, &self.at_broker(tool, arguments), true, wanted)
+    }
+
+    /// Runs a tool that asks the broker and must be refused, in these words.
+    fn refused(&self, tool: &str, arguments: &[&str], wanted: &[&str]) -> Outcome {
+        let arguments = self.at_broker(tool, arguments);
+        self.run(tool, &arguments, false, wanted).map(drop)
+    }
+
+    /// Arguments with the broker's address where the tool wants it.
+    fn at_broker<'a>(&'a self, tool: &str, arguments: &[&'a str]) -> Vec<&'a str> {
+        let at = ["--bootstrap-server", &self.address];
+        // It takes its command before its options.
+        if tool == "cluster" {
+            return [arguments, &at].concat();
+        }
+        [&at, arguments].concat()
+    }
+
+    /// Runs a tool with these arguments alone.
+    fn run(
+        &self,
+        tool: &str,
+        arguments: &[&str],
+        succeeds: bool,
+        wanted: &[&str],
+    ) -> Result<String, String> {
+        self.runs.set(self.runs.get() + 1);
+        let shown = format!("kafka-{tool} {}", arguments.join(" "));
+        let output = Command::new("timeout")
+            .arg(TOOL_LIMIT_S)
+            .arg(peer())
+            .args(["run", tool])
+            .args(arguments)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let first: Vec<&str> = text.lines().take(40).collect();
+        let first = first.join("\n");
+        if output.status.success() != succeeds {
+            let status = output.status;
+            return Err(format!("`{shown}` ended with {status}:\n{first}"));
+        }
+        for words in wanted {
+            if !text.contains(words) {
+                return Err(format!("`{shown}` doesn't say `{words}`, but:\n{first}"));
+            }
+        }
+        Ok(text)
+    }
+
+    /// Runs a tool that never ends, until it prints such a line.
+    fn until(&self, tool: &str, arguments: &[&str], wanted: &str) -> Outcome {
+        self.runs.set(self.runs.get() + 1);
+        let line = format!("{} run {tool} {}", peer().display(), arguments.join(" "));
+        let mut running = Watched::start(&line, &self.directory)?;
+        let limit = Duration::from_mins(1);
+        running.wait_for_line(&format!("say `{wanted}`"), limit, |line| {
+            line.contains(wanted)
+        })?;
+        running.kill()
+    }
+
+    /// Writes a file for a tool; gives its name.
+    fn file(&self, name: &str, text: &str) -> Result<String, String> {
+        let path = self.directory.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
+    /// Has the perf test produce records of 100 bytes.
+    fn produce(&self, topic: &str, records: usize) -> Outcome {
+        let servers = format!("bootstrap.servers={}", self.address);
+        let records = records.to_string();
+        let arguments = [
+            "--topic",
+            topic,
+            "--num-records",
+            &records,
+            "--record-size",
+            "100",
+            "--throughput",
+            "-1",
+            "--producer-props",
+            &servers,
+            "acks=all",
+        ];
+        let said = format!("{records} records sent");
+        self.run("producer-perf-test", &arguments, true, &[&said])
+            .map(drop)
+    }
+}
+
+/// An error unless `text` has no such words.
+fn absent(text: &str, unwanted: &str) -> Outcome {
+    if text.contains(unwanted) {
+        Err(format!("`{unwanted}` should not be in:\n{text}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn peer() -> PathBuf {
+    root().join("xtask/kafka-peer")
+}
+
+/// The entries of a directory, sorted.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error: std::io::Error| format!("cannot list {}: {error}", directory.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        found.push(entry.map_err(failed)?.path());
+    }
+    found.sort();
+    Ok(found)
+}
