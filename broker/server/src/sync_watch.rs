@@ -214,18 +214,16 @@ struct WatchedDisk {
     watch: Arc<Watch>,
 }
 
-impl WatchedDisk {
-    fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(WatchedFile {
-            file,
-            watch: Arc::clone(&self.watch),
-        })
-    }
+fn watched_file(file: Arc<dyn File>, watch: &Arc<Watch>) -> Arc<dyn File> {
+    Arc::new(WatchedFile {
+        file,
+        watch: Arc::clone(watch),
+    })
 }
 
 impl Disk for WatchedDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.disk.open(path, mode)?))
+        Ok(watched_file(self.disk.open(path, mode)?, &self.watch))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -233,9 +231,10 @@ impl Disk for WatchedDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
-        let guard = self.disk.lock(path)?;
-        let file = self.file(guard.file());
-        Ok(Box::new(WatchedLock { file, guard }))
+        Ok(Box::new(WatchedLock {
+            guard: self.disk.lock(path)?,
+            watch: Arc::clone(&self.watch),
+        }))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -327,12 +326,12 @@ impl File for WatchedFile {
 /// A lock whose file's syncs end.
 #[derive(Debug)]
 struct WatchedLock {
-    file: Arc<dyn File>,
     guard: Box<dyn LockGuard>,
+    watch: Arc<Watch>,
 }
 
 impl LockGuard for WatchedLock {
     fn file(&self) -> Arc<dyn File> {
-        Arc::clone(&self.file)
+        watched_file(self.guard.file(), &self.watch)
     }
 }
