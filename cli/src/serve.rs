@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use millrace_config::BrokerConfig;
+use millrace_config::{BrokerConfig, ConfigError};
 use millrace_host::real::{self, RealHost, Signals};
 use millrace_server::{BoundListener, Broker};
 use sd_notify::NotifyState;
@@ -45,6 +45,10 @@ pub(crate) fn run(given: ServeOptions) -> ExitCode {
     if let Err(error) = fit_open_files(&mut config, real::open_files().soft) {
         return fail(1, &error);
     }
+    let config = match fit_memory(config, real::memory_limit()) {
+        Ok(config) => config,
+        Err(error) => return fail(BAD_CONFIGURATION, &error),
+    };
     let machine = match RealHost::start(&options()) {
         Ok(machine) => machine,
         Err(error) => return fail(1, &error),
@@ -87,6 +91,30 @@ fn fit_open_files(config: &mut BrokerConfig, open_files: u64) -> Result<(), Stri
         );
     }
     Ok(())
+}
+
+/// Where there is little memory, limits on it that nobody set are a share of what there is.
+fn fit_memory(config: BrokerConfig, memory: Option<u64>) -> Result<BrokerConfig, ConfigError> {
+    let Some(memory_bytes) = memory else {
+        return Ok(config);
+    };
+    let (mut fitted, lowered) = config.fit_memory(memory_bytes)?;
+    if lowered.is_empty() {
+        return Ok(config);
+    }
+    // What the limit on open files left.
+    fitted.log.open_files_max = config.log.open_files_max;
+    fitted.network.connections_max = config.network.connections_max;
+    let lowered: Vec<_> = lowered
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    tracing::info!(
+        memory_bytes,
+        "limits chosen for the memory there is, since nobody set them: {}",
+        lowered.join(", ")
+    );
+    Ok(fitted)
 }
 
 async fn serve(config: BrokerConfig, machine: &RealHost) -> Result<(), Box<dyn std::error::Error>> {
@@ -207,6 +235,22 @@ mod tests {
                         try: echo hello | kcat -P -b [::1]:4000 -t greetings\n     \
                         kcat -C -b [::1]:4000 -t greetings -e\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn little_memory_lowers_limits_and_leaves_those_on_open_files() {
+        let mut config = BrokerConfig::default();
+        fit_open_files(&mut config, 1024).unwrap();
+        let same = fit_memory(config.clone(), Some(64 << 30)).unwrap();
+        assert_eq!(same, config);
+        assert_eq!(fit_memory(config.clone(), None).unwrap(), config);
+        let fitted = fit_memory(config.clone(), Some(64 << 20)).unwrap();
+        assert!(fitted.network.queued_bytes_max < config.network.queued_bytes_max);
+        assert_eq!(fitted.log.open_files_max, config.log.open_files_max);
+        assert_eq!(
+            fitted.network.connections_max,
+            config.network.connections_max
+        );
     }
 
     #[test]

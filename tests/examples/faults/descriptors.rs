@@ -1,12 +1,13 @@
 //! Few descriptors (F29).
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use millrace_client::Client;
 use millrace_tests::load::patient;
 
-use crate::stage::{Running, Stage, plan};
+use crate::stage::{Running, Stage, delete_topic, plan};
 
 /// What the broker may have open; it needs 128 at least.
 const LIMIT: usize = 256;
@@ -16,6 +17,11 @@ const CONNECTIONS: usize = 400;
 const PARTITIONS: i32 = 60;
 /// Connections that are refused before it counts as shown.
 const TRIES: usize = 10;
+/// Partitions of the topic that is deleted without a descriptor.
+const DOOMED: i32 = 8;
+/// How long there is none.
+const FAMINE: Duration = Duration::from_secs(15);
+const SHORT_FAMINE: Duration = Duration::from_secs(1);
 const RECOVERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// F29: more connections than there are descriptors: the surplus is refused, logs stay usable. Then
@@ -92,46 +98,78 @@ async fn write_all(running: &Running<'_>, topic: &millrace_client::Topic) -> Res
     Ok(())
 }
 
-/// The limit falls to what is open: for a few seconds nothing can be opened. (A sync of names waits
-/// ten seconds for a descriptor; behind that its directory is offline.)
+/// The limit falls to what is open: nothing can be opened. What needs no file goes on: the workload,
+/// and of a topic's deletion the syncs of its directories, which come before it looks whose they are.
 async fn starve(running: &mut Running<'_>) -> Result<String, String> {
+    let stage = running.stage;
+    let doomed = running.topic("doomed", DOOMED).await?;
+    write_all(running, &doomed).await?;
+    let before = running.client().await?;
     let id = running.broker.id();
     // What the crowd left behind is closed by then.
-    running.stage.pause(Duration::from_millis(500)).await;
-    let fds = format!("/proc/{id}/fd");
-    let fds = std::fs::read_dir(fds).map_err(|error| error.to_string())?;
-    let open: Vec<String> = fds
-        .flatten()
-        .map(|fd| fd.file_name().to_string_lossy().into_owned())
-        .collect();
-    // The limit is one of numbers, and the lowest free one is given out next.
-    let limit = (0..=open.len())
-        .find(|number| !open.contains(&number.to_string()))
-        .unwrap_or(open.len());
+    stage.pause(Duration::from_millis(500)).await;
+    let limit = lowest_free(id)?;
     limit_descriptors(id, &limit.to_string())?;
     let mut refused = 0;
     for _ in 0..TRIES {
         refused += usize::from(connect(running).await.is_none());
     }
+    delete_topic(&before, &doomed.name).await?;
+    let long = if stage.smoke { SHORT_FAMINE } else { FAMINE };
+    stage.pause(long).await;
+    let progress = running.progress("an acknowledgement in the famine");
+    progress.await?;
     running.lives()?;
-    running.workload.is_alive()?;
-    if refused == 0 {
-        return Err("connections were served without a descriptor".to_owned());
+    if refused < TRIES {
+        return Err(format!(
+            "{} of {TRIES} connections were served without a descriptor",
+            TRIES - refused
+        ));
     }
     limit_descriptors(id, &LIMIT.to_string())?;
     let connects = async || running.client().await.ok();
-    let stage = running.stage;
-    let (_, took) = stage
-        .comes("a connection after the famine", RECOVERS_WITHIN, connects)
-        .await?;
+    let what = "a connection after the famine";
+    let (_, took) = stage.comes(what, RECOVERS_WITHIN, connects).await?;
     running
         .progress("an acknowledgement after the famine")
         .await?;
+    let data = stage.place.join("data");
+    let renamed = async || {
+        doomed_names(&data)
+            .is_ok_and(|left| left == 0)
+            .then_some(())
+    };
+    let what = "the end of a deleted topic's names";
+    stage.comes(what, RECOVERS_WITHIN, renamed).await?;
     Ok(format!(
-        "with no descriptor left ({} open) {refused} of {TRIES} connections refused, one served {took:?} \
-         after it",
-        open.len()
+        "for {long:?} no number below {limit} left: {TRIES} of {TRIES} connections refused, \
+         acknowledgements went on, directories of {DOOMED} partitions were synced to be deleted; a \
+         connection {took:?} after"
     ))
+}
+
+/// The lowest number that no descriptor of the process has, and so the next to be given out.
+fn lowest_free(id: u32) -> Result<usize, String> {
+    let fds = std::fs::read_dir(format!("/proc/{id}/fd")).map_err(|error| error.to_string())?;
+    let open: Vec<String> = fds
+        .flatten()
+        .map(|fd| fd.file_name().to_string_lossy().into_owned())
+        .collect();
+    let free = (0..=open.len()).find(|number| !open.contains(&number.to_string()));
+    Ok(free.unwrap_or(open.len()))
+}
+
+/// How many directories of the doomed topic have their name still.
+fn doomed_names(data: &Path) -> Result<usize, String> {
+    let entries = std::fs::read_dir(data).map_err(|error| error.to_string())?;
+    let names = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let named = names.filter(|name| {
+        let number = name.strip_prefix("doomed-");
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    });
+    Ok(named.count())
 }
 
 /// `RLIMIT_NOFILE` of a running process; its hard limit stays.

@@ -102,21 +102,20 @@ pub(crate) async fn little(stage: &Stage) -> Result<String, String> {
         "echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"",
         cgroup.path.display()
     );
-    let launch = stage
-        .launch()
-        .before(["sh", "-c", &enter])
-        .set("socket.request.max.bytes=8388608")
-        .set("queued.max.request.bytes=16777216")
-        .set("queued.response.bytes.max=8388608")
-        .set("connection.request.bytes.max=8388608")
-        .set("log.unflushed.bytes.max=16777216")
-        .set("log.journal.file.bytes.max=8388608");
+    // With the defaults: what they become is in the log.
+    let launch = stage.launch().before(["sh", "-c", &enter]);
     let mut running = Running::start(stage, launch, &plan(4)).await?;
+    let said = fs::read_to_string(stage.log()).unwrap_or_default();
+    let chosen = said.lines().find(|line| line.contains("limits chosen"));
+    let chosen = chosen.and_then(|line| line.split("nobody set them: ").nth(1));
+    let chosen = chosen
+        .ok_or("it must say which limits it chose")?
+        .to_owned();
     let topic = running.topic("large", 8).await?;
     let probe = running.topic("probe", 1).await?;
     let words = |error: millrace_client::Error| error.to_string();
     // More than the limit holds, so that consumers read what is cold.
-    let fill = if stage.smoke { 100 } else { 250 };
+    let fill = if stage.smoke { 70 } else { 250 };
     produce(&running, &topic, fill).await?;
     let before = percentile(&running.probe(&probe, 0, 100).await.map_err(words)?, 0.99);
     let stop = Arc::new(AtomicBool::new(false));
@@ -142,7 +141,7 @@ pub(crate) async fn little(stage: &Stage) -> Result<String, String> {
     let said = format!(
         "{} MiB for all, peak {} MiB with the page cache, {} MiB resident, nobody killed; \
          {CONSUMERS} consumers read {} MiB beside {PRODUCERS} producers of large batches; produce \
-         p99 {before:?} idle, {during:?} under load",
+         p99 {before:?} idle, {during:?} under load; chosen by itself: {chosen}",
         LIMIT_BYTES >> 20,
         cgroup.peak() >> 20,
         resident >> 20,

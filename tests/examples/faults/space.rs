@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use millrace_client::{Error, NewTopic, PartitionReader};
-use millrace_protocol::messages::{DeleteTopicsRequest, delete_topics_request::DeleteTopicState};
+use millrace_client::{Client, Error, NewTopic, PartitionReader};
 use millrace_tests::load::{Producing, patient};
 
-use crate::stage::{Running, Stage, plan};
+use crate::stage::{Running, Stage, delete_topic, plan};
 
 const SIZE: &str = "size=128m";
 /// Produces go on within this once a topic is deleted.
@@ -84,7 +83,8 @@ pub(crate) async fn full(stage: &Stage) -> Result<String, String> {
         Ok(_) => "a topic was made".to_owned(),
         Err(error) => format!("no topic could be made ({error})"),
     };
-    delete(&running, "ballast").await?;
+    let deleting = connect(&running).await?;
+    delete_topic(&deleting, "ballast").await?;
     let took = match running
         .progress("an acknowledgement after the deletion")
         .await
@@ -151,31 +151,10 @@ async fn served(running: &Running<'_>, topic: &millrace_client::Topic) -> Result
     }
 }
 
-async fn delete(running: &Running<'_>, topic: &str) -> Result<(), String> {
+/// A connection that waits longer than a probe's.
+async fn connect(running: &Running<'_>) -> Result<Client, String> {
     let options = patient(Duration::from_secs(10));
     let host = &running.stage.host;
-    let client = millrace_client::Client::connect(host, running.broker.address(), options).await;
-    let client = client.map_err(|error| error.to_string())?;
-    let mut state = DeleteTopicState::default();
-    state.name = Some(topic.into());
-    let mut request = DeleteTopicsRequest::default();
-    request.topics = vec![state];
-    request.timeout_ms = 10_000;
-    let answer = client
-        .call(&request)
-        .await
-        .map_err(|error| error.to_string())?;
-    let answer = answer.read().map_err(|error| error.to_string())?;
-    let code = answer
-        .responses
-        .into_iter()
-        .next()
-        .map(|one| one.error_code);
-    if code == Some(0) {
-        Ok(())
-    } else {
-        Err(format!(
-            "while full a topic must be deletable: code {code:?}"
-        ))
-    }
+    let client = Client::connect(host, running.broker.address(), options).await;
+    client.map_err(|error| error.to_string())
 }

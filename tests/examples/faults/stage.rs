@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millrace_client::{Client, Error, NewTopic, Topic};
 use millrace_host::Host;
+use millrace_protocol::messages::{DeleteTopicsRequest, delete_topics_request::DeleteTopicState};
 use millrace_tests::load::{Producing, patient};
 use millrace_tests::process::{BrokerProcess, Launch, Signal};
 use millrace_tests::workload::{Plan, Workload};
@@ -209,4 +210,21 @@ pub(crate) fn plan(partitions: i32) -> Plan {
     plan.pause = Duration::from_millis(1);
     plan.request_timeout = Duration::from_secs(5);
     plan
+}
+
+/// Deletes a topic, whatever the trouble.
+pub(crate) async fn delete_topic(client: &Client, topic: &str) -> Result<(), String> {
+    let mut state = DeleteTopicState::default();
+    state.name = Some(topic.into());
+    let mut request = DeleteTopicsRequest::default();
+    request.topics = vec![state];
+    request.timeout_ms = 10_000;
+    let answer = client.call(&request).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = answer.read().map_err(|error| error.to_string())?;
+    let first = answer.responses.into_iter().next();
+    match first.map(|one| one.error_code) {
+        Some(0) => Ok(()),
+        code => Err(format!("a topic must be deletable: code {code:?}")),
+    }
 }
