@@ -40,6 +40,9 @@ pub struct SyncFault {
 /// Called before each operation.
 pub type Witness = Box<dyn FnMut() + Send>;
 
+/// Called after each operation, with it and what it left.
+pub type Watcher = Box<dyn FnMut(&Volume, &Op) + Send>;
+
 /// The machine that outlives its processes.
 pub struct Machine {
     /// Its file system.
@@ -48,6 +51,8 @@ pub struct Machine {
     pub ops: Option<Vec<Op>>,
     /// Asked before each operation.
     pub witness: Option<Witness>,
+    /// Shown each operation once it is done.
+    pub watcher: Option<Watcher>,
     /// A sync that is to fail.
     pub fault: Option<SyncFault>,
     /// Files with records that were closed before what was written to them was synced.
@@ -92,6 +97,7 @@ impl Machine {
             volume,
             ops: recorded.then(Vec::new),
             witness: None,
+            watcher: None,
             fault: None,
             closed_early: Vec::new(),
             open: BTreeMap::new(),
@@ -107,6 +113,9 @@ impl Machine {
             witness();
         }
         self.volume.apply(&op);
+        if let Some(watcher) = &mut self.watcher {
+            watcher(&self.volume, &op);
+        }
         if matches!(op, Op::Killed | Op::Left { .. }) {
             self.before = self.volume.changes();
         }

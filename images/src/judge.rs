@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub type Processing<'a> = Pin<Box<dyn Future<Output = Result<(), Wrong>> + 'a>>;
 
 /// What is crashed, and what it promises.
-pub trait Subject {
+pub trait Subject: 'static {
     /// What was promised.
     type Promises: Clone + PartialEq + fmt::Debug + Send + 'static;
 
@@ -41,6 +41,9 @@ pub trait Subject {
         promises: Arc<Mutex<Self::Promises>>,
         work: Work,
     ) -> Processing<'a>;
+
+    /// What an operation on the disk promises by itself, once it is done.
+    fn saw(_promises: &mut Self::Promises, _volume: &Volume, _op: &Op) {}
 }
 
 /// What a process does once it has looked.
@@ -182,7 +185,6 @@ struct Image<P> {
 
 struct Judge<'a, S: Subject> {
     subject: &'a S,
-    sim: Sim,
     plan: Plan,
     counts: Counts,
     images: u64,
@@ -198,7 +200,6 @@ pub fn every_image<S: Subject>(
 ) -> Result<Counts, Failure> {
     let mut judge = Judge {
         subject,
-        sim: Sim::new(plan.seed),
         plan,
         counts: Counts::default(),
         images: 0,
@@ -280,7 +281,9 @@ impl<S: Subject> Judge<'_, S> {
         image: &Image<S::Promises>,
         draw: &mut Draw,
     ) -> Result<(), (String, Wrong)> {
-        let first = self.run(image, false, draw);
+        // One of its own: an image is the same alone and among others.
+        let sim = &Sim::new(draw.bits());
+        let first = self.run(sim, image, false, draw);
         first
             .result
             .clone()
@@ -288,13 +291,13 @@ impl<S: Subject> Judge<'_, S> {
         for _ in 0..self.plan.scale.seconds {
             let lazy = draw.once_in(4);
             let (again, how) = crash(image, &first, draw);
-            let second = self.run(&again, lazy, draw);
+            let second = self.run(sim, &again, lazy, draw);
             let at = |wrong| (format!("; and {how}"), wrong);
             second.result.clone().map_err(at)?;
             self.counts.seconds += u64::from(!lazy);
             if lazy || draw.once_in(8) {
                 let (again, then) = crash(&again, &second, draw);
-                let third = self.run(&again, false, draw);
+                let third = self.run(sim, &again, false, draw);
                 let at = |wrong| (format!("; and {how}, lazy: {lazy}; and {then}"), wrong);
                 third.result.map_err(at)?;
                 self.counts.thirds += 1;
@@ -304,34 +307,39 @@ impl<S: Subject> Judge<'_, S> {
     }
 
     /// One process on one state, to its end.
-    fn run(&self, image: &Image<S::Promises>, lazy: bool, draw: &mut Draw) -> Run<S::Promises> {
+    fn run(
+        &self,
+        sim: &Sim,
+        image: &Image<S::Promises>,
+        lazy: bool,
+        draw: &mut Draw,
+    ) -> Run<S::Promises> {
         let machine = Machine::new(image.volume.clone(), true);
         let promises = Arc::new(Mutex::new(image.promises.clone()));
-        let told = witness(&machine, &promises);
-        let host = host(&self.sim, &machine, image.boot, draw.bits());
+        let told = witness(&machine, &promises, S::saw);
+        let host = host(sim, &machine, image.boot, draw.bits());
         let draw = Draw::new(draw.bits());
         let work = Work {
             draw,
             lazy,
             machine: Arc::clone(&machine),
         };
-        let process = self
-            .subject
-            .process(&self.sim, host, Arc::clone(&promises), work);
-        let result = self.sim.block_on(async {
+        let process = self.subject.process(sim, host, Arc::clone(&promises), work);
+        let result = sim.block_on(async {
             tokio::select! {
                 biased;
                 result = process => result,
-                () = self.sim.pause(LONGEST) => Err("it never ends".to_owned()),
+                () = sim.pause(LONGEST) => Err("it never ends".to_owned()),
             }
         });
-        self.sim.kill("n");
-        let result = match self.sim.panics().first() {
+        sim.kill("n");
+        let result = match sim.panics().first() {
             Some(panic) => Err(panic.clone()),
             None => result,
         };
         let mut machine = lock(&machine);
         machine.witness = None;
+        machine.watcher = None;
         let ops = machine.ops.take().unwrap_or_default();
         let mut told = std::mem::take(&mut *lock(&told));
         told.truncate(ops.len());

@@ -27,7 +27,7 @@ pub use draw::Draw;
 pub use histories::{HISTORIES, History};
 pub use judge::{Counts, Failure, Plan, Processing, Subject, Work, every_image};
 pub use promise::Promises;
-pub use stage::Recorded;
+pub use stage::{Recorded, witness};
 
 /// What is wrong, for people.
 pub type Wrong = String;

@@ -46,15 +46,22 @@ pub(crate) struct Stage<'a> {
     starts: u64,
 }
 
-/// Takes down what is promised before each operation of a machine.
-pub(crate) fn witness<P: Clone + Send + 'static>(
+/// Takes down what is promised before each operation of a machine, by its process or by the
+/// operations before (`saw`). Whoever has the promises locked must not touch the disk.
+pub fn witness<P: Clone + Send + 'static>(
     machine: &Arc<Mutex<Machine>>,
     promises: &Arc<Mutex<P>>,
+    saw: impl Fn(&mut P, &Volume, &Op) + Send + 'static,
 ) -> Arc<Mutex<Vec<P>>> {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let (promises, notes) = (Arc::clone(promises), Arc::clone(&told));
-    let tell = move || lock(&notes).push(lock(&promises).clone());
-    lock(machine).witness = Some(Box::new(tell));
+    let (shown, notes) = (Arc::clone(promises), Arc::clone(&told));
+    let tell = move || lock(&notes).push(lock(&shown).clone());
+    let shown = Arc::clone(promises);
+    let mut machine = lock(machine);
+    machine.witness = Some(Box::new(tell));
+    machine.watcher = Some(Box::new(move |volume, op| {
+        saw(&mut lock(&shown), volume, op);
+    }));
     told
 }
 
@@ -66,7 +73,7 @@ pub(crate) fn record(
     let sim = Sim::new(3);
     let machine = Machine::new(Volume::default(), true);
     let promises = Arc::new(Mutex::new(Promises::default()));
-    let told = witness(&machine, &promises);
+    let told = witness(&machine, &promises, |_, _, _| {});
     let mut stage = Stage {
         sim: &sim,
         machine: Arc::clone(&machine),
@@ -98,6 +105,7 @@ pub(crate) fn record(
     }
     let mut machine = lock(&machine);
     machine.witness = None;
+    machine.watcher = None;
     let ops = machine.ops.take().unwrap_or_default();
     let mut told = std::mem::take(&mut *lock(&told));
     told.push(lock(&promises).clone());

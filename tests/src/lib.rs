@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limits;
 pub mod liveness;
 pub mod load;
+pub mod node_images;
 pub mod oracle;
 pub mod planted;
 pub mod process;

@@ -306,7 +306,8 @@ fn note(progress: &Progress, name: &str, judged: Result<(), String>) {
     }
 }
 
-async fn remove(client: &Client, name: &str) -> Result<(), Error> {
+/// Removes a topic.
+pub(crate) async fn remove(client: &Client, name: &str) -> Result<(), Error> {
     let mut topic = DeleteTopicState::default();
     topic.name = Some(name.into());
     let mut request = DeleteTopicsRequest::default();

@@ -1,5 +1,6 @@
-//! `cargo xtask images`: every state that a crash may leave of a log directory, opened, judged, and
-//! crashed a second time; or one image again. The program is `images/examples/images.rs`.
+//! `cargo xtask images`: every state that a crash may leave of a log directory, or of a whole node
+//! with its metadata log, opened, judged, and crashed a second time; or one image again. The programs
+//! are `images/examples/images.rs` and `tests/examples/node_images.rs`.
 
 use std::process::Command;
 
@@ -11,9 +12,30 @@ use crate::{Outcome, root};
 
 /// Processes side by side; each judges its share of every history's images.
 const SHARES: u64 = 2;
-/// Fewer images than these are a failure.
-const FULL_MIN: u64 = 1_000_000;
-const SMOKE_MIN: u64 = 50_000;
+
+/// A program that judges images.
+struct Program {
+    package: &'static str,
+    example: &'static str,
+    /// Fewer images than these are a failure.
+    full_min: u64,
+    smoke_min: u64,
+}
+
+const PROGRAMS: [Program; 2] = [
+    Program {
+        package: "millrace-images",
+        example: "images",
+        full_min: 1_000_000,
+        smoke_min: 50_000,
+    },
+    Program {
+        package: "millrace-tests",
+        example: "node_images",
+        full_min: 50_000,
+        smoke_min: 10_000,
+    },
+];
 
 /// Which images.
 #[derive(Args, Debug)]
@@ -21,7 +43,7 @@ pub(crate) struct ImagesArguments {
     /// What is drawn is drawn from this.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The images of one history only.
+    /// The images of one history only, of a directory or a node.
     #[arg(long)]
     history: Option<String>,
     /// One image of that history only.
@@ -34,17 +56,26 @@ pub(crate) struct ImagesArguments {
 
 /// Runs the suite.
 pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
-    let build = [
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "millrace-images",
-        "--example",
-        "images",
-    ];
-    succeed(cargo().args(build))?;
-    let program = target_directory()?.join("release/examples/images");
+    let mut images = 0;
+    for program in &PROGRAMS {
+        images += judge(program, arguments)?;
+    }
+    match &arguments.history {
+        Some(history) if images == 0 => Err(format!("there is no image of a history {history}")),
+        _ => {
+            println(&format!("{images} crash images, no promise broken"));
+            Ok(())
+        }
+    }
+}
+
+/// Judges the images of one program, and counts them.
+fn judge(of: &Program, arguments: &ImagesArguments) -> Result<u64, String> {
+    let build = ["build", "--release", "--locked", "--package", of.package];
+    succeed(cargo().args(build).args(["--example", of.example]))?;
+    let program = target_directory()?
+        .join("release/examples")
+        .join(of.example);
     let shares = if arguments.image.is_some() { 1 } else { SHARES };
     let command = |share: u64| {
         let scale = if arguments.smoke { "smoke" } else { "full" };
@@ -73,10 +104,16 @@ pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
             .parse::<u64>()
             .map_err(|_| format!("no count: {last}"))?;
     }
-    println(&format!("{images} crash images, no promise broken"));
-    let least = if arguments.smoke { SMOKE_MIN } else { FULL_MIN };
+    let least = if arguments.smoke {
+        of.smoke_min
+    } else {
+        of.full_min
+    };
     if arguments.history.is_none() && images < least {
-        return Err(format!("only {images} images, {least} are to be judged"));
+        let name = of.example;
+        return Err(format!(
+            "{name}: only {images} images, {least} are to be judged"
+        ));
     }
-    Ok(())
+    Ok(images)
 }
