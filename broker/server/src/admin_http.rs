@@ -1,6 +1,6 @@
-//! `/metrics`, `/health/live` and `/health/ready` over HTTP, for operators and their machines.
+//! `/metrics`, `/metrics/partitions`, `/health/live` and `/health/ready` over HTTP, for operators and their machines.
 //!
-//! Three fixed answers to GET, written by hand over the host's `Net`: a library would have to be
+//! A few fixed answers to GET, written by hand over the host's `Net`: a library would have to be
 //! fitted to those traits by more code than there is here, and would bring keep-alive, chunking and
 //! upgrades that nobody needs. What always holds: a request's head is at most [`HEAD_BYTES_MAX`]
 //! and comes within [`EXCHANGE_TIMEOUT`], its body is never read; one answer, then the connection
@@ -8,8 +8,8 @@
 //! match exactly or not at all; nothing here changes anything.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -19,6 +19,8 @@ use millrace_host::{Connection, Host, Listener, Piece, Pool};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::context::Node;
+use crate::exposition;
 use crate::metrics::Metrics;
 
 /// Longest request head, in bytes.
@@ -43,12 +45,33 @@ pub struct AdminError {
     source: io::Error,
 }
 
+/// What is told here.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// What is counted, from the start of the start.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the node serves.
+    pub(crate) ready: Arc<AtomicBool>,
+    /// The node, once there is one.
+    pub(crate) node: Arc<OnceLock<Weak<Node>>>,
+}
+
+impl Subject {
+    /// Of a node that is about to be.
+    pub(crate) fn new(metrics: &Arc<Metrics>, ready: &Arc<AtomicBool>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            ready: Arc::clone(ready),
+            node: Arc::default(),
+        }
+    }
+}
+
 /// The admin HTTP server of a node.
 #[derive(Debug)]
 pub(crate) struct AdminHttp {
     host: Host,
-    metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    subject: Subject,
     stop: CancellationToken,
     listener: Box<dyn Listener>,
 }
@@ -58,8 +81,7 @@ impl AdminHttp {
     pub(crate) async fn bind(
         host: &Host,
         config: &AdminListener,
-        metrics: Arc<Metrics>,
-        ready: Arc<AtomicBool>,
+        subject: Subject,
         stop: CancellationToken,
     ) -> Result<Self, AdminError> {
         let mut bound = host.net.listen(config.address, BACKLOG).await;
@@ -76,8 +98,7 @@ impl AdminHttp {
         })?;
         Ok(Self {
             host: host.clone(),
-            metrics,
-            ready,
+            subject,
             stop,
             listener,
         })
@@ -101,14 +122,11 @@ impl AdminHttp {
             };
             let now = self.host.clock.now().mono;
             let Ok(connection) = accepted else {
-                self.metrics.accept_errors.inc();
+                self.subject.metrics.accept_errors.inc();
                 self.host.clock.sleep_until(now + ACCEPT_PAUSE).await;
                 continue;
             };
-            let answerer = Answerer {
-                metrics: Arc::clone(&self.metrics),
-                ready: Arc::clone(&self.ready),
-            };
+            let answerer = Answerer(self.subject.clone());
             let late = self.host.clock.sleep_until(now + EXCHANGE_TIMEOUT);
             let task = async move {
                 tokio::select! {
@@ -130,10 +148,7 @@ impl AdminHttp {
 }
 
 /// What the answers are made of.
-struct Answerer {
-    metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
-}
+struct Answerer(Subject);
 
 struct Answer {
     status: &'static str,
@@ -147,6 +162,16 @@ impl Answer {
             status,
             content_type: "text/plain; charset=utf-8",
             body: body.into(),
+        }
+    }
+}
+
+impl Answer {
+    fn metrics(body: String) -> Self {
+        Self {
+            status: "200 OK",
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            body,
         }
     }
 }
@@ -166,24 +191,31 @@ impl fmt::Display for Answer {
 }
 
 impl Answerer {
+    fn node(&self) -> Option<Arc<Node>> {
+        self.0.node.get()?.upgrade()
+    }
+
     fn answer(&self, head: &[u8]) -> Answer {
         let Some(path) = get_path(head) else {
             return Answer::text("405 Method Not Allowed", "only GET is answered here\n");
         };
         match path {
-            b"/metrics" => Answer {
-                status: "200 OK",
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.metrics.text(),
-            },
+            b"/metrics" => Answer::metrics(match self.node() {
+                Some(node) => exposition::text(&node),
+                None => self.0.metrics.text(),
+            }),
+            b"/metrics/partitions" => Answer::metrics(
+                self.node()
+                    .map_or_else(String::new, |node| exposition::partitions_text(&node)),
+            ),
             b"/health/live" => Answer::text("200 OK", "live\n"),
-            b"/health/ready" if self.ready.load(Ordering::Acquire) => {
+            b"/health/ready" if self.0.ready.load(Ordering::Acquire) => {
                 Answer::text("200 OK", "ready\n")
             }
             b"/health/ready" => Answer::text("503 Service Unavailable", "not ready\n"),
             _ => Answer::text(
                 "404 Not Found",
-                "/metrics, /health/live and /health/ready are here\n",
+                "/metrics, /metrics/partitions, /health/live and /health/ready are here\n",
             ),
         }
     }
@@ -237,16 +269,20 @@ mod tests {
     use super::*;
 
     fn status(ready: bool, head: &str) -> &'static str {
-        let answerer = Answerer {
-            metrics: Arc::new(Metrics::new()),
-            ready: Arc::new(AtomicBool::new(ready)),
-        };
+        let ready = Arc::new(AtomicBool::new(ready));
+        let answerer = Answerer(Subject::new(&Arc::new(Metrics::new()), &ready));
         answerer.answer(head.as_bytes()).status
     }
 
     #[test]
-    fn only_the_three_paths_are_answered_and_only_by_get() {
-        let ok = ["/metrics", "/metrics?x=1", "/health/live", "/health/ready"];
+    fn only_these_paths_are_answered_and_only_by_get() {
+        let ok = [
+            "/metrics",
+            "/metrics?x=1",
+            "/metrics/partitions",
+            "/health/live",
+            "/health/ready",
+        ];
         for path in ok {
             assert_eq!(
                 status(true, &format!("GET {path} HTTP/1.1\r\n\r\n")),

@@ -15,13 +15,15 @@ use millrace_protocol::metadata::BrokerEndpoint;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin_http::{AdminError, AdminHttp};
+use crate::admin_http::{AdminError, AdminHttp, Subject};
 use crate::cluster::ProducerIds;
 use crate::context::Node;
 use crate::directories::StorageError;
 use crate::dispatch::Dispatch;
+use crate::exposition;
 use crate::metrics::Metrics;
 use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
+use crate::runtime::lateness;
 use crate::runtime::lost_directory::{self, NodeFailure};
 use crate::runtime::scratch::Scratches;
 use crate::runtime::sessions::SessionCache;
@@ -101,7 +103,9 @@ impl Broker {
         for listener in &network.listeners {
             bound.push(Bound::bind(&host, listener, network.backlog).await?);
         }
-        let admin = Self::start_admin(&config, &host, &metrics, (&ready, &cut)).await?;
+        let subject = Subject::new(&metrics, &ready);
+        let told = Arc::clone(&subject.node);
+        let admin = Self::start_admin(&config, &host, subject, &cut).await?;
         let storage = storage::open(&host, &config, end_points(&bound)).await?;
         let inflated_bytes_max = usize::try_from(config.produce.decompressed_bytes_max);
         let (shared, last_gone) = Shared::new(
@@ -128,23 +132,18 @@ impl Broker {
             stopping: stopping.clone(),
         });
         node.configure(None);
-        lost_directory::watch(&node);
-        begin(&host, "log upkeep", upkeep::run(Arc::clone(&node)));
+        // Nobody else sets it.
+        told.set(Arc::downgrade(&node)).ok();
+        look_after(&node);
         let trimming = trim(host.clone(), shared.buffers(), stopping);
         begin(&host, "buffer trim", trimming);
         let service: Arc<dyn Service> = Arc::new(Dispatch::new(Arc::clone(&node)));
         let mut listeners = Vec::new();
         for bound in bound {
-            listeners.push(BoundListener {
-                name: bound.name.to_string(),
-                address: bound.address,
-                advertised: (bound.advertised.host.clone(), bound.advertised.port),
-            });
+            listeners.push(told_of(&bound, &metrics));
             let door = Door::new(Arc::clone(&shared), Arc::clone(&service), bound);
-            drop(
-                host.spawn
-                    .spawn(Pool::Data, "listener", Box::pin(door.run())),
-            );
+            let run = Box::pin(door.run());
+            drop(host.spawn.spawn(Pool::Data, "listener", run));
         }
         ready.store(true, Ordering::Release);
         Ok(Self {
@@ -160,14 +159,13 @@ impl Broker {
     async fn start_admin(
         config: &BrokerConfig,
         host: &Host,
-        metrics: &Arc<Metrics>,
-        (ready, cut): (&Arc<AtomicBool>, &CancellationToken),
+        subject: Subject,
+        cut: &CancellationToken,
     ) -> Result<Option<SocketAddr>, StartError> {
         let Some(listener) = &config.network.admin else {
             return Ok(None);
         };
-        let (metrics, ready) = (Arc::clone(metrics), Arc::clone(ready));
-        let server = AdminHttp::bind(host, listener, metrics, ready, cut.clone()).await?;
+        let server = AdminHttp::bind(host, listener, subject, cut.clone()).await?;
         let address = server.address();
         begin(host, "admin http", server.run());
         Ok(Some(address))
@@ -185,7 +183,7 @@ impl Broker {
 
     /// Everything the node counts, in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        self.node.metrics.text()
+        exposition::text(&self.node)
     }
 
     /// Bytes of each log directory in use that wait to become durable.
@@ -241,6 +239,31 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.node.host.spawn.kill();
+    }
+}
+
+/// Begins what a node does on its own.
+fn look_after(node: &Arc<Node>) {
+    lost_directory::watch(node);
+    let host = &node.host;
+    begin(host, "log upkeep", upkeep::run(Arc::clone(node)));
+    let late = lateness::watch(Arc::clone(&host.clock), node.metrics.lateness.clone());
+    drop(host.spawn.spawn(Pool::Data, "lateness", Box::pin(late)));
+}
+
+/// What is said of a listener. One that others can reach is a danger while nobody has to say who
+/// they are, and an operator is told so.
+fn told_of(bound: &Bound, metrics: &Metrics) -> BoundListener {
+    if !bound.address.ip().is_loopback() {
+        metrics.open_listeners.inc();
+        tracing::warn!(listener = %bound.name, address = %bound.address,
+            "whoever reaches this listener may read, write and delete everything: there is no \
+             authentication; bind it to loopback, or keep it in a network that you trust");
+    }
+    BoundListener {
+        name: bound.name.to_string(),
+        address: bound.address,
+        advertised: (bound.advertised.host.clone(), bound.advertised.port),
     }
 }
 

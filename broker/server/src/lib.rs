@@ -9,6 +9,7 @@ mod cluster;
 mod context;
 mod directories;
 mod dispatch;
+mod exposition;
 mod handlers;
 mod metrics;
 mod net;

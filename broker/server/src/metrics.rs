@@ -17,6 +17,10 @@ const LATENCY_BUCKETS: [f64; 14] = [
     5.0,
 ];
 
+/// Bounds of the histograms of a request's stages, in seconds: coarser, since there are four to each
+/// API.
+const STAGE_BUCKETS: [f64; 6] = [0.000_1, 0.000_5, 0.002_5, 0.01, 0.1, 1.0];
+
 /// The counters of one API.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiMetrics {
@@ -24,6 +28,14 @@ pub(crate) struct ApiMetrics {
     pub(crate) requests: IntCounter,
     /// From a request's arrival to the hand-over of its reply, in seconds.
     pub(crate) seconds: Histogram,
+    /// Behind others of its connection, until its effect began.
+    pub(crate) queued: Histogram,
+    /// Its effect: reading, deciding, writing to the page cache.
+    pub(crate) effect: Histogram,
+    /// Its wait: for the disk, for data, for a commit.
+    pub(crate) wait: Histogram,
+    /// Handing its reply to the machine.
+    pub(crate) send: Histogram,
 }
 
 /// The counters of the produce path.
@@ -63,6 +75,8 @@ pub(crate) struct FetchMetrics {
 /// The counters of syncs, of files and of names.
 #[derive(Clone, Debug)]
 pub(crate) struct SyncMetrics {
+    /// How long syncs took that returned, in seconds.
+    pub(crate) seconds: Histogram,
     /// Syncs that took long.
     pub(crate) slow: IntCounter,
     /// Syncs that take long and have not returned.
@@ -76,8 +90,11 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     seconds: HistogramVec,
+    stages: HistogramVec,
     errors: IntCounterVec,
     closes: Vec<IntCounter>,
+    /// Listeners beyond loopback without authentication.
+    pub(crate) open_listeners: IntGauge,
     /// Connections open now.
     pub(crate) connections: IntGauge,
     /// Connections accepted, those closed at once for a limit included.
@@ -100,6 +117,8 @@ pub(crate) struct Metrics {
     pub(crate) offline_directories: IntGauge,
     /// Topics whose logs should be compacted, which this version doesn't do.
     pub(crate) uncompacted_topics: IntGauge,
+    /// How late tasks of the data pool came to run that were due, in seconds.
+    pub(crate) lateness: Histogram,
     /// Syncs of the log directories.
     pub(crate) sync: SyncMetrics,
     /// The produce path.
@@ -133,6 +152,13 @@ impl Maker {
         gauge
     }
 
+    fn histogram(&self, name: &str, help: &str) -> Histogram {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        let histogram = Histogram::with_opts(options).expect("metric names are valid");
+        self.register(histogram.clone());
+        histogram
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         let counters =
             IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid");
@@ -151,30 +177,20 @@ impl Metrics {
     /// All counters, at zero.
     pub(crate) fn new() -> Self {
         let make = Maker::default();
-        let seconds = HistogramOpts::new(
-            "millrace_request_seconds",
-            "From a request's arrival to the hand-over of its reply.",
-        )
-        .buckets(LATENCY_BUCKETS.to_vec());
-        let seconds = HistogramVec::new(seconds, &["api"]).expect("metric names are valid");
-        make.register(seconds.clone());
-        let closes = make.counters(
-            "millrace_connection_closes_total",
-            "Connections ended, by reason.",
-            &["reason"],
-        );
         Self {
             requests: make.counters("millrace_requests_total", "Requests begun.", &["api"]),
-            seconds,
+            seconds: request_seconds(&make),
+            stages: stages(&make),
             errors: make.counters(
                 "millrace_request_errors_total",
                 "Error codes in replies.",
                 &["api", "error"],
             ),
-            closes: CloseReason::ALL
-                .iter()
-                .map(|reason| closes.with_label_values(&[reason.label()]))
-                .collect(),
+            closes: closes(&make),
+            open_listeners: make.gauge(
+                "millrace_listeners_unauthenticated",
+                "Listeners that other machines can reach, and that ask nobody who they are.",
+            ),
             connections: make.gauge("millrace_connections", "Connections open."),
             accepted: make.counter(
                 "millrace_connections_accepted_total",
@@ -207,6 +223,10 @@ impl Metrics {
                 "millrace_log_directories_offline",
                 "Log directories of the configuration that can't be used.",
             ),
+            lateness: make.histogram(
+                "millrace_task_lateness_seconds",
+                "How late a task ran that was due once a second: stalls of the runtime.",
+            ),
             sync: sync(&make),
             produce: produce(&make),
             fetch: fetch(&make),
@@ -216,9 +236,14 @@ impl Metrics {
 
     /// The counters of one API, made on first use; for the dispatch table to keep.
     pub(crate) fn api(&self, name: &str) -> ApiMetrics {
+        let stage = |stage| self.stages.with_label_values(&[name, stage]);
         ApiMetrics {
             requests: self.requests.with_label_values(&[name]),
             seconds: self.seconds.with_label_values(&[name]),
+            queued: stage("queue"),
+            effect: stage("effect"),
+            wait: stage("wait"),
+            send: stage("send"),
         }
     }
 
@@ -243,8 +268,46 @@ impl Metrics {
     }
 }
 
+fn request_seconds(make: &Maker) -> HistogramVec {
+    let options = HistogramOpts::new(
+        "millrace_request_seconds",
+        "From a request's arrival to the hand-over of its reply.",
+    )
+    .buckets(LATENCY_BUCKETS.to_vec());
+    let seconds = HistogramVec::new(options, &["api"]).expect("metric names are valid");
+    make.register(seconds.clone());
+    seconds
+}
+
+fn closes(make: &Maker) -> Vec<IntCounter> {
+    let closes = make.counters(
+        "millrace_connection_closes_total",
+        "Connections ended, by reason.",
+        &["reason"],
+    );
+    CloseReason::ALL
+        .iter()
+        .map(|reason| closes.with_label_values(&[reason.label()]))
+        .collect()
+}
+
+fn stages(make: &Maker) -> HistogramVec {
+    let options = HistogramOpts::new(
+        "millrace_request_stage_seconds",
+        "Where that time goes: queue, effect, wait (for the disk, for data), send.",
+    )
+    .buckets(STAGE_BUCKETS.to_vec());
+    let stages = HistogramVec::new(options, &["api", "stage"]).expect("metric names are valid");
+    make.register(stages.clone());
+    stages
+}
+
 fn sync(make: &Maker) -> SyncMetrics {
     SyncMetrics {
+        seconds: make.histogram(
+            "millrace_sync_seconds",
+            "How long syncs took, of journals, segments and names.",
+        ),
         slow: make.counter(
             "millrace_slow_syncs_total",
             "Syncs that took more than a second.",

@@ -122,14 +122,16 @@ impl WatchedSync {
     /// The sync returned.
     fn returned(&mut self) {
         let was = std::mem::replace(&mut self.stage, Stage::Ended);
+        let watch = &self.watch;
+        let now = watch.clock.now().mono;
+        let took = now.since(self.began);
+        watch.metrics.seconds.observe(took.as_secs_f64());
         if was != Stage::Slow {
             return;
         }
-        let watch = &self.watch;
         watch.metrics.under_way_for_long.dec();
-        let now = watch.clock.now().mono;
         if let Some(held_back) = watch.permit(now) {
-            let took_ms = millis(now.since(self.began));
+            let took_ms = millis(took);
             tracing::warn!(path = %self.path.display(), took_ms, similar_held_back = held_back,
                 "a sync was slow");
         }

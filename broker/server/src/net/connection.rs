@@ -124,7 +124,11 @@ impl Requests {
             body,
             room: Arc::clone(&room),
         };
+        let begun = self.shared.host.clock.now().mono;
+        metrics.queued.observe(begun.since(received).as_secs_f64());
         let outcome = self.service.handle(request).await?;
+        let done = self.shared.host.clock.now().mono;
+        metrics.effect.observe(done.since(begun).as_secs_f64());
         if whole.is_some_and(|whole| self.reader.recycle(whole).is_ok()) {
             if planted(Bug::FrameBudgetDeadlock) {
                 std::mem::forget(held.take());
@@ -144,6 +148,7 @@ impl Requests {
             correlation_id,
             response_tags,
             received,
+            done,
             metrics,
             _slots: slots,
             _held: held,

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) response_tags: bool,
     /// When the request had arrived.
     pub(crate) received: Mono,
+    /// When its effect had ended.
+    pub(crate) done: Mono,
     /// The counters of the API.
     pub(crate) metrics: Arc<ApiMetrics>,
     /// The request's place among those in progress; all places, for a barrier.
@@ -177,11 +179,13 @@ impl Writer {
         .await?;
         self.shared.metrics.sent_bytes.inc_by(bytes);
         let now = clock.now().mono;
+        let sent = now.since(start).as_secs_f64();
         for entry in entries {
-            entry
-                .metrics
-                .seconds
-                .observe(now.since(entry.received).as_secs_f64());
+            let metrics = &entry.metrics;
+            metrics.wait.observe(start.since(entry.done).as_secs_f64());
+            metrics.send.observe(sent);
+            let whole = now.since(entry.received);
+            metrics.seconds.observe(whole.as_secs_f64());
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod configure;
 pub(crate) mod fetch_waiter;
+pub(crate) mod lateness;
 pub(crate) mod lost_directory;
 pub(crate) mod partition;
 pub(crate) mod producer_count;

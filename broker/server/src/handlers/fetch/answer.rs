@@ -55,6 +55,7 @@ pub(super) fn answer(
         if !incremental || news {
             let mut found = found;
             found.part.partition_index = index;
+            found.count();
             rows.push((topic, found));
         }
     }

@@ -46,6 +46,13 @@ impl Found {
         }
     }
 
+    /// Counts what goes into a reply.
+    pub(super) fn count(&self) {
+        if let Some((open, ..)) = &self.more {
+            open.traffic().sent(u64::from(self.part.records_len));
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.region.as_ref().map_or(0, |region| region.len)
     }

@@ -133,6 +133,7 @@ impl OpenPartition {
                             state.log.write_snapshot(planned.base_offset, &entries);
                         }
                         state.core.step(now, Event::Written(planned), effects);
+                        self.traffic.appended(header.record_count, bytes.len());
                     }
                     Err(error) => {
                         state.core.step(now, Event::WriteFailed(planned), effects);

@@ -10,6 +10,7 @@ mod configure;
 mod fetch;
 mod log_start;
 mod sink;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_core::Now;
-use millrace_core::partition::{Effect, Event, Partition, Reject, Token, Unserved};
+use millrace_core::partition::{Bounds, Effect, Event, Partition, Reject, Token, Unserved};
 use millrace_host::Clock;
 use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use millrace_log::dir::LogDir;
@@ -33,6 +34,7 @@ pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
 pub(crate) use log_start::{Deleted, NotDeleted};
 pub(crate) use sink::PartitionSink;
+pub(crate) use traffic::{Sums, Traffic};
 
 /// Tokens of waiting replies and fetches; unique in the process.
 static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
@@ -51,6 +53,7 @@ pub(crate) struct OpenPartition {
     reader: Arc<LogReader>,
     dir: Arc<LogDir>,
     state: Mutex<State>,
+    traffic: Traffic,
     /// Held by whoever moves the log start, across waits.
     moving_start: Arc<tokio::sync::Mutex<()>>,
 }
@@ -105,6 +108,7 @@ impl OpenPartition {
                 switching: false,
                 broken: false,
             }),
+            traffic: Traffic::default(),
             moving_start: Arc::default(),
         }
     }
@@ -117,6 +121,21 @@ impl OpenPartition {
     /// Which partition of which life of its topic.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// What went in and out.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Its offsets, and the bytes of its segments.
+    pub(crate) fn measure(&self) -> Result<(Bounds, u64), Unserved> {
+        self.with(|state, _, _| (state.core.bounds(), state.log.size_bytes()))
     }
 
     /// Whether it lies in that directory.

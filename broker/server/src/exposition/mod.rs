@@ -1,0 +1,288 @@
+//! What `/metrics` shows beyond counters: what topics, partitions and log directories are like at
+//! the moment of the scrape.
+//!
+//! Written as text by hand: the library's structures for ten thousand topics cost several times what
+//! the lines do, every few seconds. What always holds: a scrape waits for nothing but a partition's
+//! lock, and there is one series of each family for each topic; by partition only where somebody
+//! asks for that page.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millrace_core::partition::Bounds;
+
+use crate::context::Node;
+use crate::runtime::partition::{OpenPartition, Sums};
+use page::{Family, Kind, Page};
+
+/// A family, and its value in a row.
+type Column<R> = (Family, fn(&R) -> i64);
+
+/// Everything of the node, by topic and by directory.
+pub(crate) fn text(node: &Node) -> String {
+    let mut page = Page::new(node.metrics.text());
+    topics(node, &mut page);
+    directories(node, &mut page);
+    page.into_text()
+}
+
+/// Offsets and sizes of every open partition.
+pub(crate) fn partitions_text(node: &Node) -> String {
+    let mut page = Page::new(String::new());
+    let open = node.partitions.open_partitions();
+    let rows: Vec<_> = open.iter().filter_map(Row::of).collect();
+    let families: [Column<Row>; 4] = [
+        (PARTITION_LOG_START, |row| row.bounds.log_start),
+        (PARTITION_HIGH_WATERMARK, |row| row.bounds.high_watermark),
+        (PARTITION_LOG_END, |row| row.bounds.log_end),
+        (PARTITION_LOG_BYTES, |row| row.log_bytes as i64),
+    ];
+    for (family, value) in families {
+        page.begin(family);
+        for row in &rows {
+            let partition = row.partition.to_string();
+            let labels = [("topic", &*row.topic), ("partition", &partition)];
+            page.line(family, &labels, value(row));
+        }
+    }
+    page.into_text()
+}
+
+const PARTITION_LOG_START: Family = Family {
+    name: "millrace_partition_log_start_offset",
+    help: "First offset of the partition.",
+    kind: Kind::Gauge,
+};
+const PARTITION_HIGH_WATERMARK: Family = Family {
+    name: "millrace_partition_high_watermark",
+    help: "The offset below which consumers may read.",
+    kind: Kind::Gauge,
+};
+const PARTITION_LOG_END: Family = Family {
+    name: "millrace_partition_log_end_offset",
+    help: "The offset that the next record gets.",
+    kind: Kind::Gauge,
+};
+const PARTITION_LOG_BYTES: Family = Family {
+    name: "millrace_partition_log_bytes",
+    help: "Bytes of the partition's segments.",
+    kind: Kind::Gauge,
+};
+
+/// One open partition at the moment of the scrape.
+struct Row {
+    topic: Arc<str>,
+    partition: i32,
+    bounds: Bounds,
+    log_bytes: u64,
+    traffic: Sums,
+}
+
+impl Row {
+    /// `None` of one that serves no more.
+    fn of(open: &Arc<OpenPartition>) -> Option<Self> {
+        let (bounds, log_bytes) = open.measure().ok()?;
+        Some(Self {
+            topic: Arc::clone(open.topic()),
+            partition: open.incarnation().partition,
+            bounds,
+            log_bytes,
+            traffic: open.traffic().sums(),
+        })
+    }
+}
+
+/// Sums over a topic's open partitions.
+#[derive(Default)]
+struct TopicSums {
+    open: i64,
+    records: i64,
+    log_bytes: i64,
+    traffic: Sums,
+}
+
+impl TopicSums {
+    fn add(&mut self, row: &Row) {
+        self.open += 1;
+        self.records += row.bounds.high_watermark - row.bounds.log_start;
+        self.log_bytes += row.log_bytes as i64;
+        self.traffic.records_in += row.traffic.records_in;
+        self.traffic.bytes_in += row.traffic.bytes_in;
+        self.traffic.bytes_out += row.traffic.bytes_out;
+    }
+}
+
+const TOPIC_RECORDS_IN: Family = Family {
+    name: "millrace_topic_in_records_total",
+    help: "Records appended to the topic since its partitions were opened.",
+    kind: Kind::Counter,
+};
+const TOPIC_BYTES_IN: Family = Family {
+    name: "millrace_topic_in_bytes_total",
+    help: "Bytes of batches appended to the topic since its partitions were opened.",
+    kind: Kind::Counter,
+};
+const TOPIC_BYTES_OUT: Family = Family {
+    name: "millrace_topic_out_bytes_total",
+    help: "Bytes of the topic's batches in replies since its partitions were opened.",
+    kind: Kind::Counter,
+};
+const TOPIC_LOG_BYTES: Family = Family {
+    name: "millrace_topic_log_bytes",
+    help: "Bytes of the segments of the topic's open partitions.",
+    kind: Kind::Gauge,
+};
+const TOPIC_OFFSETS: Family = Family {
+    name: "millrace_topic_offsets",
+    help: "Offsets between log start and high watermark, over the topic's open partitions.",
+    kind: Kind::Gauge,
+};
+const PARTITIONS: Family = Family {
+    name: "millrace_partitions",
+    help: "Partitions in the metadata.",
+    kind: Kind::Gauge,
+};
+const PARTITIONS_OPEN: Family = Family {
+    name: "millrace_partitions_open",
+    help: "Partitions that were used since the start and serve.",
+    kind: Kind::Gauge,
+};
+const PARTITIONS_OFFLINE: Family = Family {
+    name: "millrace_partitions_offline",
+    help: "Partitions without a leader: their log directory is offline.",
+    kind: Kind::Gauge,
+};
+const TOPICS: Family = Family {
+    name: "millrace_topics",
+    help: "Topics in the metadata.",
+    kind: Kind::Gauge,
+};
+
+fn topics(node: &Node, page: &mut Page) {
+    let mut topics: BTreeMap<Arc<str>, TopicSums> = BTreeMap::new();
+    for open in node.partitions.open_partitions() {
+        if let Some(row) = Row::of(&open) {
+            topics.entry(Arc::clone(&row.topic)).or_default().add(&row);
+        }
+    }
+    let families: [Column<TopicSums>; 5] = [
+        (TOPIC_RECORDS_IN, |sums| sums.traffic.records_in as i64),
+        (TOPIC_BYTES_IN, |sums| sums.traffic.bytes_in as i64),
+        (TOPIC_BYTES_OUT, |sums| sums.traffic.bytes_out as i64),
+        (TOPIC_LOG_BYTES, |sums| sums.log_bytes),
+        (TOPIC_OFFSETS, |sums| sums.records),
+    ];
+    for (family, value) in families {
+        page.begin(family);
+        for (topic, sums) in &topics {
+            page.line(family, &[("topic", topic)], value(sums));
+        }
+    }
+    let image = node.cluster.image();
+    let (mut known, mut all, mut offline) = (0, 0, 0);
+    for topic in image.topics_by_name() {
+        known += 1;
+        for partition in topic.partitions.values() {
+            all += 1;
+            offline += i64::from(partition.leader < 0);
+        }
+    }
+    let open = topics.values().map(|sums| sums.open).sum();
+    page.single(TOPICS, known);
+    page.single(PARTITIONS, all);
+    page.single(PARTITIONS_OPEN, open);
+    page.single(PARTITIONS_OFFLINE, offline);
+}
+
+const DIRECTORY_OFFLINE: Family = Family {
+    name: "millrace_log_directory_offline",
+    help: "1 of a log directory that can't be used, or took a failed write or sync.",
+    kind: Kind::Gauge,
+};
+const DIRECTORY_TOTAL: Family = Family {
+    name: "millrace_log_directory_total_bytes",
+    help: "Bytes of the file system that the log directory is on.",
+    kind: Kind::Gauge,
+};
+const DIRECTORY_FREE: Family = Family {
+    name: "millrace_log_directory_free_bytes",
+    help: "Bytes of that file system that may still be taken.",
+    kind: Kind::Gauge,
+};
+const DIRECTORY_UNFLUSHED: Family = Family {
+    name: "millrace_log_directory_unflushed_bytes",
+    help: "Bytes written and not durable yet.",
+    kind: Kind::Gauge,
+};
+const DIRECTORY_COMMITS: Family = Family {
+    name: "millrace_log_directory_commits_total",
+    help: "Commits written to the journal; each is one sync.",
+    kind: Kind::Counter,
+};
+const DIRECTORY_JOURNAL: Family = Family {
+    name: "millrace_log_directory_journal_bytes_total",
+    help: "Bytes of these commits.",
+    kind: Kind::Counter,
+};
+const DIRECTORY_DIRECT: Family = Family {
+    name: "millrace_log_directory_direct_syncs_total",
+    help: "Syncs of segments beside the journal: large appends, and settling.",
+    kind: Kind::Counter,
+};
+
+/// One log directory of the configuration at the moment of the scrape.
+#[derive(Default)]
+struct DirectoryRow {
+    path: String,
+    offline: i64,
+    total: i64,
+    free: i64,
+    unflushed: i64,
+    commits: i64,
+    journal_bytes: i64,
+    direct_syncs: i64,
+}
+
+fn directories(node: &Node, page: &mut Page) {
+    let opened = node.partitions.opened_directories();
+    let row = |path: &PathBuf| {
+        let mut row = DirectoryRow {
+            path: path.display().to_string(),
+            offline: 1,
+            ..DirectoryRow::default()
+        };
+        // One that doesn't say has none.
+        if let Ok(space) = node.host.disk.space(path) {
+            row.total = i64::try_from(space.total).unwrap_or(i64::MAX);
+            row.free = i64::try_from(space.available).unwrap_or(i64::MAX);
+        }
+        if let Some((_, dir)) = opened.iter().find(|(_, dir)| dir.path() == path) {
+            let counts = dir.flusher_counts();
+            row.offline = i64::from(dir.offline().is_some());
+            row.unflushed = dir.unflushed_bytes() as i64;
+            row.commits = counts.commits as i64;
+            row.journal_bytes = counts.journal_bytes as i64;
+            row.direct_syncs = counts.direct_syncs as i64;
+        }
+        row
+    };
+    let rows: Vec<DirectoryRow> = node.config.log.dirs.iter().map(row).collect();
+    let families: [Column<DirectoryRow>; 7] = [
+        (DIRECTORY_OFFLINE, |row| row.offline),
+        (DIRECTORY_TOTAL, |row| row.total),
+        (DIRECTORY_FREE, |row| row.free),
+        (DIRECTORY_UNFLUSHED, |row| row.unflushed),
+        (DIRECTORY_COMMITS, |row| row.commits),
+        (DIRECTORY_JOURNAL, |row| row.journal_bytes),
+        (DIRECTORY_DIRECT, |row| row.direct_syncs),
+    ];
+    for (family, value) in families {
+        page.begin(family);
+        for row in &rows {
+            page.line(family, &[("dir", &row.path)], value(row));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! How late the runtime is: a task that is due once a second says when it came to run. What blocks a
+//! worker shows here before clients feel it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_host::Clock;
+use prometheus::Histogram;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until the node ends.
+pub(crate) async fn watch(clock: Arc<dyn Clock>, lateness: Histogram) {
+    loop {
+        let due = clock.now().mono + INTERVAL;
+        clock.sleep_until(due).await;
+        let late = clock.now().mono.since(due);
+        lateness.observe(late.as_secs_f64());
+    }
+}
