@@ -104,6 +104,14 @@ fn files(binary: &Path, tree: &Path) -> Outcome {
             "usr/share/doc/millrace/millrace.properties",
         ),
         (
+            repository.join("dist/grafana/millrace.json"),
+            "usr/share/doc/millrace/grafana-dashboard.json",
+        ),
+        (
+            repository.join("dist/prometheus/alerts.yml"),
+            "usr/share/doc/millrace/prometheus-alerts.yml",
+        ),
+        (
             repository.join("LICENSE"),
             "usr/share/doc/millrace/copyright",
         ),
