@@ -9,6 +9,8 @@ mod append;
 mod configure;
 mod fetch;
 mod log_start;
+#[cfg(test)]
+mod log_start_tests;
 mod sink;
 mod traffic;
 
