@@ -2,6 +2,7 @@
 //! want lives in the library crates, not here.
 
 mod check;
+mod config;
 mod demo;
 mod doctor;
 mod dump_log;
@@ -52,6 +53,8 @@ enum Command {
     DumpLog(dump_log::DumpLogOptions),
     /// Says what on this machine, and in this configuration, will hurt: disks, limits, clock.
     Doctor(ServeOptions),
+    /// Lists and explains every key, with the value that a broker started so would have.
+    Config(config::ConfigOptions),
     /// Prints the manual page, or writes those of all commands.
     Man(manual::ManOptions),
     /// Prints what a shell completes commands and options by.
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::DumpLog(options)) => dump_log::run(&options),
         Some(Command::Doctor(options)) => doctor::run(options),
+        Some(Command::Config(options)) => config::run(options),
         Some(Command::Man(options)) => manual::man(&options, CommandLine::command()),
         Some(Command::Completions(options)) => {
             manual::completions(&options, CommandLine::command())

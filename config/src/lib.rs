@@ -5,6 +5,7 @@
 //! keys of Kafka that have no effect here yet are refused); every number was parsed once, here.
 //! The only I/O is reading the configuration file.
 
+mod annotated;
 mod describe;
 mod dynamic;
 mod error;
@@ -36,6 +37,7 @@ mod load_tests;
 #[cfg(test)]
 mod topic_tests;
 
+pub use annotated::annotated_properties;
 pub use describe::{Described, Origin, SynonymValue, describe_cluster};
 pub use error::{ConfigError, Source};
 pub use fetch::FetchConfig;

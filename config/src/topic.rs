@@ -124,6 +124,17 @@ impl TopicConfig {
         Self::from_values(broker.values(), own)
     }
 
+    /// As [`Self::resolve`], for a topic that is made or changed: also what must hold between two
+    /// keys. One that is there already is not refused because its broker's values changed.
+    pub fn check(broker: &BrokerConfig, own: &TopicOverrides) -> Result<Self, ConfigError> {
+        let read = Resolver {
+            broker: broker.values(),
+            own: parse(own)?,
+        };
+        read.check_lags()?;
+        Self::resolve(broker, own)
+    }
+
     pub(crate) fn from_values(
         broker: &Values,
         overrides: &TopicOverrides,
@@ -132,7 +143,6 @@ impl TopicConfig {
             broker,
             own: parse(overrides)?,
         };
-        read.check_lags()?;
         let policies = read.list("cleanup.policy");
         let has_policy = |name: &str| policies.iter().any(|policy| policy == name);
         Ok(Self {

@@ -73,7 +73,7 @@ impl Table<'_> {
             // What is left out was told when it came into force.
             started.with_dynamic(&cluster, &own).0
         });
-        TopicConfig::resolve(live, after).map(drop)
+        TopicConfig::check(live, after).map(drop)
     }
 
     fn check_broker(

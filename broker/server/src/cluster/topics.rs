@@ -38,7 +38,7 @@ impl Subject for World<'_> {
 
     fn check_configs(&mut self, configs: &BTreeMap<String, String>) -> Result<(), String> {
         let overrides: TopicOverrides = configs.clone();
-        TopicConfig::resolve(self.config, &overrides)
+        TopicConfig::check(self.config, &overrides)
             .map(drop)
             .map_err(|error| error.to_string())
     }
