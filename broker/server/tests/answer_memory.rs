@@ -135,6 +135,27 @@ fn of_topics() -> Vec<Asked> {
             9,
             dense(b"\0\0\x01\0\0\0\x01", 30_000, topic(2), b"\0"),
         ),
+        (
+            Api::ElectLeaders,
+            2,
+            dense(b"\0", 30_000, topic(0), b"\0\0\0\x01\0"),
+        ),
+        (
+            Api::AlterPartitionReassignments,
+            0,
+            dense(b"\0\0\0\x01", 30_000, topic(2), b"\0"),
+        ),
+        (
+            Api::AlterReplicaLogDirs,
+            2,
+            dense(b"\x02\x02x", 30_000, topic(0), b"\0\0"),
+        ),
+        (
+            Api::DescribeProducers,
+            0,
+            dense(b"", 30_000, topic(0), b"\0"),
+        ),
+        (Api::DescribeQuorum, 0, dense(b"", 30_000, topic(1), b"\0")),
         // It makes a session.
         (
             Api::Fetch,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_core::cluster::check_topic_name;
+use millrace_core::partition::Partition;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -33,7 +34,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     for topic in request.topics {
         for index in topic.partition_indexes {
             if let Ok(open) = find(context, topic.name, index).await {
-                let there = open.look(|core| core.producers_len()).unwrap_or(0);
+                let there = open.look(Partition::producers_len).unwrap_or(0);
                 producers = producers.saturating_add(there);
             }
             pace.step().await;
@@ -43,9 +44,11 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     take_room(context, described_producers_bytes(&request, producers)).await?;
     let (mut texts, mut left) = (Texts::default(), producers);
     let mut response = DescribeProducersResponse::default();
+    response.topics.reserve_exact(request.topics.len());
     for topic in request.topics {
         let mut rows = TopicResponse::default();
         rows.name = slice(&body, topic.name);
+        rows.partitions.reserve_exact(topic.partition_indexes.len());
         for index in topic.partition_indexes {
             let found = find(context, topic.name, index).await;
             let row = row(index, found, &mut left, &mut texts);

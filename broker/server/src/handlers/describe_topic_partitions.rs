@@ -51,6 +51,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         .is_some_and(|cursor| cursor.partition_index < 0 || !in_list)
     {
         let mut response = DescribeTopicPartitionsResponse::default();
+        response.topics.reserve_exact(request.topics.len());
         for topic in request.topics {
             let name = slice(&body, topic.name);
             let row = absent(name, ErrorCode::InvalidRequest);
@@ -76,17 +77,17 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         }
         return answer(context, &page.response);
     }
-    let (allowed, denied): (Vec<&str>, Vec<&str>) = names.range(from..).partition(|name| may(name));
-    let mut allowed = allowed.into_iter();
+    page.response.topics.reserve_exact(names.len());
+    let mut allowed = names.range(from..).filter(|name| may(name));
     while let Some(name) = allowed.next().filter(|name| page.is_open(name)) {
         let described = page.describe_named(&body, name);
         pace.steps(described).await;
     }
-    let code = ErrorCode::TopicAuthorizationFailed;
-    let denied = denied
-        .into_iter()
-        .map(|name| absent(slice(&body, name), code));
-    page.response.topics.extend(denied);
+    for name in names.range(from..).filter(|name| !may(name)) {
+        let row = absent(slice(&body, name), ErrorCode::TopicAuthorizationFailed);
+        page.response.topics.push(row);
+        pace.step().await;
+    }
     answer(context, &page.response)
 }
 

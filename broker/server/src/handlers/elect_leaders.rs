@@ -30,11 +30,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let mut pace = Pace::default();
     let mut asked = Vec::new();
     for topic in request.topic_partitions.unwrap_or_default() {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for index in topic.partitions {
+            partitions.push(index);
+            pace.step().await;
+        }
         asked.push(ElectIn {
             topic: topic.topic,
-            partitions: topic.partitions.into_iter().collect(),
+            partitions,
         });
-        pace.steps(1 + topic.partitions.len()).await;
+        pace.step().await;
     }
     let asked = request.topic_partitions.map(|_| asked.as_slice());
     let outcomes = elect(context, &request, asked).await;
@@ -49,7 +54,6 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     match outcomes {
         Ok(elected) => {
             for topic in elected {
-                let count = 1 + topic.partitions.len();
                 let mut rows = Vec::with_capacity(topic.partitions.len());
                 for (index, outcome) in topic.partitions {
                     rows.push(match outcome {
@@ -59,19 +63,22 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                             row(index, refusal.code, message)
                         }
                     });
+                    pace.step().await;
                 }
                 push(&topic.topic, rows);
-                pace.steps(count).await;
+                pace.step().await;
             }
         }
         Err((code, message)) => {
             for topic in asked.unwrap_or_default() {
-                let refused = |index: &i32| {
+                let mut rows = Vec::with_capacity(topic.partitions.len());
+                for index in &topic.partitions {
                     let message = message.clone().filter(|_| texts.tell());
-                    row(*index, code, message)
-                };
-                push(topic.topic, topic.partitions.iter().map(refused).collect());
-                pace.steps(1 + topic.partitions.len()).await;
+                    rows.push(row(*index, code, message));
+                    pace.step().await;
+                }
+                push(topic.topic, rows);
+                pace.step().await;
             }
             if context.api_version >= OUTCOME_FROM {
                 response.error_code = code.code();

@@ -99,4 +99,74 @@ pub(crate) fn densest() -> Vec<(Api, i16, BytesMut)> {
             ),
         ),
     ]
+    .into_iter()
+    .chain(densest_of_operators())
+    .collect()
+}
+
+/// Those of operators' APIs.
+fn densest_of_operators() -> Vec<(Api, i16, BytesMut)> {
+    let growing = |at: u32, body: &mut BytesMut| {
+        put_name(at, body);
+        body.put_slice(b"\0\0\0\0\0\0");
+    };
+    let name = |at: u32, body: &mut BytesMut| {
+        put_name(at, body);
+        body.put_u8(0);
+    };
+    let number = |beside: usize| {
+        move |at: u32, body: &mut BytesMut| {
+            body.put_u32(at);
+            body.put_bytes(0, beside);
+        }
+    };
+    // One topic, `x`, with as many partitions as follow.
+    let at_one = |head: &[u8]| [head, &b"\x02\x02x"[..]].concat();
+    vec![
+        (
+            Api::CreatePartitions,
+            2,
+            dense(b"", 100_000, growing, b"\0\0\0\x01\0\0"),
+        ),
+        (
+            Api::DescribeTopicPartitions,
+            0,
+            dense(b"", 100_000, name, b"\0\0\0\x01\xff\0"),
+        ),
+        (
+            Api::ElectLeaders,
+            2,
+            dense(&at_one(b"\0"), 100_000, number(0), b"\0\0\0\0\x01\0"),
+        ),
+        (
+            Api::AlterPartitionReassignments,
+            0,
+            dense(&at_one(b"\0\0\0\x01"), 50_000, number(2), b"\0\0"),
+        ),
+        (
+            Api::AlterReplicaLogDirs,
+            2,
+            dense(&at_one(b"\x02\x02x"), 100_000, number(0), b"\0\0\0"),
+        ),
+        (
+            Api::DescribeProducers,
+            0,
+            dense(&at_one(b""), 100_000, number(0), b"\0\0"),
+        ),
+        (
+            Api::DescribeQuorum,
+            0,
+            dense(&at_one(b""), 50_000, number(1), b"\0\0"),
+        ),
+        (
+            Api::CreateAcls,
+            2,
+            dense(b"", 100_000, alike(b"\0\x01\0\x01\x01\0\0\0"), b"\0"),
+        ),
+        (
+            Api::DeleteAcls,
+            2,
+            dense(b"", 100_000, alike(&[0; 8]), b"\0"),
+        ),
+    ]
 }

@@ -87,6 +87,9 @@ fn every_version_adds_partitions_that_can_be_written_and_outlast_a_restart() {
     });
 }
 
+/// A count and brokers that are asked for, and the code and words of the refusal.
+type Refused = (i32, Option<&'static [&'static [i32]]>, i16, String);
+
 #[test]
 fn what_cannot_be_added_is_refused_with_kafkas_code_and_words() {
     let manual = "The manual partition assignment includes";
@@ -99,7 +102,7 @@ fn what_cannot_be_added_is_refused_with_kafkas_code_and_words() {
              specified."
         )
     };
-    let cases: [(i32, Option<&[&[i32]]>, i16, String); 12] = [
+    let cases: [Refused; 12] = [
         (2, None, 37, "Topic already has 2 partition(s).".into()),
         (1, None, 37, less(1)),
         (0, None, 37, less(0)),

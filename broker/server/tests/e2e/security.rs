@@ -2,6 +2,8 @@
 //! those of Apache Kafka 4.3.1 without an authorizer, on a plaintext listener.
 
 use millrace_protocol::api::Api;
+use millrace_protocol::messages::create_acls_request::AclCreation;
+use millrace_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use millrace_protocol::messages::{
     CreateAclsRequest, CreateAclsResponse, CreateDelegationTokenRequest,
     CreateDelegationTokenResponse, DeleteAclsRequest, DeleteAclsResponse, DescribeAclsRequest,
@@ -28,7 +30,7 @@ fn there_are_no_access_lists() {
             let words = Some("No Authorizer is configured.");
             for count in [0, 1, 2] {
                 let mut request = CreateAclsRequest::default();
-                request.creations = vec![Default::default(); count];
+                request.creations = vec![AclCreation::default(); count];
                 for creation in &mut request.creations {
                     creation.resource_name = "x".into();
                 }
@@ -39,7 +41,7 @@ fn there_are_no_access_lists() {
                     assert_eq!((row.error_code, row.error_message.as_deref()), (54, words));
                 }
                 let mut request = DeleteAclsRequest::default();
-                request.filters = vec![Default::default(); count];
+                request.filters = vec![DeleteAclsFilter::default(); count];
                 let answer: DeleteAclsResponse =
                     client.ask(Api::DeleteAcls, version, &request).await;
                 assert_eq!(answer.filter_results.len(), count);
