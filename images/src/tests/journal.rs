@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::{edit, ensure, file, history, images, play};
+use super::{edit, ensure, file, history, images, play, what_a_sync_failed_for_is_proven};
 use crate::Wrong;
-use crate::disk::SyncFault;
 use crate::volume::{Change, Inode, Op, Tree, Volume};
 
 const BLOCK: usize = 4096;
@@ -93,29 +92,7 @@ pub(super) fn a_torn_commit_stays_dead_behind_a_shorter_one() -> Result<(), Wron
 }
 
 pub(super) fn a_commit_whose_sync_failed_is_proven_before_it_counts() -> Result<(), Wrong> {
-    images(50, async |stage| {
-        let mut one = stage.open(0).await?;
-        stage.append(&mut one, 30).await?;
-        stage.begin();
-        stage.fail_sync(SyncFault {
-            of: |path| path.contains("journal."),
-            lost: false,
-        });
-        one.append(40)?;
-        stage.failed().await?;
-        drop(one);
-        // The cache shows the commit and counts it as clean; the device does not hold it.
-        stage.kill();
-        stage.start().await?;
-        let one = stage.open(0).await?;
-        let shown = one.log.flushed();
-        ensure(shown == 4, "the commit is found in the cache")?;
-        drop(one);
-        stage.cut_power();
-        stage.start().await?;
-        let one = stage.open(0).await?;
-        ensure(one.log.log_end() == shown, "what counted is there")
-    })?;
+    what_a_sync_failed_for_is_proven(|path| path.contains("journal."), 40)?;
     history("journal_sync_fails")
 }
 

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::cut_off::Scale;
 use crate::directory::Directory;
+use crate::disk::SyncFault;
 use crate::judge::{Plan, every_image};
 use crate::promise::Promises;
 use crate::stage::{Recorded, Stage, record};
@@ -43,6 +44,31 @@ fn images(
         return Err(format!("only {counts}"));
     }
     Ok(())
+}
+
+/// The sync of such a file fails under an append of `payload` bytes, and the cache keeps what the
+/// device did not take. Whoever shows it after a kill has proven it: a power cut takes nothing.
+fn what_a_sync_failed_for_is_proven(of: fn(&str) -> bool, payload: usize) -> Result<(), Wrong> {
+    images(50, async |stage| {
+        let mut one = stage.open(0).await?;
+        stage.append(&mut one, 30).await?;
+        stage.idle().await;
+        stage.begin();
+        stage.fail_sync(SyncFault { of, lost: false });
+        one.append(payload)?;
+        stage.failed().await?;
+        drop(one);
+        stage.kill();
+        stage.start().await?;
+        let one = stage.open(0).await?;
+        let shown = one.log.flushed();
+        ensure(shown == 4, "the same boot finds it")?;
+        drop(one);
+        stage.cut_power();
+        stage.start().await?;
+        let one = stage.open(0).await?;
+        ensure(one.log.log_end() == shown, "what counted is there")
+    })
 }
 
 /// Judges the images of one of the histories.

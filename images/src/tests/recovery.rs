@@ -10,9 +10,8 @@ use millrace_log::mark::Durability;
 use millrace_log::partition::{LogSettings, PartitionOptions, Partitions, WallGuard};
 use millrace_sim::Sim;
 
-use super::{edit, ensure, file, history, images, play};
+use super::{edit, ensure, file, history, images, play, what_a_sync_failed_for_is_proven};
 use crate::Wrong;
-use crate::disk::SyncFault;
 use crate::node::{DIR, options, settings, text, topic};
 use crate::promise::{Acks, Promises, Seen};
 use crate::stage::Stage;
@@ -268,30 +267,7 @@ pub(super) fn a_page_cache_log_of_many_segments_keeps_what_was_synced() -> Resul
 }
 
 pub(super) fn what_a_failed_write_back_left_in_the_cache_is_written_again() -> Result<(), Wrong> {
-    images(50, async |stage| {
-        let mut one = stage.open(0).await?;
-        stage.append(&mut one, 30).await?;
-        stage.idle().await;
-        stage.begin();
-        stage.fail_sync(SyncFault {
-            of: |path| path.contains(".log"),
-            lost: false,
-        });
-        one.append(2_200)?;
-        stage.failed().await?;
-        drop(one);
-        // The pages are there and count as clean; the device does not hold them.
-        stage.kill();
-        stage.start().await?;
-        let one = stage.open(0).await?;
-        let shown = one.log.flushed();
-        ensure(shown == 4, "the same boot finds them")?;
-        drop(one);
-        stage.cut_power();
-        stage.start().await?;
-        let one = stage.open(0).await?;
-        ensure(one.log.log_end() == shown, "what counted is on the device")
-    })
+    what_a_sync_failed_for_is_proven(|path| path.contains(".log"), 2_200)
 }
 
 const HOUR_MS: i64 = 3_600_000;
