@@ -6,10 +6,14 @@
 use std::process::ExitCode;
 
 use millrace_images::{Counts, HISTORIES, Plan, Scale, judge};
+use millrace_probe::take_reached;
 
 fn main() -> ExitCode {
     match run() {
         Ok(all) => {
+            let reached = take_reached().into_keys();
+            let reached: Vec<String> = reached.map(|branch| format!("{branch:?}")).collect();
+            say(&format!("branches: {}", reached.join(" ")));
             say(&format!("{} images", all.all()));
             ExitCode::SUCCESS
         }

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use millrace_images::{Counts, Plan, Scale};
+use millrace_probe::take_reached;
 use millrace_tests::node_images::{HISTORIES, judge};
 
 /// A process of a whole node takes ten times as long as one of a log directory.
@@ -23,6 +24,9 @@ const SMOKE: Scale = Scale {
 fn main() -> ExitCode {
     match run() {
         Ok(all) => {
+            let reached = take_reached().into_keys();
+            let reached: Vec<String> = reached.map(|branch| format!("{branch:?}")).collect();
+            say(&format!("branches: {}", reached.join(" ")));
             say(&format!("{} images", all.all()));
             ExitCode::SUCCESS
         }

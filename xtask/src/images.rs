@@ -2,6 +2,7 @@
 //! with its metadata log, opened, judged, and crashed a second time; or one image again. The programs
 //! are `images/examples/images.rs` and `tests/examples/node_images.rs`.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use clap::Args;
@@ -57,9 +58,16 @@ pub(crate) struct ImagesArguments {
 /// Runs the suite.
 pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
     let mut images = 0;
+    let mut branches = BTreeSet::new();
     for program in &PROGRAMS {
-        images += judge(program, arguments)?;
+        images += judge(program, arguments, &mut branches)?;
     }
+    let names: Vec<&str> = branches.iter().map(String::as_str).collect();
+    println(&format!(
+        "{} branches of recovery are reached: {}",
+        names.len(),
+        names.join(", ")
+    ));
     match &arguments.history {
         Some(history) if images == 0 => Err(format!("there is no image of a history {history}")),
         _ => {
@@ -70,7 +78,11 @@ pub(crate) fn run(arguments: &ImagesArguments) -> Outcome {
 }
 
 /// Judges the images of one program, and counts them.
-fn judge(of: &Program, arguments: &ImagesArguments) -> Result<u64, String> {
+fn judge(
+    of: &Program,
+    arguments: &ImagesArguments,
+    branches: &mut BTreeSet<String>,
+) -> Result<u64, String> {
     let build = ["build", "--release", "--locked", "--package", of.package];
     succeed(cargo().args(build).args(["--example", of.example]))?;
     let program = target_directory()?
@@ -97,7 +109,12 @@ fn judge(of: &Program, arguments: &ImagesArguments) -> Result<u64, String> {
     let mut images = 0;
     for text in texts {
         let text = text?;
-        println(&text);
+        for line in text.lines() {
+            match line.strip_prefix("branches: ") {
+                Some(reached) => branches.extend(reached.split(' ').map(ToOwned::to_owned)),
+                None => println(line),
+            }
+        }
         let last = text.lines().last().unwrap_or_default();
         let count = last.strip_suffix(" images").unwrap_or_default();
         images += count

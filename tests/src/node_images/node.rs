@@ -29,6 +29,9 @@ const CLIENTS: &str = "c";
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// What is said of a partition whose directory is away.
+const REFUSED: [ErrorCode; 2] = [ErrorCode::KafkaStorageError, ErrorCode::LeaderNotAvailable];
+
 /// How the node is set up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
@@ -323,11 +326,8 @@ impl<'a> Node<'a> {
         });
         let base = match sent.await {
             Ok(produced) => produced.ok_or("no answer")?.base_offset,
-            Err(Error::Broker { code, .. }) if away != Away::No => {
-                return match code {
-                    ErrorCode::KafkaStorageError | ErrorCode::LeaderNotAvailable => Ok(()),
-                    code => Err(format!("{name}-{partition} is away: {code}")),
-                };
+            Err(Error::Broker { code, .. }) if away != Away::No && REFUSED.contains(&code) => {
+                return Ok(());
             }
             Err(error) => return Err(format!("{name}-{partition}: {error}")),
         };
@@ -356,7 +356,11 @@ impl<'a> Node<'a> {
         };
         let place = |directory| match self.stands {
             Stands::OldCopy if directory == self.away => OLD,
-            _ => directory,
+            Stands::Itself
+            | Stands::Failing
+            | Stands::Nothing
+            | Stands::MountPoint
+            | Stands::OldCopy => directory,
         };
         let mut directories = [METADATA, SECOND].into_iter();
         directories.find(|directory| is_in(place(directory)))
@@ -377,9 +381,9 @@ impl<'a> Node<'a> {
         }
         let under = cache.lookup(Path::new(UNDER));
         let names = under.and_then(|under| cache.dirs.get(&under));
-        match names.is_some_and(|names| !names.is_empty()) {
-            true => Err(format!("{names:?} was made in an empty mount point")),
-            false => Ok(()),
+        match names.filter(|names| !names.is_empty()) {
+            Some(names) => Err(format!("{names:?} was made in an empty mount point")),
+            None => Ok(()),
         }
     }
 }

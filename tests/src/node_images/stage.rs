@@ -201,7 +201,7 @@ pub(super) fn snapshots(tree: &Tree) -> Vec<String> {
     let names = names.into_iter().flat_map(|names| names.keys());
     let whole = names.filter(|name| name.ends_with(".checkpoint"));
     whole
-        .filter(|name| name.starts_with("0"))
+        .filter(|name| name.starts_with('0'))
         .cloned()
         .collect()
 }

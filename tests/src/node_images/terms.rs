@@ -55,7 +55,11 @@ impl Terms {
                     Ok(())
                 }
             }
-            _ => Ok(()),
+            Op::Change(_)
+            | Op::SyncBegun(..)
+            | Op::SyncFailed { .. }
+            | Op::Killed
+            | Op::Forgotten(_) => Ok(()),
         };
         if let Err(why) = judged {
             self.broken.get_or_insert(why);
@@ -136,7 +140,7 @@ fn is_log(tree: &Tree, file: u64) -> bool {
     let home = tree.lookup(&Path::new(METADATA).join("__cluster_metadata-0"));
     let names = home.and_then(|home| tree.dirs.get(&home));
     let mut names = names.into_iter().flat_map(|names| names.iter());
-    names.any(|(name, of)| *of == file && name.ends_with(".log"))
+    names.any(|(name, of)| *of == file && Path::new(name).extension() == Some("log".as_ref()))
 }
 
 fn four(bytes: &[u8], at: usize) -> [u8; 4] {
