@@ -170,11 +170,12 @@ impl Log {
         }
     }
 
-    fn wanted(&self, version: i16, ask: &Ask) -> Wanted {
+    /// What a session was asked in one version it answers in every other.
+    fn wanted(&self, ask: &Ask) -> Wanted {
         if let Err(code) = self.check_epoch(ask.current_epoch) {
             return Wanted::Refused(code);
         }
-        if version >= DIVERGING_FROM && ask.last_epoch >= 0 {
+        if ask.last_epoch >= 0 {
             let (epoch, end) = self.epoch_end(ask.last_epoch);
             if epoch < 0 || ask.offset < self.start {
                 return Wanted::Refused(ErrorCode::OffsetOutOfRange);
@@ -207,7 +208,7 @@ impl Model {
             });
         };
         match topic.log(ask.partition) {
-            Some(log) => log.wanted(version, ask),
+            Some(log) => log.wanted(ask),
             None => Wanted::Refused(ErrorCode::UnknownTopicOrPartition),
         }
     }

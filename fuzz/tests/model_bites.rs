@@ -1,0 +1,82 @@
+//! The model of `broker_requests` sees what it should: bugs planted in the server's code break it
+//! within as many inputs as a smoke makes, and only they do.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use millrace_fuzz::broker_requests;
+use millrace_probe::{Bug, arm, fired};
+
+/// Each by what it breaks: what is read, who is woken, what a power cut leaves.
+const BUGS: [Bug; 4] = [
+    Bug::ReadPastHighWatermark,
+    Bug::FetchWakeUpLost,
+    Bug::DirectorySyncLost,
+    Bug::RecoveredTailNotSynced,
+];
+
+/// Inputs beyond the kept ones; a smoke of the fuzzer makes several times as many.
+const DRAWN: u64 = 60;
+
+/// The kept inputs, then drawn ones, the same each time.
+fn inputs() -> impl Iterator<Item = Vec<u8>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/broker_requests");
+    let listed = fs::read_dir(corpus).expect("it is there to be read");
+    let mut paths: Vec<_> = listed
+        .map(|entry| entry.expect("it is there to be read").path())
+        .collect();
+    paths.sort();
+    let read = |path: &PathBuf| fs::read(path).expect("it is there to be read");
+    let kept: Vec<Vec<u8>> = paths.iter().map(read).collect();
+    kept.clone()
+        .into_iter()
+        .chain((0..DRAWN).map(move |number| drawn(number, &kept)))
+}
+
+/// The step that ends the broker, and which end it is (`steps` of the target).
+const RESTART: u8 = 28;
+
+/// A kept input, an end of the broker, another kept input, by a number (`SplitMix64`).
+fn drawn(number: u64, kept: &[Vec<u8>]) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0xd134_2543_de82_ef95);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    };
+    let mut one = || &kept[next() as usize % kept.len()];
+    let (first, second) = (one(), one());
+    let cut = next() as usize % (first.len() + 1);
+    [&first[..cut], &[RESTART, next() as u8], second].concat()
+}
+
+fn breaks(input: &[u8]) -> bool {
+    catch_unwind(AssertUnwindSafe(|| broker_requests::run(input))).is_err()
+}
+
+/// How many inputs it takes until the model is broken.
+fn found_after(bug: Bug) -> Option<usize> {
+    inputs().position(|input| {
+        let _armed = arm(bug);
+        let broken = breaks(&input);
+        assert!(!broken || fired() > 0, "{bug:?} did not bite");
+        broken
+    })
+}
+
+#[test]
+fn planted_bugs_break_the_model_and_without_them_nothing_does() {
+    let broken = inputs().position(|input| breaks(&input));
+    assert_eq!(broken, None, "an input breaks the model by itself");
+    // What is broken says so at length.
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed: Vec<Bug> = BUGS
+        .into_iter()
+        .filter(|bug| found_after(*bug).is_none())
+        .collect();
+    drop(std::panic::take_hook());
+    assert!(missed.is_empty(), "not seen by the model: {missed:?}");
+}
