@@ -303,10 +303,15 @@ impl File for SimFile {
             let file = disk.files.get_mut(&number).ok_or_else(ended)?;
             let hears = told.swap(file.failures, Ordering::Relaxed) < file.failures;
             if hears {
+                // The rest is written back; what had failed stays in the cache and counts as clean.
                 file.hear_of_failure();
+                file.settle(upto);
                 node.shared.count(faults::SYNC_ERROR, 1);
+                node.shared
+                    .event(format_args!("sync tells {} {number}", node.name));
+                return Err(device_error());
             }
-            if hears || begun.failure(&node).is_err() {
+            if begun.failure(&node).is_err() {
                 let changes = file.take_below(upto);
                 crash::write_back_partly(&node.shared, file, &changes, sector);
                 if node.shared.draw(2) == 0 {
