@@ -24,10 +24,13 @@ enum Planted {
 /// simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
     ("CommitsShareBlock", 1026),
+    ("DescriptorClosedUnsettled", 1012),
     ("DuplicateAckedAtOnce", 1028),
     ("EmptyDirectoryTakenForNew", 1107),
     ("FrameBudgetDeadlock", 1057),
+    ("HalfReplyAfterShortRegion", 1000),
     ("OldDataUnderRecreatedName", 1004),
+    ("PartitionRecreatedElsewhere", 1004),
     ("FetchWakeUpLost", 1003),
     ("HighWatermarkOverUnflushed", 1001),
     ("ReadPastHighWatermark", 1000),

@@ -16,13 +16,10 @@ use crate::{Outcome, binaries, sim};
 const OPEN: &[&str] = &[
     "CutBelowMark",
     "StaleIndexTrusted",
-    "HalfReplyAfterShortRegion",
-    "DescriptorClosedUnsettled",
     "UnreadableLedgerTakenAsEmpty",
     "ProducerSnapshotAboveCut",
     "BaseOffsetFlipAccepted",
     "NoClosingCommit",
-    "PartitionRecreatedElsewhere",
 ];
 
 /// How thoroughly.

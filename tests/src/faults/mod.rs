@@ -4,6 +4,7 @@
 //! What always holds: a fault that finds nothing to strike does nothing; every fault ends by itself
 //! or with the process that it struck, so that a run without the last ones still ends healed.
 
+pub mod io;
 pub mod rot;
 pub mod schedule;
 

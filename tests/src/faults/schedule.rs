@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_sim::{DiskEffect, DiskOp};
 
-use super::{DiskTrouble, End, Fault, Only, What};
+use super::{DiskTrouble, End, Fault, Only, What, io};
 use crate::shape::Row;
 
 /// How far the broker's wall clock may be off while time retention is judged by it.
@@ -44,6 +44,8 @@ impl Draw {
 /// The list on its way.
 struct Drawing {
     draw: Draw,
+    /// For what is drawn apart.
+    io: Draw,
     row: Row,
     directories: usize,
     faults: Vec<Fault>,
@@ -53,6 +55,7 @@ struct Drawing {
 pub fn schedule(seed: u64, row: Row, directories: usize) -> Vec<Fault> {
     let mut drawing = Drawing {
         draw: Draw::new(seed),
+        io: Draw::new(seed ^ 0x696f),
         row,
         directories,
         faults: Vec::new(),
@@ -84,6 +87,9 @@ impl Drawing {
         for _ in 0..self.draw.below(4) {
             let when = (self.draw.below(80), self.draw.below(150));
             let what = self.trouble();
+            self.push(when, what);
+        }
+        for (when, what) in io::of_life(&mut self.io, self.row, self.directories) {
             self.push(when, what);
         }
         if self.row == Row::SyncError && self.draw.one_in(2) {

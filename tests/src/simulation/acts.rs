@@ -46,6 +46,10 @@ pub(super) fn shape(
         plan.batch_records *= 8;
         plan.record_bytes = plan.record_bytes.min(100);
     }
+    let mut io = Draw::new(seed ^ 0x74_7769_6365);
+    for reading in &mut plan.consumers {
+        reading.twice = io.below(3) == 0;
+    }
     let between = [20_971_520, 200, 1000][draw.below(3) as usize];
     let own = [
         (

@@ -28,6 +28,7 @@ impl Run {
             counted::NAME_ERROR,
             counted::NO_SPACE,
             counted::SHORT_WRITE,
+            counted::WRITE_BACK_ERROR,
         ];
         Errors {
             syncs,
