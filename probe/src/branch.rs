@@ -85,6 +85,8 @@ crate::listed! {
         ChainBrokenBelowMark,
         /// A segment above the mark did not follow the one before it: the log is cut (R5).
         ChainBrokenAboveMark,
+        /// A batch that did not follow the one before it, or not in its epoch, was not shown (A5).
+        ChainBrokenAtRead,
         /// A settled segment of the marked length was taken as it is (R4).
         SealedSegmentTrusted,
         /// A segment below the mark was missing: offline (R5).
@@ -97,6 +99,8 @@ crate::listed! {
         DamagedWithoutReboot,
         /// The last write was incomplete on the same boot: it was cut (R5).
         CutIncompleteWrite,
+        /// Behind a failed sync of the same boot: cut where its dropped bytes begin (R5).
+        CutAfterFailure,
         /// A batch was incomplete after another boot: the log was cut there (R5).
         CutIncompleteBatch,
         /// Zeros reached to the end of the file: the log was cut there (R6).

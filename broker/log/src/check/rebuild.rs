@@ -26,9 +26,10 @@ use crate::partition::verify::Stop;
 const SNAPSHOTS_MAX: usize = 2;
 
 /// What the files can't say, and what is taken instead.
-const UNKNOWN: [&str; 4] = [
+const UNKNOWN: [&str; 5] = [
     "a partition whose directory is missing is not missed: compare the list with the topics",
     "log starts moved by DeleteRecords into the middle of a segment fall back to its beginning",
+    "leader epochs are those that the batches name: no checksum covers them",
     "what idempotent producers did is known from the records that are there, no further back",
     "a tail that looks cut off by a crash is cut at the partition's first use and kept aside in a \
      .cut file; any other damage is quarantined",

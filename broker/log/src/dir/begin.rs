@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::flusher::Shared;
 use crate::flusher::gather::Gather;
 use crate::flusher::reclaim::{Reclaim, Retired};
-use crate::flusher::state::Parts;
+use crate::flusher::state::{FAILED, Parts};
 use crate::flusher::task::{Flusher, Limits};
 use crate::journal::commit::{self, BLOCK, Place};
 use crate::journal::file::Journal;
@@ -30,6 +30,9 @@ use crate::mark::Mark;
 /// Room that a start needs beside its journal: the ledger's, the first marks and names.
 const START_MARGIN: u64 = 1 << 20;
 
+/// An in-use file is far smaller than this.
+const IN_USE_LEN_MAX: usize = 4096;
+
 /// What loading gives to the new generation.
 pub(super) struct Loaded {
     pub(super) ledger: Ledger,
@@ -37,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) repeat: Option<bytes::Bytes>,
     pub(super) retired: Retired,
     pub(super) settle_first: bool,
+    /// A run of this boot ended with a directory that had failed.
+    pub(super) after_failure: bool,
     pub(super) report: StartReport,
 }
 
@@ -59,11 +64,15 @@ impl Start {
         (run, loaded): (&Run, &Loaded),
     ) -> Result<Journal, Error> {
         let generation = run.generation;
-        let in_use = format!(
-            "generation={generation}\nboot={}\nmount={}\n",
-            run.boot.as_deref().unwrap_or("unknown"),
+        let mut in_use = format!(
+            "generation={generation}\n{}mount={}\n",
+            boot_line(run),
             run.mount.as_deref().unwrap_or("unknown")
         );
+        if loaded.after_failure {
+            // Of this boot: not every partition is recovered by this run.
+            in_use.push_str(FAILED);
+        }
         format::put(lock.file().as_ref(), in_use.as_bytes())?;
         made.files.push(lock.file());
         let repeat_len = loaded.repeat.as_ref().map_or(0, bytes::Bytes::len) + 2 * BLOCK;
@@ -111,6 +120,7 @@ impl Start {
         (run, mut loaded): (Run, Loaded),
     ) -> Result<(Arc<LogDir>, StartReport), Error> {
         let generation = run.generation;
+        loaded.after_failure = has_failed(lock.as_ref(), &run).await;
         let journal = self.new_journal(&format, lock.as_ref(), &mut made, (&run, &loaded))?;
         let mut slots = made.slots.take();
         made.sync(self.disk()).await?;
@@ -132,6 +142,7 @@ impl Start {
             ledger: loaded.ledger,
             ledger_files: loaded.ledger_files,
             gather,
+            in_use: lock.file(),
         }));
         shared.make_ledger_room()?;
         let reclaim = if loaded.settle_first {
@@ -166,6 +177,7 @@ impl Start {
             dir_id,
             cluster_id,
             generation,
+            after_failure: loaded.after_failure,
             repeated: tokio::sync::Mutex::new(told),
             slots: Mutex::new(slots),
             _lock: lock,
@@ -173,6 +185,19 @@ impl Start {
         };
         Ok((Arc::new(dir), loaded.report))
     }
+}
+
+fn boot_line(run: &Run) -> String {
+    format!("boot={}\n", run.boot.as_deref().unwrap_or("unknown"))
+}
+
+/// Whether the in-use file says that a run of the same boot failed: the page cache may lack what was
+/// written to it (R5). One that can't be read says nothing.
+async fn has_failed(lock: &dyn LockGuard, run: &Run) -> bool {
+    let read = lock.file().read_at(0, IN_USE_LEN_MAX).await;
+    let said = read.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    said.contains(&boot_line(run)) && said.contains(FAILED)
 }
 
 /// What the new generation's first commit says: the last commit again, under the run that it is of;

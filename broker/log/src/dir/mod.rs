@@ -99,6 +99,7 @@ pub struct LogDir {
     dir_id: [u8; 16],
     cluster_id: String,
     generation: u64,
+    after_failure: bool,
     /// Still to come: that the last commit of the run before, made again, is durable (J4).
     repeated: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
     /// The record in two slots that the start read and proved, until somebody takes it.
@@ -202,6 +203,12 @@ impl LogDir {
     /// Whether the unverified bytes of that partition were written under this boot and mount (R3).
     pub fn same_boot(&self, entry: &LedgerEntry) -> bool {
         entry.since_generation >= lock(&self.shared.ledger).same_since
+    }
+
+    /// Whether a run of this boot ended with this directory failed: its page cache may lack bytes that
+    /// were written and never became durable (R5).
+    pub fn is_after_failure(&self) -> bool {
+        self.after_failure
     }
 
     /// Opens a partition's way to durability; one at a time per incarnation. `flushed` is its

@@ -233,6 +233,7 @@ impl Start {
             repeat: None,
             retired: Retired::default(),
             settle_first: false,
+            after_failure: false,
             report: StartReport {
                 formatted: true,
                 ..StartReport::default()
@@ -374,6 +375,7 @@ impl Start {
             repeat: history.repeat,
             retired,
             settle_first,
+            after_failure: false,
             report,
         }
     }

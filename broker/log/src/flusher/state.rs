@@ -1,14 +1,14 @@
 //! What handles, directory and flusher task share.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 use std::time::Duration;
 
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify};
-use millrace_host::{Host, Mono, Pool};
+use millrace_host::{File, Host, Mono, Pool};
 use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
@@ -23,6 +23,9 @@ use crate::sink::DurabilitySink;
 /// The ledger's room is kept this far ahead, and grows in multiples of it.
 const LEDGER_MARGIN: u64 = 64 * 1024;
 
+/// What a directory that failed leaves in its in-use file.
+pub(crate) const FAILED: &str = "failed=yes\n";
+
 /// One log directory's flusher, seen from outside.
 pub(crate) struct Shared {
     pub(crate) host: Host,
@@ -34,6 +37,7 @@ pub(crate) struct Shared {
     /// Room promised to the ledger in its files.
     pub(crate) ledger_room: AtomicU64,
     pub(crate) ledger_files: LedgerFiles,
+    in_use: Arc<dyn File>,
     pub(super) unflushed: AtomicU64,
     unflushed_max: u64,
     /// Also told when the directory ends.
@@ -80,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     pub(crate) ledger_files: LedgerFiles,
     pub(crate) gather: Gather,
+    /// The in-use file.
+    pub(crate) in_use: Arc<dyn File>,
 }
 
 impl Shared {
@@ -92,6 +98,7 @@ impl Shared {
             ledger: Mutex::new(parts.ledger),
             ledger_room: AtomicU64::new(0),
             ledger_files: parts.ledger_files,
+            in_use: parts.in_use,
             unflushed: AtomicU64::new(0),
             unflushed_max: parts.unflushed_max,
             below_limit: Notify::new(),
@@ -198,6 +205,7 @@ impl Shared {
     /// the caller holds no partition's lock.
     pub(crate) fn fail(&self, reason: &str) {
         if let Some(sinks) = self.end(reason) {
+            self.leave_word();
             tell_failed(&sinks, reason);
         }
     }
@@ -206,6 +214,7 @@ impl Shared {
     /// are told by a task.
     pub(crate) fn fail_under_lock(&self, reason: &str) {
         if let Some(sinks) = self.end(reason) {
+            self.leave_word();
             let reason = reason.to_owned();
             let task = Box::pin(async move { tell_failed(&sinks, &reason) });
             self.host.spawn.spawn(Pool::Data, "directory-failed", task);
@@ -218,6 +227,18 @@ impl Shared {
             self.fail(&format!("sync of {}: {error}", path.display()));
             Error::io("sync", path)(error)
         })
+    }
+
+    /// Tells the next start on the same boot that the directory failed (R5). To the page cache, and
+    /// as far as it goes: without it that start takes what a failed sync dropped for damage.
+    fn leave_word(&self) {
+        let told = self.in_use.len().and_then(|at| {
+            let word = [IoSlice::new(FAILED.as_bytes())];
+            self.in_use.write_vectored_at(&word, at)
+        });
+        if let Err(error) = told {
+            tracing::debug!(path = %self.path.display(), %error, "the next start isn't told");
+        }
     }
 
     /// Ends the directory, unless it has ended: whom to tell.

@@ -6,6 +6,7 @@
 
 mod cut;
 mod open;
+mod prove;
 mod reader;
 mod recover;
 mod recover_effects;

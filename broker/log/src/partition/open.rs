@@ -147,10 +147,10 @@ impl Partitions {
         let flush = self
             .dir
             .flush_handle(incarnation, Position::default(), 0, sink);
-        let list = SegmentList::default();
+        let reader = self.reader(SegmentList::default(), settings, Vec::new());
         let log = PartitionLog {
             topic: topic.into(),
-            ..self.log(incarnation, path, settings, Arc::new(flush), list)
+            ..self.log(incarnation, path, settings, Arc::new(flush), reader)
         };
         Opened {
             log,
@@ -165,15 +165,25 @@ impl Partitions {
         }
     }
 
+    fn reader(
+        &self,
+        list: SegmentList,
+        settings: LogSettings,
+        epochs: Vec<(i32, i64)>,
+    ) -> Arc<LogReader> {
+        let interval = settings.index_interval_bytes;
+        let reader = LogReader::new(list, self.handles.clone(), interval, epochs);
+        Arc::new(reader)
+    }
+
     fn log(
         &self,
         incarnation: Incarnation,
         path: Arc<Path>,
         settings: LogSettings,
         flush: Arc<FlushHandle>,
-        list: SegmentList,
+        reader: Arc<LogReader>,
     ) -> PartitionLog {
-        let interval = settings.index_interval_bytes;
         PartitionLog {
             incarnation,
             topic: "".into(),
@@ -181,7 +191,7 @@ impl Partitions {
             dir: self.dir.clone(),
             host: self.host.clone(),
             flush,
-            reader: Arc::new(LogReader::new(list, self.handles.clone(), interval)),
+            reader,
             settings,
             mode: settings.durability,
             phase: Phase::Open,
@@ -204,7 +214,8 @@ impl Partitions {
             settings,
         } = *known;
         let list = SegmentList::new(recovered.segments, recovered.log_start);
-        let mut log = self.log(incarnation, path.clone(), *settings, flush, list);
+        let reader = self.reader(list, *settings, recovered.epochs.clone());
+        let mut log = self.log(incarnation, path.clone(), *settings, flush, reader);
         log.topic = entry.topic.clone();
         log.has_dir = recovered.has_dir;
         log.epochs.clone_from(&recovered.epochs);

@@ -3,7 +3,7 @@
 //! A reader works on the segment list as it stood when the call began. What always holds: a region
 //! begins at the first byte of a batch, holds at least one whole batch unless the caller refused
 //! that, and no byte of the batch that starts at `upto` or of any later one; it never reaches behind
-//! what recovery found intact.
+//! what recovery found intact, nor behind a batch that does not follow the one before (A5).
 
 use millrace_host::FileSlice;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,8 @@ pub struct LogReader {
     list: ArcSwap<SegmentList>,
     handles: Arc<Handles>,
     index_interval_bytes: AtomicU64,
+    /// The leader epochs of what was there when the log was opened, and their first offsets.
+    pub(super) epochs: Vec<(i32, i64)>,
 }
 
 /// What a read found.
@@ -53,11 +55,17 @@ pub struct ReadRegion {
 }
 
 impl LogReader {
-    pub(super) fn new(list: SegmentList, handles: Arc<Handles>, index_interval_bytes: u64) -> Self {
+    pub(super) fn new(
+        list: SegmentList,
+        handles: Arc<Handles>,
+        index_interval_bytes: u64,
+        epochs: Vec<(i32, i64)>,
+    ) -> Self {
         Self {
             list: ArcSwap::from_pointee(list),
             handles,
             index_interval_bytes: AtomicU64::new(index_interval_bytes),
+            epochs,
         }
     }
 
@@ -145,6 +153,8 @@ impl LogReader {
                 .min(max_bytes)
                 .max(first.size)
         };
+        let proven = self.prove(segment, &first, first.position + len).await?;
+        let len = len.min(proven - first.position);
         let file = self.open(segment)?;
         Ok(Read::Region(ReadRegion {
             slice: FileSlice {

@@ -62,6 +62,7 @@ pub(super) async fn recover(
         flush,
         files: BTreeMap::new(),
         same_boot: partitions.dir.same_boot(entry),
+        after_failure: partitions.dir.is_after_failure(),
         segments: Vec::new(),
         verified: Vec::new(),
         epochs: entry.epochs.clone(),
@@ -82,6 +83,8 @@ pub(super) struct Sweep<'a> {
     /// Segment files in the directory: base offset to length.
     pub(super) files: BTreeMap<i64, u64>,
     pub(super) same_boot: bool,
+    /// The page cache may lack what a failed sync dropped.
+    pub(super) after_failure: bool,
     pub(super) segments: Vec<Arc<Segment>>,
     /// Segments whose bytes were verified by this sweep, to be synced.
     pub(super) verified: Vec<Arc<Segment>>,
@@ -339,7 +342,7 @@ impl Sweep<'_> {
             .iter()
             .any(|(other, len)| *other > base && *len > 0);
         let last_write = matches!(found.stop, Stop::Incomplete | Stop::Zeros) && !later;
-        if self.same_boot && !last_write {
+        if self.same_boot && !last_write && !self.after_failure {
             reached(Branch::DamagedWithoutReboot);
             return Err(self.offline(&format!(
                 "segment {base} is damaged at byte {} though the machine did not restart: {why}",
@@ -347,7 +350,8 @@ impl Sweep<'_> {
             )));
         }
         reached(match &found.stop {
-            _ if self.same_boot => Branch::CutIncompleteWrite,
+            _ if self.same_boot && last_write => Branch::CutIncompleteWrite,
+            _ if self.same_boot => Branch::CutAfterFailure,
             Stop::Zeros => Branch::CutZeros,
             Stop::Bad(_) => Branch::CutBadBatch,
             Stop::End | Stop::Incomplete => Branch::CutIncompleteBatch,
@@ -391,7 +395,7 @@ impl Sweep<'_> {
                 Stop::End if found.end.bytes == 0 => return Ok(None),
                 Stop::End => continue,
                 Stop::Incomplete | Stop::Zeros => "the last batch is incomplete".to_owned(),
-                Stop::Bad(what) if self.same_boot => {
+                Stop::Bad(what) if self.same_boot && !self.after_failure => {
                     return Err(self.offline(&format!("segment {base} is damaged: {what}")));
                 }
                 Stop::Bad(what) => what,
@@ -411,7 +415,9 @@ impl Sweep<'_> {
     /// cache (A3); after a power cut what is left is proven once and the debt is paid.
     pub(super) fn must_sync(&self) -> bool {
         let modes = [self.known.entry.mode, self.known.settings.durability];
-        !self.same_boot || modes.contains(&Durability::Fsync)
+        // What a failed sync left in the cache counts as clean there, and may be nowhere else.
+        let trusted = self.same_boot && !self.after_failure;
+        !trusted || modes.contains(&Durability::Fsync)
     }
 
     pub(super) fn end(&self) -> Option<Position> {

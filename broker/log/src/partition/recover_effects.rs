@@ -223,7 +223,8 @@ impl Sweep<'_> {
             has_dir: true,
             epochs: std::mem::take(&mut self.epochs),
             cut_count: self.cut_count,
-            may_have_lost: entry.mode == Durability::PageCache && !self.same_boot,
+            may_have_lost: entry.mode == Durability::PageCache
+                && (!self.same_boot || self.after_failure),
             quarantined: self.quarantined.take(),
         })
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_host::File;
-use millrace_probe::{Bug, planted};
 use millrace_protocol::records::{self, BatchHeader};
 
 use crate::segment::tail::End;
+use crate::segment::walk::follows;
 
 /// How much is read at once when batches are smaller.
 const CHUNK: u64 = 1 << 20;
@@ -190,8 +190,7 @@ impl Chain<'_> {
             self.end.offset
         };
         let base = header.base_offset;
-        let breaks = base < next || (base > next && (!self.check.holes || self.end.bytes == 0));
-        if breaks && !planted(Bug::BaseOffsetFlipAccepted) {
+        if !follows(base, next, self.check.holes && self.end.bytes > 0) {
             return Err(format!("base offset {base} where {next} is due"));
         }
         if header.partition_leader_epoch < self.epoch {

@@ -13,7 +13,7 @@ use millrace_probe::{Bug, planted};
 use super::index::{self, Found};
 use super::offset_index::OffsetEntry;
 use super::rebuild::rebuild;
-use super::tail::Span;
+use super::tail::{End, Span};
 use super::walk::{Step, Walk, WalkError};
 use super::{Kind, Segment, names};
 use crate::error::Error;
@@ -84,12 +84,11 @@ pub(crate) fn walk(
     let file = handles
         .log(segment)
         .map_err(|error| at("open", segment, error))?;
-    Ok(Walk::new(
-        file,
-        position,
-        segment.end().bytes,
-        segment.base(),
-    ))
+    let from = End {
+        bytes: position,
+        offset: segment.base(),
+    };
+    Ok(Walk::new(file, from, segment.end().bytes, segment.holes()))
 }
 
 /// The next step of such a walk.

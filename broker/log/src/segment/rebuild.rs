@@ -63,11 +63,12 @@ pub(crate) async fn scan(
 ) -> Result<Tail, Error> {
     let path = segment.path(super::names::LOG);
     let file = handles.log(segment).map_err(Error::io("open", &path))?;
-    let mut fresh = Tail::new(End {
+    let begin = End {
         bytes: 0,
         offset: segment.base(),
-    });
-    let mut walk = Walk::new(file, 0, end.bytes, segment.base());
+    };
+    let mut fresh = Tail::new(begin);
+    let mut walk = Walk::new(file, begin, end.bytes, segment.holes());
     loop {
         match walk.next().await {
             Ok(Some(step)) => fresh.push(&step.header, step.header.base_offset, interval),

@@ -2,7 +2,8 @@
 //! their files.
 //!
 //! What always holds: `end` names whole batches only; the recent batches are the newest ones without
-//! a gap; an index entry is either in its file (counted) or pending, never both.
+//! a gap; an index entry is either in its file (counted) or pending, never both; what is not called
+//! unproven was written or verified by this process, or its headers were walked.
 
 use std::collections::VecDeque;
 
@@ -63,6 +64,16 @@ pub(crate) struct Tail {
     last_time: Option<TimeEntry>,
     since_entry: u64,
     recent: VecDeque<Span>,
+    /// Bytes from here on were written or verified by this process.
+    own_from: u64,
+    walked: Walked,
+}
+
+/// Bytes that were found, and of which the headers were walked since.
+#[derive(Debug)]
+struct Walked {
+    from: u64,
+    to: End,
 }
 
 impl Tail {
@@ -81,7 +92,37 @@ impl Tail {
             last_time: None,
             since_entry: 0,
             recent: VecDeque::new(),
+            own_from: end.bytes,
+            walked: Walked {
+                from: end.bytes,
+                to: end,
+            },
         }
+    }
+
+    /// Of the bytes from the batch `first` up to `upto`: from where on the headers of what was only
+    /// found are still to be walked, and up to where; `None` when nothing is left to do.
+    pub(crate) fn unproven(&self, first: &Span, upto: u64) -> Option<(End, u64)> {
+        let upto = upto.min(self.own_from);
+        let walked = &self.walked;
+        let from = if (walked.from..walked.to.bytes).contains(&first.position) {
+            walked.to
+        } else {
+            End {
+                bytes: first.position,
+                offset: first.base_offset,
+            }
+        };
+        (from.bytes < upto).then_some((from, upto))
+    }
+
+    /// The headers from `from` to `to` were walked. One stretch is remembered, which grows as
+    /// somebody reads on.
+    pub(crate) fn walked(&mut self, from: u64, to: End) {
+        if from != self.walked.to.bytes {
+            self.walked.from = from;
+        }
+        self.walked.to = to;
     }
 
     /// Takes in the batch that was written at the end. `interval` is `index.interval.bytes`.

@@ -1,18 +1,31 @@
 //! Walks the batch headers of a segment file without reading the records.
 //!
 //! Bytes that are resident are read in place, others through the cold path. What always holds: a
-//! header is given out only if its batch lies wholly inside the bounds and its base offset is not
-//! below the end of the batch before; anything else ends the walk with [`WalkError::Bad`].
+//! header is given out only if its batch lies wholly inside the bounds and its base offset follows the
+//! batch before, which no checksum covers; anything else ends the walk with [`WalkError::Bad`].
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_host::File;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::records::{self, BatchHeader};
+
+use super::tail::End;
 
 /// How much is read at once: an index interval and a header.
 const CHUNK: usize = 4096 + 128;
+/// The same where batches are small and many are walked over.
+const LARGE_CHUNK: usize = 64 << 10;
+/// So many headers in one chunk are many.
+const MANY: u32 = 4;
+
+/// Whether a batch with that base offset may stand where `next` is due; `holes` says whether offsets
+/// may be missing before it.
+pub(crate) fn follows(base: i64, next: i64, holes: bool) -> bool {
+    base == next || (holes && base > next) || planted(Bug::BaseOffsetFlipAccepted)
+}
 
 /// Why a walk cannot go on.
 #[derive(Debug)]
@@ -57,21 +70,38 @@ pub(crate) struct Walk {
     position: u64,
     end: u64,
     next_offset: i64,
+    /// Offsets may be missing before the next batch.
+    skips: bool,
+    /// The same for those behind it.
+    holes: bool,
     chunk: Bytes,
     chunk_at: u64,
+    /// Headers taken from the chunk.
+    taken: u32,
 }
 
 impl Walk {
-    /// Starts at `position`, where a batch begins, and stays below `end`. No batch may begin below
-    /// `min_offset`.
-    pub(crate) fn new(file: Arc<dyn File>, position: u64, end: u64, min_offset: i64) -> Self {
+    /// Starts where the segment begins (`from` is then its name), or at any batch, of which the
+    /// offset is not known better than `from`, and stays below `end`.
+    pub(crate) fn new(file: Arc<dyn File>, from: End, end: u64, holes: bool) -> Self {
+        Self {
+            skips: from.bytes > 0,
+            ..Self::behind(file, from, end, holes)
+        }
+    }
+
+    /// Starts where a batch ends, at the offset behind it.
+    pub(crate) fn behind(file: Arc<dyn File>, from: End, end: u64, holes: bool) -> Self {
         Self {
             file,
-            position,
+            position: from.bytes,
             end,
-            next_offset: min_offset,
+            next_offset: from.offset,
+            skips: holes && from.bytes > 0,
+            holes,
             chunk: Bytes::new(),
             chunk_at: 0,
+            taken: 0,
         }
     }
 
@@ -88,12 +118,13 @@ impl Walk {
         if step.end() > self.end {
             return Err(bad("the batch ends past the end of the segment".to_owned()));
         }
-        if step.header.base_offset < self.next_offset {
+        if !follows(step.header.base_offset, self.next_offset, self.skips) {
             return Err(bad(format!(
-                "base offset {} below {}",
+                "base offset {} where {} is due",
                 step.header.base_offset, self.next_offset
             )));
         }
+        self.skips = self.holes;
         self.next_offset = step.header.last_offset().saturating_add(1);
         self.position = step.end();
         Ok(Some(step))
@@ -107,11 +138,18 @@ impl Walk {
             .position
             .checked_sub(self.chunk_at)
             .map(|at| at as usize);
+        self.taken += 1;
         if let Some(at) = inside.filter(|at| at + want <= self.chunk.len()) {
             return Ok(self.chunk.slice(at..at + want));
         }
-        self.chunk = read(&self.file, self.position, left.min(CHUNK)).await?;
+        let len = if self.taken > MANY {
+            LARGE_CHUNK
+        } else {
+            CHUNK
+        };
+        self.chunk = read(&self.file, self.position, left.min(len)).await?;
         self.chunk_at = self.position;
+        self.taken = 0;
         Ok(self.chunk.slice(..want.min(self.chunk.len())))
     }
 }
