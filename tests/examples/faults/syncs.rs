@@ -5,7 +5,6 @@ use std::time::Duration;
 use millrace_client::{Error, Topic};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_tests::load::percentile;
-use millrace_tests::process::Signal;
 use millrace_tests::strace::{Injector, watching};
 use millrace_tests::trace::prove;
 
@@ -20,7 +19,7 @@ const PARTITIONS: i32 = 4;
 pub(crate) async fn slow(stage: &Stage) -> Result<String, String> {
     let mut running = Running::start(stage, stage.launch(), &plan(4)).await?;
     let topic = running.topic("probe", 1).await?;
-    let words = |error: millrace_client::Error| error.to_string();
+    let words = |error: Error| error.to_string();
     let before = percentile(&running.probe(&topic, 0, 50).await.map_err(words)?, 0.99);
     let inject = ["fdatasync:delay_exit=300000", "fsync:delay_exit=300000"];
     let injector = Injector::attach(running.broker.id(), &inject, &[])?;
@@ -85,7 +84,7 @@ pub(crate) async fn hung(stage: &Stage) -> Result<String, String> {
     let end = stage.comes("the end of a node without metadata", within, failed);
     // The workload may be waiting for what is lost.
     let (_, end) = tokio::join!(two.served_beside(), end);
-    let (_, ends) = end?;
+    let ((), ends) = end?;
     let mut running = two.running;
     // Its end is seen once the tracer has let go.
     drop(injector);

@@ -89,7 +89,10 @@ pub struct Owner {
 pub async fn owner(host: &Host, path: &Path) -> Result<Option<Owner>, Error> {
     let disk = host.disk.as_ref();
     let entries = disk.list(path).await.map_err(Error::io("list", path))?;
-    if entries.iter().all(|entry| entry.name == format::LOST_AND_FOUND) {
+    if entries
+        .iter()
+        .all(|entry| entry.name == format::LOST_AND_FOUND)
+    {
         return Ok(None);
     }
     let own = survey::format(disk, path).await?;
