@@ -49,6 +49,17 @@ impl Witness {
         self.topic.as_ref()
     }
 
+    /// Waits for so long.
+    pub async fn pause(&self, span: Duration) {
+        let clock = &self.host.clock;
+        clock.sleep_until(clock.now().mono + span).await;
+    }
+
+    /// The wall clock of the clients.
+    pub fn wall_ms(&self) -> i64 {
+        self.host.clock.now().wall_ms
+    }
+
     /// A connection that gives up soon.
     pub async fn connect(&self) -> Result<Client, Error> {
         let options = ClientOptions {

@@ -255,7 +255,7 @@ impl Run {
         // Its partitions lie in every directory before one is away.
         let soon = clients.clock.now().mono + liveness::WITHIN;
         self.witness.progress(soon).await?;
-        while let Some(fault) = self.faults.pop_if(|fault| !fault.what.is_rot()) {
+        while let Some(fault) = self.faults.pop_if(|fault| !fault.what.begins_rot()) {
             self.happen(fault, &mut workload, &clients).await?;
             workload.is_alive()?;
         }

@@ -4,12 +4,15 @@
 //! What always holds: a fault that finds nothing to strike does nothing; every fault ends by itself
 //! or with the process that it struck, so that a run without the last ones still ends healed.
 
+pub mod aim;
 pub mod io;
 pub mod rot;
 pub mod schedule;
+pub mod watched;
 
 use std::fmt;
 
+use aim::{Aim, Choice};
 use millrace_sim::{DiskEffect, DiskOp};
 
 /// How one life of the broker ends.
@@ -100,16 +103,20 @@ pub enum What {
         /// An empty one stands in its place.
         leaves_empty: bool,
     },
-    /// A bit of a file flips at rest, after the workload has ended.
+    /// The workload has ended: from here on the disk may rot.
+    RotBegins,
+    /// A bit of a file flips at rest.
     Flip {
-        /// Which file, modulo their number.
-        file: u64,
-        /// Where in it, in millionths.
-        place: u64,
+        /// What is struck.
+        aim: Aim,
+        /// Which file, and where in it.
+        choice: Choice,
         /// Which bit.
         bit: u8,
         /// In the page cache too.
         everywhere: bool,
+        /// While the broker is away, or while it serves.
+        away: bool,
     },
     /// Writes of the last life reach the device flipped or elsewhere.
     WriteRot {
@@ -121,9 +128,9 @@ pub enum What {
 }
 
 impl What {
-    /// Whether it harms what is durable: it comes when everything else is judged.
-    pub fn is_rot(self) -> bool {
-        matches!(self, Self::Flip { .. } | Self::WriteRot { .. })
+    /// Whether what comes harms what is durable: everything else is judged before.
+    pub fn begins_rot(self) -> bool {
+        self == Self::RotBegins
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use millrace_sim::{DiskEffect, DiskOp};
 
+use super::aim::{Aim, Choice};
 use super::{DiskTrouble, End, Fault, Only, What, io};
 use crate::shape::Row;
 
@@ -64,7 +65,7 @@ pub fn schedule(seed: u64, row: Row, directories: usize) -> Vec<Fault> {
     for _ in 0..lives {
         drawing.life();
     }
-    if drawing.draw.one_in(3) {
+    if drawing.draw.one_in(2) {
         drawing.rot();
     }
     drawing.faults.truncate(Only::FAULTS_MAX as usize);
@@ -232,9 +233,11 @@ impl Drawing {
         }
     }
 
-    /// What rots when all else is judged.
+    /// What rots when all else is judged: while the broker serves and while it is away, over some
+    /// lives, of which the last has no more of it.
     fn rot(&mut self) {
-        if self.draw.one_in(3) {
+        self.push((0, 0), What::RotBegins);
+        if self.draw.one_in(6) {
             let misdirected = self.draw.one_in(2);
             let per_mille = 5 + self.draw.below(60) as u32;
             let what = What::WriteRot {
@@ -244,13 +247,39 @@ impl Drawing {
             self.push((0, 0), what);
         }
         for _ in 0..=self.draw.below(3) {
-            let what = What::Flip {
-                file: self.draw.below(u64::MAX),
-                place: self.draw.below(1_000_000),
-                bit: self.draw.below(8) as u8,
-                everywhere: self.draw.one_in(2),
-            };
-            self.push((0, 0), what);
+            for _ in 0..self.draw.below(2) {
+                let flip = self.flip(false);
+                self.push((0, 0), flip);
+            }
+            let end = self.end();
+            self.push((0, 0), What::End(end, 0));
+            // One kind, or several at once.
+            for _ in 0..[1, 1, 2, 4][self.draw.below(4) as usize] {
+                let flip = self.flip(true);
+                self.push((0, 0), flip);
+            }
+        }
+        let end = self.end();
+        self.push((0, 0), What::End(end, 0));
+    }
+
+    fn flip(&mut self, away: bool) -> What {
+        let mut aim = Aim::ALL[self.draw.below(Aim::ALL.len() as u64) as usize];
+        if !away && [Aim::BaseOffset, Aim::Epoch].contains(&aim) {
+            // What a process wrote or verified itself it does not look at again.
+            aim = Aim::Body;
+        }
+        let choice = Choice {
+            file: self.draw.below(u64::MAX),
+            place: self.draw.below(1_000_000),
+            byte: self.draw.below(1 << 20),
+        };
+        What::Flip {
+            aim,
+            choice,
+            bit: self.draw.below(8) as u8,
+            everywhere: !away || self.draw.below(4) > 0,
+            away,
         }
     }
 }

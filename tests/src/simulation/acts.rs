@@ -118,7 +118,7 @@ impl Run {
                 directory,
                 leaves_empty,
             } => self.take_away(directory, leaves_empty),
-            What::Flip { .. } | What::WriteRot { .. } => {}
+            What::RotBegins | What::Flip { .. } | What::WriteRot { .. } => {}
         }
         Ok(())
     }
