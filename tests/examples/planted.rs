@@ -23,7 +23,7 @@ enum Planted {
 /// The seeds of the gate that caught a bug last: tried first. What is not here is not caught by the
 /// simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
-    ("StaleIndexTrusted", 1044),
+    ("StaleIndexTrusted", 1121),
     ("UnreadableLedgerTakenAsEmpty", 1016),
     ("BaseOffsetFlipAccepted", 1047),
     ("CutBelowMark", 1193),
