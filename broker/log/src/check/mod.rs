@@ -253,7 +253,7 @@ impl Checking<'_> {
                 }
                 continue;
             }
-            let content = survey::segment(self.disk, &files.path, base, epoch).await?;
+            let content = survey::segment(self.disk, &files.path, base, epoch, true).await?;
             let end = content.verified.end;
             self.report.segments += 1;
             self.report.bytes += end.bytes;

@@ -172,7 +172,8 @@ async fn entry(
     let last = files.segments.last_key_value().map(|(base, _)| *base);
     let (mut epoch, mut records, mut next) = (-1, 0, None);
     for (&base, &len) in &files.segments {
-        let content = survey::segment(disk, &files.path, base, epoch).await?;
+        // No log of this node is compacted yet.
+        let content = survey::segment(disk, &files.path, base, epoch, false).await?;
         let found = content.verified;
         let known = generations.get(&(files.whose, base)).copied();
         let id = SegmentId {

@@ -102,12 +102,14 @@ async fn partition(
     }))
 }
 
-/// Reads one segment from its beginning. `epoch` is that of the batch before, -1 when unknown.
+/// Reads one segment from its beginning. `epoch` is that of the batch before, -1 when unknown. Where
+/// it must not have holes, a gap is damage: a flipped base offset looks the same.
 pub(super) async fn segment(
     disk: &dyn Disk,
     dir: &Path,
     base: i64,
     epoch: i32,
+    may_have_holes: bool,
 ) -> Result<SegmentContent, Error> {
     let path = names::file(dir, base, names::LOG);
     let file = disk
@@ -115,7 +117,7 @@ pub(super) async fn segment(
         .map_err(Error::io("open", &path))?;
     let check = Check {
         base,
-        holes: true,
+        holes: may_have_holes,
         from: End {
             bytes: 0,
             offset: base,
