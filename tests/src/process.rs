@@ -164,7 +164,11 @@ impl BrokerProcess {
 
     /// Sends the signal and waits for the end.
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus, String> {
-        self.send(signal)?;
+        match signal {
+            // Without another program: it is what is done a thousand times.
+            Signal::Kill => self.child.kill().map_err(|error| error.to_string())?,
+            Signal::Terminate => self.send(signal)?,
+        }
         self.child.wait().map_err(|error| error.to_string())
     }
 
