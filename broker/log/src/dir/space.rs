@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use millrace_host::sync::Mutex;
-use millrace_host::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use millrace_host::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use millrace_host::{Host, OpenMode};
 
 use crate::dir::format::RESERVE;
@@ -32,6 +32,8 @@ pub(crate) struct Room {
     reserve_bytes: u64,
     budget: AtomicI64,
     checked_ms: AtomicU64,
+    /// Appends were refused, and an operator was told so.
+    full: AtomicBool,
     reserve: Mutex<Reserve>,
 }
 
@@ -49,6 +51,7 @@ impl Room {
             reserve_bytes,
             budget: AtomicI64::new(0),
             checked_ms: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             reserve: Mutex::new(Reserve::None),
         }
     }
@@ -77,6 +80,11 @@ impl Room {
         if !privileged {
             // Below zero: refused until the answer is no longer fresh.
             self.budget.store(-1, Ordering::Relaxed);
+            if !self.full.swap(true, Ordering::Relaxed) {
+                tracing::error!(path = %self.path.display(), free_bytes = space.available,
+                    "the disk of a log directory is full: produces to it are refused until there is \
+                     room; delete topics, lower retention, or add room");
+            }
             return false;
         }
         space.available >= bytes.saturating_add(PRIVILEGED_MARGIN) || self.release()
@@ -96,6 +104,11 @@ impl Room {
         self.budget.store(budget as i64, Ordering::Relaxed);
         self.checked_ms
             .store(self.now_ms().max(1), Ordering::Relaxed);
+        // Twice the margin, so that a disk on the edge isn't told of again and again.
+        if available > 2 * MARGIN && self.full.swap(false, Ordering::Relaxed) {
+            tracing::warn!(path = %self.path.display(), free_bytes = available,
+                "there is room again: produces are taken");
+        }
         if available > self.reserve_bytes.saturating_mul(2).saturating_add(MARGIN) {
             self.hold();
         }
