@@ -179,8 +179,12 @@ impl Sweep<'_> {
         }
         let sealed = self.segments.len().saturating_sub(1);
         for segment in &self.segments[..sealed] {
-            if !segment.is_sealed() {
-                segment.seal();
+            if segment.is_sealed() {
+                continue;
+            }
+            segment.seal();
+            // Of a damaged one the true end isn't known, and the next start has to find that again.
+            if !segment.is_quarantined() {
                 self.flush.mark(Mark::Sealed {
                     end: position(segment.id(), segment.end()),
                     max_timestamp_ms: segment.largest_timestamp().unwrap_or(TIMESTAMP_UNKNOWN),
