@@ -45,6 +45,7 @@ const KNOWN: &[(Bug, &str, u64)] = &[
         0,
     ),
     (Bug::FlushCompletionFromBeforeCut, "cut_twice", 0),
+    (Bug::ProducerSnapshotAboveCut, "cut_back", 1012),
     (Bug::UnlinkOfCutSegmentLost, "cut_back_and_closed", 1156),
 ];
 

@@ -160,6 +160,17 @@ impl Machine {
 pub enum SyncTime {
     /// So long, by this clock.
     Fixed(Duration, Arc<dyn Clock>),
+    /// So long, and of some files much longer: others overtake them.
+    Uneven {
+        /// Of most.
+        swift: Duration,
+        /// Of those files.
+        slow: Duration,
+        /// Which, by their paths.
+        of: fn(&str) -> bool,
+        /// The clock to wait by.
+        clock: Arc<dyn Clock>,
+    },
     /// One to three milliseconds, drawn for each: those side by side end in any order.
     Drawn(Arc<Mutex<Draw>>, Arc<dyn Clock>),
 }
@@ -232,6 +243,12 @@ impl RecordedDisk {
         }
         let (span, clock) = match &self.time {
             SyncTime::Fixed(span, clock) => (*span, clock),
+            SyncTime::Uneven {
+                swift,
+                slow,
+                of,
+                clock,
+            } => (if of(&name) { *slow } else { *swift }, clock),
             SyncTime::Drawn(draw, clock) => {
                 let more = lock(draw).below(2_000) as u64;
                 (Duration::from_micros(1_000 + more), clock)

@@ -41,6 +41,8 @@ pub(crate) struct Stage<'a> {
     from: usize,
     /// How long a sync takes.
     pub(crate) sync: Duration,
+    /// Files whose syncs take twenty times as long in the processes that are started from now on.
+    pub(crate) slow: Option<fn(&str) -> bool>,
     pub(crate) options: DirOptions,
     running: Option<Process>,
     starts: u64,
@@ -82,6 +84,7 @@ pub(crate) fn record(
         boot: 0,
         from: 0,
         sync: Duration::from_millis(1),
+        slow: None,
         options: options(),
         running: None,
         starts: 0,
@@ -121,7 +124,16 @@ impl Stage<'_> {
     /// Starts a process.
     pub(crate) async fn start(&mut self) -> Result<(), Wrong> {
         let node = self.sim.node("n");
-        let time = SyncTime::Fixed(self.sync, node.clock.clone());
+        let clock = node.clock.clone();
+        let time = match self.slow {
+            None => SyncTime::Fixed(self.sync, clock),
+            Some(of) => SyncTime::Uneven {
+                swift: self.sync,
+                slow: self.sync * 20,
+                of,
+                clock,
+            },
+        };
         let disk = RecordedDisk::on(&self.machine, self.boot, time, self.plant);
         let host = Host {
             disk: Arc::new(disk),

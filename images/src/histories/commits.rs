@@ -41,6 +41,29 @@ pub(super) async fn rolls(stage: &mut Stage<'_>) -> Result<(), Wrong> {
     stage.append(&mut one, 900).await
 }
 
+/// A roll behind a large batch whose direct sync takes long: everything that the roll writes, and
+/// marks, may be durable before the batch is.
+pub(super) async fn roll_behind_a_slow_sync(stage: &mut Stage<'_>) -> Result<(), Wrong> {
+    let mut one = stage.open(0).await?;
+    stage.append(&mut one, 20).await?;
+    stage.stop(vec![one]).await?;
+    stage.slow = Some(|name| name.ends_with(".log"));
+    stage.start().await?;
+    let mut one = stage.open(0).await?;
+    stage.append(&mut one, 20).await?;
+    stage.begin();
+    for payload in [2_200, 900] {
+        one.append(payload)?;
+        stage.pause(stage.sync * 5).await;
+    }
+    one.append(3)?;
+    stage.pause(stage.sync * 5).await;
+    one.append(3)?;
+    one.acked().await?;
+    stage.idle().await;
+    Ok(())
+}
+
 /// Partitions that share commits, beside others that are synced directly at the same time.
 pub(super) async fn several_partitions(stage: &mut Stage<'_>) -> Result<(), Wrong> {
     let mut parts = Vec::new();

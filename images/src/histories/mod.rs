@@ -33,10 +33,11 @@ macro_rules! histories {
 }
 
 /// All of them.
-pub const HISTORIES: [History; 31] = histories![
+pub const HISTORIES: [History; 32] = histories![
     commits::first_appends,
     commits::direct_sync,
     commits::rolls,
+    commits::roll_behind_a_slow_sync,
     commits::several_partitions,
     commits::journal_round,
     commits::journal_growth,
