@@ -24,6 +24,7 @@ enum Planted {
 /// simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
     ("StaleIndexTrusted", 1121),
+    ("NoClosingCommit", 1091),
     ("UnreadableLedgerTakenAsEmpty", 1016),
     ("BaseOffsetFlipAccepted", 1047),
     ("CutBelowMark", 1193),
