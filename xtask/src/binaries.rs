@@ -33,22 +33,19 @@ pub(crate) fn millrace_bench() -> Result<PathBuf, String> {
     Ok(target_directory()?.join("release/millrace-bench"))
 }
 
+/// How programs are built that don't ship: nearly as fast as what does, without the minutes that its
+/// last optimisation takes for each.
+pub(crate) const UNSHIPPED: [&str; 3] = ["--profile", "hunt", "--locked"];
+
+/// Where cargo puts the examples among them, below the target directory.
+pub(crate) const UNSHIPPED_EXAMPLES: &str = "hunt/examples";
+
 /// Builds and runs a program of the tests' room (an example there, so that it does not ship).
 pub(crate) fn run_example(name: &str, arguments: &[String]) -> Result<(), String> {
-    let package = [
-        "run",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "millrace-tests",
-    ];
-    succeed(
-        cargo()
-            .args(package)
-            .args(["--example", name, "--"])
-            .args(arguments),
-    )
+    let mut command = cargo();
+    command.args(["run", "--quiet"]).args(UNSHIPPED);
+    command.args(["--package", "millrace-tests", "--example", name, "--"]);
+    succeed(command.args(arguments))
 }
 
 /// Where cargo puts what it builds.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::binaries::{cargo, target_directory};
+use crate::binaries::{UNSHIPPED, UNSHIPPED_EXAMPLES, cargo, target_directory};
 use crate::process::{output, println, succeed};
 use crate::{Outcome, root};
 
@@ -83,10 +83,11 @@ fn judge(
     arguments: &ImagesArguments,
     branches: &mut BTreeSet<String>,
 ) -> Result<u64, String> {
-    let build = ["build", "--release", "--locked", "--package", of.package];
-    succeed(cargo().args(build).args(["--example", of.example]))?;
+    let mut build = cargo();
+    build.arg("build").args(UNSHIPPED);
+    succeed(build.args(["--package", of.package, "--example", of.example]))?;
     let program = target_directory()?
-        .join("release/examples")
+        .join(UNSHIPPED_EXAMPLES)
         .join(of.example);
     let shares = if arguments.image.is_some() { 1 } else { SHARES };
     let command = |share: u64| {

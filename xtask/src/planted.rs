@@ -145,7 +145,7 @@ fn images(arguments: &[&str]) -> Command {
 
 fn hunter(package: &str, arguments: &[&str]) -> Command {
     let mut command = binaries::cargo();
-    command.args(["run", "--quiet", "--release", "--locked"]);
+    command.args(["run", "--quiet"]).args(binaries::UNSHIPPED);
     command.args(["--package", package, "--example", "planted", "--"]);
     command.args(arguments);
     command
