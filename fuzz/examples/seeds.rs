@@ -29,6 +29,14 @@ const BATCHES: &str = include_str!("../../protocol/tests/data/records/batches.tx
 const CAPTURED: &str = include_str!("../captured.txt");
 const METADATA: &str = include_str!("../../protocol/tests/data/records/metadata.txt");
 
+/// Lives that are drawn.
+const LIVES: u32 = 400;
+
+/// What says that an input of `log_directory` is a life, and one of `broker_directory` a list of
+/// changes; and that the ledger is made anew behind it.
+const LIVED: u8 = 1 << 2;
+const REBUILT: u8 = 1 << 4;
+
 /// Longer ones are left out.
 const SEED_BYTES_MAX: usize = 12 << 10;
 
@@ -55,6 +63,8 @@ fn main() -> io::Result<()> {
     configuration(&mut seeds);
     small_files(&mut seeds);
     directories(&mut seeds);
+    changed_lives(&mut seeds);
+    changed_metadata(&mut seeds);
     for ((target, name), bytes) in &seeds.0 {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../target/fuzz-found")
@@ -194,6 +204,16 @@ fn sequences(seeds: &mut Seeds) {
             let bytes: Vec<u8> = (0..length).map(|_| (draw() >> 8) as u8).collect();
             seeds.add(target, &format!("drawn-{at}"), &[&bytes]);
         }
+    }
+    // Lives of a log directory, each followed by changes of its files.
+    for at in 0..LIVES {
+        let bytes: Vec<u8> = (0..140).map(|_| (draw() >> 8) as u8).collect();
+        let flags = LIVED | (bytes[0] & !REBUILT);
+        seeds.add(
+            "log_directory",
+            &format!("life-{at}"),
+            &[&[flags], &bytes[1..]],
+        );
     }
 }
 
@@ -349,6 +369,120 @@ fn small_files(seeds: &mut Seeds) {
     for kind in [3, 0x83] {
         let seed = format!("slots-{kind}");
         seeds.add("small_files", &seed, &[&[kind], &slot]);
+    }
+    // Every call on the file fails once; the third byte of what is drawn says which.
+    for op in 0..8 {
+        for nth in [0, 1, 2, 0x81, 0xc1] {
+            let seed = format!("slots-fail-{op}-{nth}");
+            seeds.add("small_files", &seed, &[&[0x43, op, 12, nth], &slot[3..]]);
+        }
+    }
+}
+
+/// One life with every kind of step, killed at its end; then one change of its journals or ledgers,
+/// with right checksums.
+fn changed_lives(seeds: &mut Seeds) {
+    let steps: [[u8; 2]; 36] = [
+        [0, 40],
+        [1, 61],
+        [2, 80],
+        [19, 8],
+        [6, 0],
+        [3, 40],
+        [9, 0],
+        [19, 8],
+        [0, 250],
+        [4, 250],
+        [1, 251],
+        [19, 9],
+        [9, 1],
+        [19, 9],
+        [12, 0],
+        [7, 4],
+        [1, 60],
+        [8, 8],
+        [19, 8],
+        [10, 1],
+        [15, 1],
+        [3, 41],
+        [13, 20],
+        [0, 30],
+        [19, 8],
+        [14, 1],
+        [1, 70],
+        [7, 134],
+        [5, 40],
+        [11, 1],
+        [15, 1],
+        [0, 21],
+        [6, 1],
+        [2, 91],
+        [19, 4],
+        [0, 40],
+    ];
+    let life = [&[steps.len() as u8, 3], steps.as_flattened(), &[1]].concat();
+    let mut place = 7_u16;
+    for (how, count) in [(133_u8, 160_u16), (128, 160), (135, 60), (136, 60)] {
+        for at in 0..count {
+            place = place.wrapping_mul(2053).wrapping_add(13849);
+            let [high, low] = place.to_be_bytes();
+            // The journals and the ledgers stand behind the lock.
+            let edit = [1, 1 + (at % 4) as u8, how, high, low, (at / 4) as u8];
+            let flags = LIVED | u8::from(at % 8 == 0) | if at % 3 == 0 { 0x28 } else { 0 };
+            let seed = format!("changed-{how}-{at}");
+            seeds.add("log_directory", &seed, &[&[flags], &life, &edit]);
+        }
+    }
+    // The disk fails under a start, or both ledgers are gone.
+    for op in 0..8_u8 {
+        for path in 0..13_u8 {
+            for nth in [1_u8, 2, 0x81] {
+                let seed = format!("fails-{op}-{path}-{nth}");
+                let flags = LIVED | 0x68 | (nth & 1);
+                let fault = [op, path, nth];
+                seeds.add("log_directory", &seed, &[&[flags], &fault, &life, &[0]]);
+                let flags = LIVED | 0x68;
+                seeds.add("broker_directory", &seed, &[&[flags], &fault, &[0]]);
+            }
+        }
+        let flags = LIVED | REBUILT | (op & 1);
+        let cut = &life[2..life.len() - 1 - 4 * usize::from(op)];
+        let steps = [&[(cut.len() / 2) as u8, op], cut, &[op]].concat();
+        seeds.add(
+            "log_directory",
+            &format!("rebuilt-{op}"),
+            &[&[flags], &steps, &[0]],
+        );
+    }
+}
+
+/// Small changes of the metadata's snapshots, log and hard state, with right checksums.
+fn changed_metadata(seeds: &mut Seeds) {
+    let files = broker_directory::image(true);
+    let is_metadata = |path: &Path| {
+        let text = path.to_string_lossy();
+        text.ends_with(".checkpoint") || text.ends_with("quorum-state") || {
+            text.contains("__cluster_metadata") && text.ends_with(".log")
+        }
+    };
+    let mut place = 7_u16;
+    for (at, (path, _)) in files.iter().enumerate() {
+        let Ok(at) = u8::try_from(at) else { break };
+        if !is_metadata(path) {
+            continue;
+        }
+        for how in [135_u8, 136, 128, 129, 130, 131] {
+            for count in 0..60_u8 {
+                place = place.wrapping_mul(2053).wrapping_add(13849);
+                // As often near the front, where the headers are.
+                let near = if count % 2 == 0 { place % 90 } else { place };
+                let [high, low] = near.to_be_bytes();
+                let edit = [1, at, how, high, low, count, 3, 7, 9, count];
+                let flags = LIVED | 2;
+                let seed = format!("metadata-{at}-{how}-{count}");
+                seeds.add("broker_directory", &seed, &[&[flags], &edit]);
+            }
+        }
     }
 }
 

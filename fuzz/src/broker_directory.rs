@@ -1,5 +1,6 @@
-//! Target: the start of a whole broker on a directory with anything in one of its files: hard
-//! state, metadata log, snapshots of it, a topic's log, and all that lies below them.
+//! Target: the start of a whole broker on a directory with anything in one of its files, or small
+//! damage in several: hard state, metadata log, snapshots of it, a topic's log, and all that lies
+//! below them; under a fault of the disk where the input says so.
 //!
 //! Held: it starts or an error says why, and so does its next start; what is held in memory follows
 //! what is on disk; no task of it panics.
@@ -21,7 +22,9 @@ use millrace_sim::Sim;
 
 use crate::allocation::{Bound, within};
 use crate::disk::{self, Files};
+use crate::dumps;
 use crate::edits;
+use crate::faults;
 use crate::input::Input;
 use crate::progress;
 
@@ -34,15 +37,29 @@ const PORT: u16 = 9092;
 
 const BOOTED: u8 = 1;
 const STOPPED: u8 = 1 << 1;
+const SEVERAL: u8 = 1 << 2;
+const LOOKED_AT: u8 = 1 << 3;
+const RECORDS: u8 = 1 << 5;
+const FAULTY: u8 = 1 << 6;
 
-/// One input: which image, then the change of one file.
+/// One input: which image, then the change of one file, or a list of small ones.
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let flags = input.byte();
     let node = if flags & BOOTED == 0 { "n" } else { "m" };
     let mut files = image(flags & STOPPED != 0);
-    edits::apply(&mut files, &mut input);
-    let sim = Sim::with_options(disk::still());
+    let fault = (flags & FAULTY != 0).then(|| faults::drawn(&mut input));
+    if flags & SEVERAL == 0 {
+        edits::apply(&mut files, &mut input);
+    } else {
+        edits::several(&mut files, &mut input);
+    }
+    let machine = if fault.is_some() {
+        disk::cold()
+    } else {
+        disk::still()
+    };
+    let sim = Sim::with_options(machine);
     let host = sim.node(node);
     let mut total = 0;
     sim.block_on(async {
@@ -51,7 +68,22 @@ pub fn run(bytes: &[u8]) {
             disk::put(&host.disk, path, bytes).await;
         }
     });
+    if flags & LOOKED_AT != 0 {
+        if let Some(fault) = &fault {
+            sim.inject(node, fault.clone());
+        }
+        let records = flags & RECORDS != 0;
+        within(STARTING, total, || {
+            sim.block_on(dumps::all(&host, &files, records));
+        });
+        sim.heal_disk(node, None);
+        dumps::changed_nothing(&sim, &host, &files);
+        sim.kill(node);
+    }
     drop(files);
+    if let Some(fault) = fault {
+        sim.inject(node, fault);
+    }
     let started = within(STARTING, total, || sim.block_on(start(host)));
     match started {
         Err(error) => assert!(!error.to_string().is_empty(), "an error has words"),
@@ -59,6 +91,7 @@ pub fn run(bytes: &[u8]) {
             progress::past_the_header();
             sim.block_on(broker.stop());
             sim.kill(node);
+            sim.heal_disk(node, None);
             // Damage below what the first start had to read may meet the second.
             if let Err(error) = sim.block_on(start(sim.node(node))) {
                 assert!(!error.to_string().is_empty(), "an error has words");

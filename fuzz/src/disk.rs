@@ -28,6 +28,21 @@ pub fn still() -> SimOptions {
     }
 }
 
+/// The same, but half of what is read isn't resident, and every call that may take time takes some.
+pub fn cold() -> SimOptions {
+    SimOptions {
+        disk: DiskLimits {
+            sync_us: (1, 9),
+            sync_dir_us: (1, 9),
+            read_us: (1, 9),
+            name_us: (1, 9),
+            cold_per_mille: 500,
+            ..DiskLimits::default()
+        },
+        ..SimOptions::default()
+    }
+}
+
 /// Writes one file, and the directories above it where they are missing.
 pub async fn put(disk: &Arc<dyn Disk>, path: &Path, content: &[u8]) {
     let mut above: Vec<&Path> = path.ancestors().skip(1).collect();

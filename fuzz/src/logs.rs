@@ -18,7 +18,7 @@ use millrace_log::error::Error;
 use millrace_log::ledger::LedgerEntry;
 use millrace_log::mark::{Durability, Incarnation};
 use millrace_log::partition::{
-    Append, LogSettings, PartitionLog, PartitionOptions, Partitions, Read, Replay,
+    Append, LogSettings, Opened, PartitionLog, PartitionOptions, Partitions, Read, Replay,
 };
 use millrace_log::sink::DurabilitySink;
 use millrace_protocol::producer::ProducerEntry;
@@ -42,7 +42,7 @@ pub const TOPICS: [(&str, Durability); 2] =
     [("t", Durability::Fsync), ("u", Durability::PageCache)];
 
 /// When the first batch was written, ms since 1970.
-const TIME_MS: i64 = 1_700_000_000_000;
+pub(crate) const TIME_MS: i64 = 1_700_000_000_000;
 
 /// Batches in each.
 const BATCHES: i64 = 24;
@@ -77,7 +77,7 @@ pub fn image(ended: Ended) -> Rc<Image> {
 }
 
 /// The options of the process that wrote the images, and of those that open them.
-fn options() -> DirOptions {
+pub(crate) fn options() -> DirOptions {
     DirOptions {
         cluster_id: None,
         node_id: 1,
@@ -91,14 +91,34 @@ fn options() -> DirOptions {
     }
 }
 
-fn settings(durability: Durability) -> LogSettings {
+pub(crate) fn settings(durability: Durability) -> LogSettings {
     LogSettings {
+        file_delete_delay_ms: 1,
         segment_bytes: 1200,
         segment_index_bytes: 4096,
         index_interval_bytes: 200,
         durability,
         ..LogSettings::default()
     }
+}
+
+/// A partition that a start opens.
+#[derive(Clone, Debug)]
+pub(crate) struct Partition {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) topic: &'static str,
+    pub(crate) durability: Durability,
+}
+
+/// Those of every image.
+pub(crate) fn partitions() -> Vec<Partition> {
+    let all = TOPICS.into_iter().enumerate();
+    all.map(|(at, (topic, durability))| Partition {
+        incarnation: incarnation(at),
+        topic,
+        durability,
+    })
+    .collect()
 }
 
 /// The partition of a topic.
@@ -119,19 +139,9 @@ fn make(ended: Ended) -> Image {
         let partitions =
             Partitions::new(Arc::clone(&dir), host.clone(), PartitionOptions::default());
         let mut logs = Vec::new();
-        for (at, (topic, durability)) in TOPICS.into_iter().enumerate() {
-            let settings = settings(durability);
-            let opened = partitions
-                .open(
-                    incarnation(at),
-                    topic,
-                    settings,
-                    Arc::new(Nobody),
-                    &mut Nothing,
-                )
-                .await
-                .expect("it was never written");
-            logs.push(opened.log);
+        for partition in self::partitions() {
+            let opened = open_one(&partitions, &partition).await;
+            logs.push(opened.expect("it was never written").log);
         }
         for log in &mut logs {
             write(&sim, log, ended).await;
@@ -159,7 +169,7 @@ fn make(ended: Ended) -> Image {
 async fn write(sim: &Sim, log: &mut PartitionLog, ended: Ended) {
     for at in 0..BATCHES {
         if at % 9 == 0 {
-            log.begin_epoch((at / 9) as i32, at);
+            log.begin_epoch((at / 9) as i32, log.log_end());
         }
         let bytes = batch(at);
         let header = BatchHeader::parse(&bytes).expect("what is built is a batch");
@@ -173,7 +183,7 @@ async fn write(sim: &Sim, log: &mut PartitionLog, ended: Ended) {
         });
         let appended = appended.expect("there is room");
         if appended.snapshot_due || at == 10 {
-            log.write_snapshot(log.log_end(), &[producer(at)]);
+            log.write_snapshot(log.log_end(), &[producer(TIME_MS + at)]);
         }
         let unflushed = ended == Ended::Killed && at > BATCHES - 4;
         while !unflushed && log.flushed() < log.log_end() {
@@ -184,26 +194,32 @@ async fn write(sim: &Sim, log: &mut PartitionLog, ended: Ended) {
     }
 }
 
-fn producer(at: i64) -> ProducerEntry {
+/// A producer that was last seen then.
+pub(crate) fn producer(last_seen_ms: i64) -> ProducerEntry {
     ProducerEntry {
         producer_id: 5,
         producer_epoch: 0,
         coordinator_epoch: -1,
         open_txn_first_offset: None,
-        last_seen_ms: TIME_MS + at,
+        last_seen_ms,
         batches: Vec::new(),
     }
+}
+
+/// The end of a transaction.
+pub(crate) fn marker(time_ms: i64) -> Bytes {
+    let marker = Marker {
+        end: TransactionEnd::Commit,
+        coordinator_epoch: 0,
+    };
+    marker.batch((5, 0), time_ms)
 }
 
 /// Batches of one or two records; every seventh ends a transaction.
 fn batch(at: i64) -> Bytes {
     let time_ms = TIME_MS + at;
     if at % 7 == 6 {
-        let marker = Marker {
-            end: TransactionEnd::Commit,
-            coordinator_epoch: 0,
-        };
-        return marker.batch((5, 0), time_ms);
+        return marker(time_ms);
     }
     let mut builder = BatchBuilder::new(Options {
         producer: (at % 2 == 0).then_some((5, 0, at as i32)),
@@ -218,7 +234,7 @@ fn batch(at: i64) -> Bytes {
 }
 
 /// Nobody waits for what is durable.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl DurabilitySink for Nobody {
     fn flushed(&self, _upto: i64, _cut_count: u32) {}
@@ -227,7 +243,7 @@ impl DurabilitySink for Nobody {
 }
 
 /// No state is kept above the log.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Replay for Nothing {
     fn producers(&mut self, _entries: Vec<ProducerEntry>) {}
@@ -269,25 +285,40 @@ impl fmt::Debug for Content {
     }
 }
 
+/// Opens the log of one partition.
+pub(crate) async fn open_one(
+    partitions: &Partitions,
+    partition: &Partition,
+) -> Result<Opened, Error> {
+    partitions
+        .open(
+            partition.incarnation,
+            partition.topic,
+            settings(partition.durability),
+            Arc::new(Nobody),
+            &mut Nothing,
+        )
+        .await
+}
+
 /// Opens the directory and every partition of the images in it, as one process does.
 pub async fn open(host: &Host) -> Result<Vec<Shown>, Error> {
+    open_those(host, &partitions(), false).await
+}
+
+/// The same with other partitions, in which offsets may be missing.
+pub(crate) async fn open_those(
+    host: &Host,
+    those: &[Partition],
+    gaps: bool,
+) -> Result<Vec<Shown>, Error> {
     let (dir, _) = LogDir::open(host.clone(), Path::new(ROOT), options()).await?;
     let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
     let mut shown = Vec::new();
-    for (at, (topic, durability)) in TOPICS.into_iter().enumerate() {
-        let settings = settings(durability);
-        let opened = partitions
-            .open(
-                incarnation(at),
-                topic,
-                settings,
-                Arc::new(Nobody),
-                &mut Nothing,
-            )
-            .await;
-        shown.push(match opened {
+    for partition in those {
+        shown.push(match open_one(&partitions, partition).await {
             Ok(opened) => {
-                look_up(&opened.log).await;
+                look_up(&opened.log, gaps).await;
                 Shown::Open {
                     log_start: opened.log_start,
                     log_end: opened.log_end,
@@ -298,7 +329,11 @@ pub async fn open(host: &Host) -> Result<Vec<Shown>, Error> {
                 }
             }
             Err(error) => {
-                assert!(!error.to_string().is_empty(), "an error has words");
+                let words = error.to_string();
+                assert!(!words.is_empty(), "an error has words");
+                if std::env::var_os("MILLRACE_FUZZ_SHOW").is_some() {
+                    eprintln!("{}: {words}", partition.topic);
+                }
                 Shown::Offline
             }
         });
@@ -306,15 +341,16 @@ pub async fn open(host: &Host) -> Result<Vec<Shown>, Error> {
     Ok(shown)
 }
 
-/// Looks records up by offset and by time, through whatever the indexes say.
-async fn look_up(log: &PartitionLog) {
+/// Looks records up by offset and by time, through whatever the indexes say. Where offsets may be
+/// missing, what is read may begin behind what was asked for.
+async fn look_up(log: &PartitionLog, gaps: bool) {
     let reader = log.reader();
     let mut scratch = Scratch::new(1 << 16);
     for past in [3, 16, 30] {
         let from = log.log_start() + past;
         if let Ok(Read::Region(region)) = reader.read(from, log.log_end(), 100, true).await {
             assert!(
-                region.first_offset <= from,
+                gaps || region.first_offset <= from,
                 "{} is past {from}",
                 region.first_offset
             );

@@ -1,7 +1,12 @@
 //! Makes lengths and checksums right in bytes that are otherwise anything, so that a fuzzer gets
 //! behind them. Written from the formats' descriptions, not with the code under test.
 
-use bytes::BufMut;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::{BufMut, Bytes};
+
+use crate::disk::Files;
 
 /// A batch header's bytes, and where its fields stand.
 const BATCH_HEADER: usize = 61;
@@ -104,7 +109,94 @@ pub(crate) fn journal(bytes: &mut [u8], dir_id: [u8; 16]) {
     }
 }
 
-fn commit(bytes: &mut [u8], dir_id: [u8; 16]) -> Option<()> {
+/// Whether a file is one of a journal, by its name.
+pub(crate) fn is_journal(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("journal.")
+}
+
+/// Where a commit's header names the checksum of the commit before.
+const COMMIT_PREVIOUS: std::ops::Range<usize> = 36..40;
+
+/// All journal files of the directory `dir_id`: every checksum of every commit, and what each says
+/// of the one before it, across the files.
+pub(crate) fn chain(files: &mut Files, dir_id: [u8; 16]) {
+    let mut commits = BTreeMap::new();
+    for (file, (path, bytes)) in files.iter().enumerate() {
+        if !is_journal(path) {
+            continue;
+        }
+        for start in (0..bytes.len()).step_by(BLOCK) {
+            if bytes[start..].starts_with(b"MRjc\x01\0") && bytes.len() - start >= COMMIT_HEADER {
+                let (generation, number) = (long(bytes, start + 8), long(bytes, start + 16));
+                commits.insert((generation, number), (file, start));
+            }
+        }
+    }
+    let mut before: Option<((u64, u64), u32)> = None;
+    for (id, (file, start)) in commits {
+        let mut bytes = files[file].1.to_vec();
+        if let Some(((generation, number), crc)) = before
+            && id == (generation, number.wrapping_add(1))
+        {
+            bytes[start..][COMMIT_PREVIOUS].copy_from_slice(&crc.to_le_bytes());
+        }
+        before = commit(&mut bytes[start..], dir_id).map(|crc| (id, crc));
+        files[file].1 = Bytes::from(bytes);
+    }
+}
+
+/// What [`reshape`] cuts off an entry, at most.
+const CUT_MAX: usize = 32;
+
+/// Makes one entry of the commit at or before `place` shorter, or changes the first byte of what it
+/// holds: a mark's kind. The commit's lengths stay right.
+pub(crate) fn reshape(bytes: &mut [u8], place: usize, amount: u8) {
+    let starts = (0..=place / BLOCK).rev().map(|block| block * BLOCK);
+    let mut starts = starts.filter(|start| bytes[*start..].starts_with(b"MRjc\x01\0"));
+    if let Some(start) = starts.next() {
+        // A commit whose lengths run past the file stays as it is.
+        let _unchanged = reshape_commit(&mut bytes[start..], place, amount);
+    }
+}
+
+fn reshape_commit(bytes: &mut [u8], place: usize, amount: u8) -> Option<()> {
+    let entries_len = little(bytes, 24)?;
+    let count = little(bytes, 28)?;
+    let from = little(bytes, 32)?.checked_mul(COMMIT_PARTITION)? + COMMIT_HEADER;
+    let which = place % count.max(1);
+    let mut at = from;
+    for _ in 0..which {
+        at = at
+            .checked_add(ENTRY_HEAD)?
+            .checked_add(little(bytes, at + 8)?)?;
+    }
+    let len = little(bytes, at + 8)?;
+    let payload = at.checked_add(ENTRY_HEAD)?;
+    let end = from.checked_add(entries_len)?;
+    let behind = payload.checked_add(len).filter(|behind| *behind <= end)?;
+    let cut = usize::from(amount) % CUT_MAX;
+    if cut == 0 {
+        *bytes.get_mut(payload)? = amount >> 3;
+        return Some(());
+    }
+    let cut = cut.min(len);
+    // The trailer comes along.
+    let until = end.checked_add(16).filter(|until| *until <= bytes.len())?;
+    bytes.copy_within(behind..until, behind - cut);
+    bytes[at + 8..at + 12].copy_from_slice(&((len - cut) as u32).to_le_bytes());
+    bytes[24..28].copy_from_slice(&((entries_len - cut) as u32).to_le_bytes());
+    Some(())
+}
+
+/// The eight bytes at a place that is there, as a number.
+fn long(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes[at..].first_chunk().copied();
+    u64::from_le_bytes(field.unwrap_or_default())
+}
+
+/// Gives the checksum of all.
+fn commit(bytes: &mut [u8], dir_id: [u8; 16]) -> Option<u32> {
     let seed = crc32c::crc32c_append(crc32c::crc32c(&dir_id), bytes.get(8..24)?);
     let entries_len = little(bytes, 24)?;
     let count = little(bytes, 28)?;
@@ -130,7 +222,7 @@ fn commit(bytes: &mut [u8], dir_id: [u8; 16]) -> Option<()> {
     trailer[..4].copy_from_slice(b"MRje");
     trailer[4..12].copy_from_slice(&header[16..24]);
     trailer[12..].copy_from_slice(&all.to_le_bytes());
-    Some(())
+    Some(all)
 }
 
 /// Puts the checksum of what stands before `at` there.

@@ -1,7 +1,7 @@
 //! Target: the small files of a partition and of a node, each read by itself.
 //!
 //! Held: what was read is written and read as the same; a slot file that could be opened gives the
-//! same record when opened again.
+//! same record when opened again, and after a fault of the disk the one before or the newer one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use millrace_sim::Sim;
 
 use crate::allocation::{Bound, within};
 use crate::disk;
+use crate::faults;
 use crate::input::Input;
 use crate::{progress, seals};
 
@@ -25,13 +26,14 @@ const PRODUCERS: Bound = Bound {
 const SLOTS: Bound = Bound::with_fixed(256 * 1024);
 
 const SEALED: u8 = 1 << 7;
+const FAULTY: u8 = 1 << 6;
 
 /// One input: which file, and whether its checksums are made right; then its bytes.
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let kind = input.byte();
     let mut file = input.0.to_vec();
-    match (kind & !SEALED) % 4 {
+    match (kind & !(SEALED | FAULTY)) % 4 {
         0 => within(Bound::STRICT, file.len(), || epochs(&file)),
         1 => within(Bound::STRICT, file.len(), || identity(&file)),
         2 => {
@@ -44,7 +46,11 @@ pub fn run(bytes: &[u8]) {
             if kind & SEALED != 0 {
                 seals::slots(&mut file);
             }
-            slots(&file);
+            if kind & FAULTY == 0 {
+                slots(&file);
+            } else {
+                slots_under_fault(&file, &mut input);
+            }
         }
     }
 }
@@ -79,6 +85,32 @@ fn producers(file: &[u8]) {
         assert_eq!(again.ok(), Some((offset, entries.clone())));
         drop(producer_snapshot::encode_kafka(&entries));
     }
+}
+
+/// A write that may fail leaves the record before or its own, and the same at each look.
+fn slots_under_fault(file: &[u8], input: &mut Input<'_>) {
+    let fault = faults::drawn(input);
+    let sim = Sim::with_options(disk::cold());
+    let host = sim.node("n");
+    let root = Path::new("/");
+    let work = async {
+        disk::put(&host.disk, Path::new("/slots"), file).await;
+        let before = SlotFile::look(host.disk.as_ref(), root, "slots").await.ok();
+        sim.inject("n", fault);
+        let open = || SlotFile::open(Arc::clone(&host.disk), root, "slots");
+        if let Ok((mut slots, _)) = open().await {
+            drop(slots.write(b"newer").await);
+        }
+        drop(SlotFile::look(host.disk.as_ref(), root, "slots").await);
+        sim.heal_disk("n", None);
+        let after = SlotFile::look(host.disk.as_ref(), root, "slots").await.ok();
+        let newer = Some(Some(b"newer".to_vec()));
+        assert!(
+            after == before || after == newer || before.is_none(),
+            "{before:?}, then {after:?}"
+        );
+    };
+    within(SLOTS, file.len(), || sim.block_on(work));
 }
 
 fn slots(file: &[u8]) {

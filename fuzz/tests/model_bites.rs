@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use millrace_fuzz::broker_requests;
 use millrace_probe::{Bug, arm, fired};
 
-/// Each by what it breaks: what is read, who is woken, what a power cut leaves.
-const BUGS: [Bug; 4] = [
+/// Each by what it breaks: what is read, who is woken, what a power cut leaves, what is answered to a
+/// batch that comes again.
+const BUGS: [Bug; 5] = [
     Bug::ReadPastHighWatermark,
     Bug::FetchWakeUpLost,
     Bug::DirectorySyncLost,
     Bug::RecoveredTailNotSynced,
+    Bug::DuplicateAckedAtOnce,
 ];
 
 /// Inputs beyond the kept ones; a smoke of the fuzzer makes several times as many.

@@ -361,12 +361,13 @@ impl Running {
     }
 }
 
-/// Takes into the kept inputs what adds to them.
+/// Takes into the kept inputs what adds to them: the fewest that reach all the code together. What
+/// only takes an edge more often stays out.
 fn keep(programs: &Path, target: &str) -> Outcome {
     let corpus = home().join("corpus").join(target);
     let mut merge = Command::new(programs.join(target));
     merge
-        .arg("-merge=1")
+        .args(["-set_cover_merge=1", "-use_counters=0"])
         .arg(format!("-max_len={INPUT_BYTES_MAX}"));
     succeed(merge.arg(corpus).arg(found(target)?.join("grown")))
 }

@@ -97,10 +97,10 @@ fn field(rest: &mut &str) -> Field {
             "b" => Type::Boolean,
             "s" => Type::Text,
             "U" => Type::Uuid,
-            "R" => Type::Records,
+            "R" | "B" => Type::Records,
             number => Type::Number(match number {
                 "i8" => 1,
-                "i16" => 2,
+                "i16" | "u16" => 2,
                 "i32" => 4,
                 "i64" => 8,
                 other => panic!("{other} is no type"),
