@@ -9,7 +9,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::packages::need;
-use crate::process::succeed;
+use crate::process::output;
 use crate::{Outcome, binaries, clients, root};
 
 /// Kills of a smoke: enough for both signals, a kill during recovery and a full check.
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &KillsArguments) -> Outcome {
         words.extend(["--".into(), "librdkafka".into(), program]);
         need("java", "default-jdk-headless")?;
         need("mvn", "maven")?;
-        succeed(Command::new(root().join("xtask/kafka-peer")).arg("install"))?;
+        output(Command::new(root().join("xtask/kafka-peer")).arg("install"))?;
         let script = root().join("tests/clients/kafka_producer_writer.sh");
         words.extend(["--".into(), "kafka-producer".into(), script]);
     }
