@@ -47,7 +47,7 @@ pub(super) async fn roll_behind_a_slow_sync(stage: &mut Stage<'_>) -> Result<(),
     let mut one = stage.open(0).await?;
     stage.append(&mut one, 20).await?;
     stage.stop(vec![one]).await?;
-    stage.slow = Some(|name| name.ends_with(".log"));
+    stage.slow = Some(|name| name.contains(".log"));
     stage.start().await?;
     let mut one = stage.open(0).await?;
     stage.append(&mut one, 20).await?;
