@@ -94,6 +94,13 @@ impl Writer {
 
     fn value(&mut self, field: &Field, input: &mut Input<'_>) {
         match field.what {
+            Type::Structure if !field.is_array && field.may_be_null(self.version) => {
+                let is_null = input.byte() == 0xff;
+                self.out.push(if is_null { 0xff } else { 1 });
+                if !is_null {
+                    self.structure(&field.fields, input);
+                }
+            }
             Type::Structure => self.structure(&field.fields, input),
             Type::Number(len) => self.fixed(len, input),
             Type::Uuid => self.fixed(16, input),
