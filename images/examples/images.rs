@@ -1,11 +1,10 @@
 //! `cargo xtask images`: judges the crash images of every history, or one image again.
-//!
-//! Arguments: the scale (`full` or `smoke`), the seed, the rest and the divisor of the share of the
-//! images to judge; then, for one history only, its name, and for one image only, its number.
+//! Its arguments are those of `millrace_images::program`.
 
 use std::process::ExitCode;
 
-use millrace_images::{Counts, HISTORIES, Plan, Scale, judge};
+use millrace_images::program::{Judged, judge_asked};
+use millrace_images::{Counts, HISTORIES, Scale, judge};
 use millrace_probe::take_reached;
 
 fn main() -> ExitCode {
@@ -25,33 +24,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Counts, String> {
-    let mut arguments = std::env::args().skip(1);
-    let scale = match arguments.next().as_deref() {
-        Some("full") => Scale::FULL,
-        Some("smoke") => Scale::SMOKE,
-        other => return Err(format!("full or smoke, not {other:?}")),
-    };
-    let mut number = |name: &str| {
-        let given = arguments.next().and_then(|text| text.parse().ok());
-        given.ok_or_else(|| format!("{name} is missing"))
-    };
-    let mut plan = Plan {
-        seed: number("the seed")?,
-        share: (number("the rest")?, number("the divisor")?),
-        ..Plan::of(scale)
-    };
-    let only = arguments.next();
-    plan.only = arguments.next().and_then(|image| image.parse().ok());
-    let mut all = Counts::default();
-    for history in &HISTORIES {
-        if only.as_deref().is_some_and(|name| name != history.name) {
-            continue;
-        }
-        let counts = judge(history, plan).map_err(|broken| broken.to_string())?;
-        say(&format!("{:30} {counts}", history.name));
-        all += counts;
-    }
-    Ok(all)
+    let histories = HISTORIES.iter().map(|history| Judged {
+        name: history.name,
+        judge: Box::new(move |plan| judge(history, plan)),
+    });
+    let arguments = std::env::args().skip(1);
+    judge_asked(arguments, (Scale::FULL, Scale::SMOKE), histories, say)
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a developer's tool")]

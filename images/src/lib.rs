@@ -14,6 +14,7 @@ mod draw;
 pub mod histories;
 mod judge;
 mod node;
+pub mod program;
 mod promise;
 mod stage;
 #[cfg(test)]
