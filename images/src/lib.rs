@@ -62,15 +62,3 @@ pub fn judge(history: &History, plan: Plan) -> Result<Counts, Broken> {
     every_image(&directory::Directory, &recorded, plan)
         .map_err(|failure| broken(Some(failure.image), failure.to_string()))
 }
-
-/// Judges the images of every history, on the calling thread, up to the first broken promise.
-/// `done` is told of each history.
-pub fn run(plan: Plan, mut done: impl FnMut(&History, &Counts)) -> Result<Counts, Broken> {
-    let mut all = Counts::default();
-    for history in &HISTORIES {
-        let counts = judge(history, plan)?;
-        done(history, &counts);
-        all += counts;
-    }
-    Ok(all)
-}
