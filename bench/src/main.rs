@@ -8,6 +8,7 @@ mod payload;
 mod readback;
 mod report;
 mod start;
+mod topics;
 mod warm;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Measure {
     Load(load::LoadArguments),
     /// Starts a broker and times its first acknowledged produce.
     Start(start::StartArguments),
+    /// Makes many topics and asks about them: what each answer costs.
+    Topics(topics::TopicsArguments),
     /// Touches free memory once, so that a virtual machine's first touch is in nobody's figure.
     Warm(warm::WarmArguments),
 }
@@ -57,6 +60,7 @@ fn run(measure: &Measure) -> Result<(), String> {
         Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
         Measure::Warm(arguments) => warm::run(&*host.clock, arguments),
         Measure::Start(arguments) => machine.block_on(start::run(&host, arguments)),
+        Measure::Topics(arguments) => machine.block_on(topics::run(&host, arguments)),
     }
 }
 
