@@ -14,6 +14,7 @@ use millrace_protocol::metadata::{
 };
 use rpds::RedBlackTreeMapSync;
 
+use super::extent::Extent;
 use super::names::collision_key;
 
 /// A log directory's id, as it stands in partition records.
@@ -111,6 +112,9 @@ pub struct Image {
     /// brokers.
     config_offset: i64,
     broker_config_offset: i64,
+    /// Offset of the newest record of a topic, a partition or a broker.
+    topology_offset: i64,
+    extent: Extent,
     brokers: RedBlackTreeMapSync<i32, Arc<Broker>>,
     features: RedBlackTreeMapSync<String, i16>,
     next_producer_id: i64,
@@ -128,6 +132,8 @@ impl Default for Image {
             configs: RedBlackTreeMapSync::default(),
             config_offset: -1,
             broker_config_offset: -1,
+            topology_offset: -1,
+            extent: Extent::default(),
             brokers: RedBlackTreeMapSync::default(),
             features: RedBlackTreeMapSync::default(),
             next_producer_id: 0,
@@ -162,6 +168,17 @@ impl Image {
         let from = (Bound::Included(name), Bound::Unbounded);
         let ids = self.ids.range::<str, _>(from);
         ids.filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// How much there is of everything.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Offset of the newest record that changed a topic, a partition or a broker, -1 for none: as
+    /// long as it stays, so does what clients are told of them.
+    pub fn topology_offset(&self) -> i64 {
+        self.topology_offset
     }
 
     /// How many topics there are.
@@ -314,6 +331,7 @@ impl Image {
                     .brokers
                     .get(&change.broker_id)
                     .ok_or_else(|| format!("broker {} isn't registered", change.broker_id))?;
+                self.topology_offset = self.offset;
                 let mut changed = broker.as_ref().clone();
                 match change.fenced {
                     1 => changed.fenced = true,
@@ -356,6 +374,8 @@ impl Image {
         if self.topics.contains_key(&id) || self.removed.contains_key(&id) {
             return Err(format!("topic id {id} was given before"));
         }
+        self.extent.add_topic(name);
+        self.topology_offset = self.offset;
         let name: Arc<str> = name.into();
         self.ids.insert_mut(Arc::clone(&name), id);
         self.collisions
@@ -381,13 +401,21 @@ impl Image {
             partition_epoch: record.partition_epoch,
             directories: record.directories.clone(),
         };
+        let mut extent = self.extent;
         self.update_topic(record.topic_id, |topic| {
+            if let Some(before) = topic.partitions.get(&record.partition_id) {
+                extent.remove_partition(before);
+            }
+            extent.add_partition(&partition);
             topic.partitions.insert_mut(record.partition_id, partition);
             Ok(())
-        })
+        })?;
+        self.extent = extent;
+        Ok(())
     }
 
     fn change_partition(&mut self, change: &PartitionChangeRecord) -> Result<(), String> {
+        let mut extent = self.extent;
         self.update_topic(change.topic_id, |topic| {
             let partition = topic
                 .partitions
@@ -395,6 +423,7 @@ impl Image {
                 .ok_or_else(|| {
                     format!("{} has no partition {}", topic.name, change.partition_id)
                 })?;
+            extent.remove_partition(partition);
             if let Some(isr) = &change.isr {
                 partition.isr.clone_from(isr);
             }
@@ -410,8 +439,11 @@ impl Image {
                 partition.leader_epoch = partition.leader_epoch.checked_add(1).ok_or_else(end)?;
             }
             partition.partition_epoch = partition.partition_epoch.checked_add(1).ok_or_else(end)?;
+            extent.add_partition(partition);
             Ok(())
-        })
+        })?;
+        self.extent = extent;
+        Ok(())
     }
 
     fn update_topic(
@@ -423,7 +455,9 @@ impl Image {
             .topics
             .get_mut(&id)
             .ok_or_else(|| format!("topic {id} isn't there"))?;
-        change(topic)
+        change(topic)?;
+        self.topology_offset = self.offset;
+        Ok(())
     }
 
     fn remove_topic(&mut self, id: TopicId) -> Result<(), String> {
@@ -432,6 +466,8 @@ impl Image {
             .get(&id)
             .cloned()
             .ok_or_else(|| format!("topic {id} isn't there"))?;
+        self.extent.remove_topic(&topic);
+        self.topology_offset = self.offset;
         self.topics.remove_mut(&id);
         self.ids.remove_mut(&*topic.name);
         self.collisions.remove_mut(&collision_key(&topic.name));
@@ -495,6 +531,7 @@ impl Image {
     }
 
     fn register(&mut self, record: &RegisterBrokerRecord) {
+        self.topology_offset = self.offset;
         let broker = Broker {
             id: record.broker_id,
             incarnation_id: record.incarnation_id,

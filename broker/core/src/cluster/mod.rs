@@ -8,6 +8,7 @@
 mod broker;
 mod configs;
 mod elections;
+mod extent;
 mod features;
 mod image;
 mod names;
@@ -19,6 +20,7 @@ mod topics;
 pub use broker::{Registration, directories_failed, register};
 pub use configs::{AlterConfigs, ConfigChange, ConfigRules, Configured, alter_configs};
 pub use elections::{ElectIn, Elected, Election, elect_leaders};
+pub use extent::Extent;
 pub use features::{Feature, FeatureUpdate, update_features};
 pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
 pub use names::{NameError, check_topic_name};

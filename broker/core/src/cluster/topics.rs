@@ -143,10 +143,7 @@ pub(super) fn too_many(
             ),
         ));
     }
-    let there: usize = image
-        .topics_by_name()
-        .map(|topic| topic.partitions.size())
-        .sum();
+    let there = image.extent().partitions;
     (there + new_partitions > partitions_max && new_partitions > 0).then(|| {
         Refusal::new(
             ErrorCode::PolicyViolation,
