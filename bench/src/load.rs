@@ -125,7 +125,7 @@ impl LoadArguments {
     }
 }
 
-fn key_value(argument: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(argument: &str) -> Result<(String, String), String> {
     let (key, value) = argument.split_once('=').ok_or("KEY=VALUE is wanted")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -3,6 +3,9 @@
 
 mod cpu;
 mod floor;
+mod idle;
+mod idle_node;
+mod idle_work;
 mod load;
 mod payload;
 mod readback;
@@ -30,6 +33,8 @@ enum Measure {
     Floor(floor::FloorArguments),
     /// Produces batches encoded beforehand, then reads all of them back and checks them.
     Load(load::LoadArguments),
+    /// Makes many partitions and measures what they cost: memory, disk, restarts, deletion.
+    Idle(idle::IdleArguments),
     /// Starts a broker and times its first acknowledged produce.
     Start(start::StartArguments),
     /// Makes many topics and asks about them: what each answer costs.
@@ -59,6 +64,7 @@ fn run(measure: &Measure) -> Result<(), String> {
         Measure::Floor(arguments) => floor::run(&*host.clock, arguments),
         Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
         Measure::Warm(arguments) => warm::run(&*host.clock, arguments),
+        Measure::Idle(arguments) => machine.block_on(idle::run(&host, arguments)),
         Measure::Start(arguments) => machine.block_on(start::run(&host, arguments)),
         Measure::Topics(arguments) => machine.block_on(topics::run(&host, arguments)),
     }
