@@ -5,6 +5,8 @@
 //! [`messages`] is named by no other crate.
 
 pub mod api;
+mod compact;
+pub mod coordinator;
 pub mod error_code;
 pub mod fetch_body;
 pub mod frame;

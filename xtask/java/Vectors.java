@@ -19,6 +19,7 @@ import java.util.HexFormat;
 import java.util.Map;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.message.ApiMessageType;
+import org.apache.kafka.common.message.ConsumerProtocolSubscription;
 import org.apache.kafka.common.message.RequestHeaderData;
 import org.apache.kafka.common.message.ResponseHeaderData;
 import org.apache.kafka.common.protocol.ApiMessage;
@@ -29,12 +30,16 @@ import org.apache.kafka.common.protocol.types.Field;
 import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.TaggedFields;
 import org.apache.kafka.common.protocol.types.Type;
+import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
 
 /**
  * Prints, for every message and version of Kafka's client protocol, what Kafka itself writes: one
  * line "NAME VERSION VARIANT HEX" each. Variants: "default" (a new object), "filled" (every field of
  * the version set, two elements in every array), "nulls" (filled, but null where null is allowed;
  * left out where nothing is). Values are made by a counter, so that a run always prints the same.
+ * With the argument "coordinator" the same for the keys and values of __consumer_offsets and for what
+ * consumers say when they join, without the type or version that stands before them; of a key
+ * VERSION is its type.
  */
 public final class Vectors {
     private static final JsonNodeFactory JSON = JsonNodeFactory.instance;
@@ -44,6 +49,15 @@ public final class Vectors {
 
     public static void main(String[] arguments) {
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.US_ASCII);
+        if (arguments.length == 1 && arguments[0].equals("coordinator")) {
+            coordinator(out);
+        } else {
+            messages(out);
+        }
+        out.flush();
+    }
+
+    private static void messages(PrintStream out) {
         for (ApiMessageType api : ApiMessageType.values()) {
             short last = api.highestSupportedVersion(true);
             for (short version = api.lowestSupportedVersion(); version <= last; version++) {
@@ -57,7 +71,38 @@ public final class Vectors {
         for (short version = 0; version <= 1; version++) {
             print(out, new ResponseHeaderData(), ResponseHeaderData.SCHEMAS[version], version);
         }
-        out.flush();
+    }
+
+    private static void coordinator(PrintStream out) {
+        for (CoordinatorRecordType type : CoordinatorRecordType.values()) {
+            ApiMessage key = type.newRecordKey();
+            Vectors vectors = new Vectors();
+            ApiMessage filled = read(key, vectors.struct(schemas(key)[0]), (short) 0);
+            out.println(name(key) + " " + type.id() + " filled " + hex(filled, (short) 0));
+            ApiMessage value;
+            try {
+                value = type.newRecordValue();
+            } catch (RuntimeException e) {
+                // Types of which only tombstones are left.
+                continue;
+            }
+            for (short version = value.lowestSupportedVersion();
+                    version <= value.highestSupportedVersion(); version++) {
+                print(out, type.newRecordValue(), schemas(value)[version], version);
+            }
+        }
+        ConsumerProtocolSubscription subscription = new ConsumerProtocolSubscription();
+        for (short version = 0; version <= subscription.highestSupportedVersion(); version++) {
+            print(out, subscription, schemas(subscription)[version], version);
+        }
+    }
+
+    private static Schema[] schemas(ApiMessage of) {
+        try {
+            return (Schema[]) of.getClass().getField("SCHEMAS").get(null);
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(name(of), e);
+        }
     }
 
     private static void print(PrintStream out, ApiMessage empty, Schema schema, short version) {
@@ -73,19 +118,22 @@ public final class Vectors {
     }
 
     private static void line(PrintStream out, ApiMessage message, short version, String variant) {
+        out.println(name(message) + " " + version + " " + variant + " " + hex(message, version));
+    }
+
+    private static String hex(ApiMessage message, short version) {
         ObjectSerializationCache cache = new ObjectSerializationCache();
         ByteBuffer bytes = ByteBuffer.allocate(message.size(cache, version));
         message.write(new ByteBufferAccessor(bytes), cache, version);
         if (bytes.hasRemaining()) {
             throw new IllegalStateException(name(message) + " is shorter than its size");
         }
-        out.println(name(message) + " " + version + " " + variant + " "
-            + HexFormat.of().formatHex(bytes.array()));
+        return HexFormat.of().formatHex(bytes.array());
     }
 
     private static String name(ApiMessage message) {
         String name = message.getClass().getSimpleName();
-        return name.substring(0, name.length() - "Data".length());
+        return name.endsWith("Data") ? name.substring(0, name.length() - "Data".length()) : name;
     }
 
     /** The message that Kafka's own converter makes of the JSON. */

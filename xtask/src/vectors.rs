@@ -1,8 +1,9 @@
 //! `cargo xtask vectors`: records what Apache Kafka's own classes write for every message and
-//! version, into `protocol/vectors/messages.txt`. Needs a JDK (17 or later) and Maven, which gets
-//! `kafka-clients` and Jackson by name from Maven Central into a cache in the user's home.
+//! version, into `protocol/vectors/messages.txt`, and for every record of `__consumer_offsets`, into
+//! `protocol/vectors/coordinator.txt`. Needs a JDK (17 or later) and Maven, which gets Kafka's jars
+//! and Jackson by name from Maven Central into a cache in the user's home.
 //!
-//! Always: the file is replaced only by a complete recording; the same Kafka gives the same file.
+//! Always: a file is replaced only by a complete recording; the same Kafka gives the same files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,19 +18,24 @@ const JACKSON: &str = "2.21.2";
 
 /// Records the vectors anew.
 pub(crate) fn run() -> Outcome {
-    let root = crate::root();
     let jars = jars()?;
-    let classpath = jars.join("*");
+    record(&jars, "messages")?;
+    record(&jars, "coordinator")
+}
+
+fn record(jars: &Path, what: &str) -> Outcome {
+    let root = crate::root();
     let mut java = Command::new("java");
     java.arg("-cp")
-        .arg(&classpath)
-        .arg(root.join("xtask/java/Vectors.java"));
+        .arg(jars.join("*"))
+        .arg(root.join("xtask/java/Vectors.java"))
+        .arg(what);
     let recorded = output_of(&mut java)?;
     let lines = recorded.split(|byte| *byte == b'\n').count() - 1;
     if lines == 0 {
         return Err("Kafka's classes printed no vector; is the cache of jars damaged?".into());
     }
-    let file = root.join("protocol/vectors/messages.txt");
+    let file = root.join(format!("protocol/vectors/{what}.txt"));
     std::fs::write(&file, recorded).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
     println(&format!(
         "recorded {lines} vectors of Kafka {KAFKA} in {}",
@@ -43,7 +49,7 @@ fn jars() -> Result<PathBuf, String> {
     let home = std::env::var_os("HOME").ok_or("HOME is not set: nowhere to cache Kafka's jars")?;
     let cache = Path::new(&home)
         .join(".cache/millrace-xtask")
-        .join(format!("clients-{KAFKA}"));
+        .join(format!("coordinator-{KAFKA}"));
     let libs = cache.join("libs");
     let complete = cache.join("complete");
     if complete.exists() {
@@ -78,7 +84,7 @@ fn project() -> String {
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
          <groupId>millrace</groupId><artifactId>vectors</artifactId><version>1</version>\
          <packaging>pom</packaging><dependencies>{}{}</dependencies></project>\n",
-        dependency("org.apache.kafka", "kafka-clients", KAFKA),
+        dependency("org.apache.kafka", "kafka-group-coordinator", KAFKA),
         dependency("com.fasterxml.jackson.core", "jackson-databind", JACKSON),
     )
 }

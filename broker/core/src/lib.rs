@@ -4,6 +4,7 @@
 //! iteration over a hash map. Time comes in as [`Now`]; what is to be done comes out as values.
 
 pub mod cluster;
+pub mod group;
 pub mod partition;
 
 /// One reading of both clocks, taken by the caller before it asks for a decision.

@@ -1,9 +1,13 @@
-//! Kafka's flexible encoding, as far as metadata records need it: compact strings and arrays, unsigned
-//! varints, tagged fields.
+//! What a metadata record's layout is, and how Kafka's flexible encoding is read: compact strings and
+//! arrays, unsigned varints, tagged fields.
 //!
 //! What holds: reading takes memory only for elements that are really there; unknown tagged fields
 //! are skipped; tags must ascend.
 
+pub(super) use crate::compact::{
+    Tags, write_array, write_ids, write_int32s, write_no_tags, write_nullable_string, write_string,
+    write_unsigned,
+};
 use crate::ids::TopicId;
 
 /// A broken rule of the encoding; the caller adds which record it was in.
@@ -36,82 +40,6 @@ pub(super) trait Layout: Sized {
 /// The tag of our own fields in Kafka's records, far above those that Kafka gives out: Kafka's tools
 /// skip it, as every reader skips tags it doesn't know.
 pub(super) const OWN_TAG: u32 = 10_000;
-
-pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// A length as flexible messages write it: one more, 0 being null.
-fn write_len(out: &mut Vec<u8>, len: usize) {
-    let len = u32::try_from(len + 1).expect("metadata records are far below 4 GiB");
-    write_unsigned(out, len);
-}
-
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_len(out, text.len());
-    out.extend_from_slice(text.as_bytes());
-}
-
-pub(super) fn write_nullable_string(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        Some(text) => write_string(out, text),
-        None => out.push(0),
-    }
-}
-
-pub(super) fn write_array<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-    write_len(out, items.len());
-    for item in items {
-        write(out, item);
-    }
-}
-
-pub(super) fn write_int32s(out: &mut Vec<u8>, items: &[i32]) {
-    write_array(out, items, |out, item| {
-        out.extend_from_slice(&item.to_be_bytes());
-    });
-}
-
-pub(super) fn write_ids(out: &mut Vec<u8>, items: &[TopicId]) {
-    write_array(out, items, |out, item| {
-        out.extend_from_slice(&item.to_bytes());
-    });
-}
-
-/// The tagged fields of one structure; fields at their default are simply not added.
-#[derive(Debug, Default)]
-pub(super) struct Tags {
-    count: u32,
-    bytes: Vec<u8>,
-}
-
-impl Tags {
-    /// Adds a field; tags must be added in ascending order.
-    pub(super) fn add(&mut self, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut field = Vec::new();
-        write(&mut field);
-        write_unsigned(&mut self.bytes, tag);
-        let len = u32::try_from(field.len()).expect("metadata records are far below 4 GiB");
-        write_unsigned(&mut self.bytes, len);
-        self.bytes.extend_from_slice(&field);
-        self.count += 1;
-    }
-
-    /// Ends the structure.
-    pub(super) fn write(self, out: &mut Vec<u8>) {
-        write_unsigned(out, self.count);
-        out.extend_from_slice(&self.bytes);
-    }
-}
-
-/// Ends a structure without tagged fields.
-pub(super) fn write_no_tags(out: &mut Vec<u8>) {
-    out.push(0);
-}
 
 /// Bytes being read.
 #[derive(Debug, Clone, Copy)]

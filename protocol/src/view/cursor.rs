@@ -109,6 +109,11 @@ impl<'a> Cursor<'a> {
         self.version
     }
 
+    /// The same place, what follows being written in `version`.
+    pub(crate) fn in_version(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
     /// What lies between this place and a later one of the same body.
     pub(crate) fn until(&self, later: &Self) -> Self {
         Self {

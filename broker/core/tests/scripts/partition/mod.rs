@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use millrace_core::Now;
 use millrace_core::partition::{
     AssignedReplica, Event, FetchPosition, IsrRefusal, Leadership, Partition, ProducerTable,
-    Progress, Recovered, Reject, ReplayedBatch, ReplicaFetch, Token, Truncation,
+    Progress, Recovered, Reject, ReplayedBatch, ReplicaFetch, Truncation,
 };
 
-use args::Args;
+use crate::Script;
+use crate::args::Args;
 use show::{show_effect, show_plan, show_read_reject, show_reject};
 
 /// One partition and the clock it is told.
@@ -25,8 +26,22 @@ pub(crate) struct World {
     recovered: Recovered,
 }
 
+impl Script for World {
+    const DIRECTORY: &str = "partition";
+
+    fn command(&mut self, line: &str) -> String {
+        self.run(line)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             now: Now {
                 mono_ns: 0,
@@ -45,7 +60,7 @@ impl World {
     }
 
     /// Runs one command and gives what it prints.
-    pub(crate) fn command(&mut self, line: &str) -> String {
+    fn run(&mut self, line: &str) -> String {
         let args = Args::parse(line);
         let out = match args.name() {
             "open" => self.open(&args),
@@ -410,11 +425,5 @@ fn leadership(args: &Args) -> Leadership {
             })
             .collect(),
         isr,
-    }
-}
-
-impl Args {
-    fn token(&self) -> Token {
-        Token(u64::try_from(self.number("token", 0)).expect("a token is not negative"))
     }
 }

@@ -1,24 +1,35 @@
-//! Runs the scripts of `tests/scripts/partition/`: commands to one partition, what it answers.
+//! Runs the scripts of `tests/scripts/`: commands to one partition or to one coordinator of groups,
+//! and what comes of each.
 //!
 //! A script is a list of blocks: commands, a line `----`, the expected output, an empty line. Lines
 //! that start with `#` are for the reader. `MILLRACE_REWRITE=1` writes what came out into the
 //! scripts instead of comparing; read the difference before committing it.
 
-mod script;
+mod args;
+mod group;
+mod partition;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use script::World;
+/// What commands are given to.
+trait Script: Default {
+    /// Where its scripts are, in `tests/scripts/`.
+    const DIRECTORY: &str;
 
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scripts/partition")
+    /// Runs one command and gives what it prints.
+    fn command(&mut self, line: &str) -> String;
+}
+
+fn directory(name: &str) -> PathBuf {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scripts");
+    all.join(name)
 }
 
 /// Runs a script in a world of its own and gives it back with the output that came.
-fn run(text: &str) -> String {
-    let mut world = World::new();
+fn run<World: Script>(text: &str) -> String {
+    let mut world = World::default();
     let mut out = String::new();
     let mut lines = text.lines().peekable();
     let mut produced = String::new();
@@ -54,8 +65,17 @@ fn differing_line(expected: &str, came: &str) -> String {
 }
 
 #[test]
-fn scripts_come_out_as_written() {
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory())
+fn scripts_of_partitions_come_out_as_written() {
+    check::<partition::World>();
+}
+
+#[test]
+fn scripts_of_groups_come_out_as_written() {
+    check::<group::World>();
+}
+
+fn check<World: Script>() {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory(World::DIRECTORY))
         .expect("the scripts are part of the project")
         .map(|entry| entry.expect("the directory is readable").path())
         .filter(|path| path.extension().is_some_and(|end| end == "txt"))
@@ -66,7 +86,7 @@ fn scripts_come_out_as_written() {
     let mut failures = String::new();
     for path in paths {
         let text = fs::read_to_string(&path).expect("a script is text");
-        let came = run(&text);
+        let came = run::<World>(&text);
         if rewrite {
             fs::write(&path, came).expect("a script can be rewritten");
         } else if came != text {

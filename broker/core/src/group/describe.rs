@@ -1,0 +1,135 @@
+//! What is told of groups to whoever asks: `OffsetFetch`, `DescribeGroups`, `ListGroups`.
+//!
+//! What is told may not be committed yet: an answer waits until [`Groups::newest_offset`] is.
+
+use std::sync::Arc;
+
+use super::Groups;
+use super::record::Committed;
+use super::request::Text;
+use super::soft::{Phase, Soft};
+
+/// One group, as it is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Kafka's name of what it is doing.
+    pub state: &'static str,
+    /// What its members speak; empty when none ever joined.
+    pub protocol_type: Text,
+    /// The protocol that was chosen; empty unless the group is stable.
+    pub protocol: Text,
+    /// The generation.
+    pub generation: i32,
+    /// The members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// One member, as it is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member_id: Text,
+    /// What it calls itself, if it is static.
+    pub group_instance_id: Option<Text>,
+    /// The client's id.
+    pub client_id: Text,
+    /// Its address.
+    pub client_host: Text,
+    /// What it said in the protocol that was chosen; empty unless the group is stable.
+    pub metadata: Arc<[u8]>,
+    /// What it was assigned; empty unless the group is stable.
+    pub assignment: Arc<[u8]>,
+}
+
+/// One group, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The group's id.
+    pub group: Text,
+    /// What its members speak; empty when none ever joined.
+    pub protocol_type: Text,
+    /// Kafka's name of what it is doing.
+    pub state: &'static str,
+}
+
+impl Groups {
+    /// One group; `None` if there is none.
+    pub fn describe(&self, group: &str) -> Option<Description> {
+        let hard = self.hard.get(group);
+        let soft = self.soft.get(group);
+        if hard.is_none_or(super::hard::Hard::is_empty) && soft.is_none_or(Soft::is_vacant) {
+            return None;
+        }
+        let vacant = Soft::default();
+        let soft = soft.unwrap_or(&vacant);
+        let is_stable = soft.phase == Phase::Stable;
+        let none = || Arc::from([]);
+        let members = soft.members.iter().map(|(id, member)| DescribedMember {
+            member_id: Arc::clone(id),
+            group_instance_id: member.group_instance_id.clone(),
+            client_id: Arc::clone(&member.client_id),
+            client_host: Arc::clone(&member.client_host),
+            metadata: if is_stable {
+                member.metadata(soft.protocol.as_ref())
+            } else {
+                none()
+            },
+            assignment: match hard.filter(|_| is_stable) {
+                Some(hard) => hard.assignment(id),
+                None => none(),
+            },
+        });
+        let protocol = soft.protocol.as_ref().filter(|_| is_stable);
+        Some(Description {
+            state: soft.phase.name(),
+            protocol_type: text(soft.protocol_type.as_ref()),
+            protocol: text(protocol),
+            generation: soft.generation,
+            members: members.collect(),
+        })
+    }
+
+    /// Every group, by its id.
+    pub fn list(&self) -> impl Iterator<Item = Listed> {
+        let kept = self
+            .hard
+            .iter()
+            .filter(|(_, hard)| !hard.is_empty())
+            .map(|(group, _)| group);
+        let soft_only = self.soft.iter().filter(|(group, soft)| {
+            let is_kept = self.hard.get(*group).is_some_and(|hard| !hard.is_empty());
+            !is_kept && !soft.is_vacant()
+        });
+        kept.chain(soft_only.map(|(group, _)| group)).map(|group| {
+            let soft = self.soft.get(group);
+            Listed {
+                group: Arc::clone(group),
+                protocol_type: text(soft.and_then(|soft| soft.protocol_type.as_ref())),
+                state: soft.map_or(Phase::Empty.name(), |soft| soft.phase.name()),
+            }
+        })
+    }
+
+    /// The offset that is kept for a partition.
+    pub fn offset(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
+        self.hard.get(group)?.offsets.get(topic)?.get(&partition)
+    }
+
+    /// All offsets that a group keeps, by topic and partition.
+    pub fn offsets(&self, group: &str) -> impl Iterator<Item = (&Text, i32, &Committed)> {
+        let topics = self
+            .hard
+            .get(group)
+            .into_iter()
+            .flat_map(|hard| &hard.offsets);
+        topics.flat_map(|(topic, partitions)| {
+            partitions
+                .iter()
+                .map(move |(partition, kept)| (topic, *partition, kept))
+        })
+    }
+}
+
+fn text(found: Option<&Text>) -> Text {
+    found.cloned().unwrap_or_else(|| Text::from(""))
+}
