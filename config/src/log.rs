@@ -93,6 +93,22 @@ pub(crate) const KEYS: &[Key] = &[
         "Most segment files kept open at once; files that are not settled stay open beyond it.",
     )
     .check(Check::AtLeast(16)),
+    Key::kafka(
+        "num.replica.alter.log.dirs.threads",
+        Kind::Int,
+        None,
+        "How many replicas move between log directories at once; as many as there are directories \
+         when it is not set.",
+    )
+    .check(Check::AtLeast(1)),
+    Key::kafka(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Kind::Long,
+        Some("9223372036854775807"),
+        "Most bytes that moves between log directories copy in a second, all of them together.",
+    )
+    .check(Check::AtLeast(0))
+    .dynamic(),
 ];
 
 /// Storage of this node.
@@ -120,12 +136,25 @@ pub struct LogConfig {
     pub direct_sync_bytes: u64,
     /// `log.open.files.max`.
     pub open_files_max: u32,
+    /// `num.replica.alter.log.dirs.threads`; by default one for each of `dirs`.
+    pub moves_at_once: u32,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`; 0 stops all of them.
+    pub move_bytes_per_second_max: u64,
 }
 
 impl LogConfig {
     pub(crate) fn read(values: &Values) -> Result<Self, ConfigError> {
+        let dirs = dirs(values)?;
+        let threads = "num.replica.alter.log.dirs.threads";
+        let moves_at_once = match values.effective(threads) {
+            Some(_) => values.count32(threads),
+            None => u32::try_from(dirs.len()).unwrap_or(u32::MAX),
+        };
         Ok(Self {
-            dirs: dirs(values)?,
+            dirs,
+            moves_at_once,
+            move_bytes_per_second_max: values
+                .count("replica.alter.log.dirs.io.max.bytes.per.second"),
             retention_check_interval: values.millis("log.retention.check.interval.ms"),
             flush_lag: values.millis("log.flush.lag.ms"),
             sync_timeout: values.millis("log.sync.timeout.ms"),

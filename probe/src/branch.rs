@@ -167,6 +167,27 @@ crate::listed! {
         DirectoryFailed,
         /// The directory of the metadata log failed in service: the node ended.
         MetadataDirectoryFailed,
+        /// A copy that a run had not ended making was removed at a start (M4).
+        CopySwept,
+        /// A copy that its directory's ledger knew was given up before a record named it (M4).
+        CopyDiscardedMarked,
+        /// The name that a copy was to take was taken: the move failed (M2).
+        CopyNameTaken,
+        /// A partition moved to another directory (M3).
+        PartitionMoved,
+        /// A partition that was never written moved: by its record alone (M3).
+        UnwrittenMoved,
+        /// A move was given up for another wish, a removal or a stop (M5).
+        MoveCancelled,
+        /// A move failed, and the partition stayed where it was (M5).
+        MoveFailed,
+        /// Appends were held for too long: the copy went on, and tried again later (M2).
+        HoldGivenUp,
+        /// A copy that the metadata don't name was removed at a start: the record was never made, or
+        /// it was made and the old copy not removed (M4).
+        UnnamedCopyRemoved,
+        /// A copy that the metadata don't name was left, since the named one is not there (M4).
+        UnnamedCopyKept,
         /// A page-cache log that may have lost bytes began a new leader epoch (A3).
         EpochAfterLoss,
     }

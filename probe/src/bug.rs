@@ -85,6 +85,12 @@ crate::listed! {
         ReplayIntoReplacedSegment,
         /// A partition whose directory is absent is looked for, and made anew, in another (A1).
         PartitionRecreatedElsewhere,
+        /// A move is recorded while what was copied is in the page cache only (M2).
+        MoveBeforeCopyIsDurable,
+        /// Appends go on while the last bytes of a log are copied (M2).
+        AppendsDuringHandover,
+        /// Behind the record of a move the old copy goes on being served (M3).
+        OldCopyServedAfterMove,
         /// Who waits below the limit of unflushed bytes looks first and asks to be told then.
         LimitWakeUpLost,
         /// The gate counts the connections of an address, and lets in by that count later.

@@ -7,6 +7,7 @@
 
 mod broker;
 mod configs;
+mod directories;
 mod elections;
 mod extent;
 mod features;
@@ -19,6 +20,7 @@ mod topics;
 
 pub use broker::{Registration, directories_failed, register};
 pub use configs::{AlterConfigs, ConfigChange, ConfigRules, Configured, alter_configs};
+pub use directories::{Assignment, NotAssigned, assign_directory};
 pub use elections::{ElectIn, Elected, Election, elect_leaders};
 pub use extent::Extent;
 pub use features::{Feature, FeatureUpdate, update_features};

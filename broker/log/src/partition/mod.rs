@@ -4,7 +4,9 @@
 //! moves forward by appends and back only by a cut whose mark is durable; a partition that was never
 //! written has no directory, no descriptor and no entry anywhere.
 
+mod copy;
 mod cut;
+mod handover;
 mod open;
 mod prove;
 mod reader;
@@ -37,7 +39,9 @@ use crate::segment::tail::{End, Tail};
 use crate::sink::DurabilitySink;
 use crate::{epoch_checkpoint, partition_metadata};
 
+pub use copy::{Ending, LogCopy, Step};
 pub use cut::{CutWork, Truncation};
+pub use handover::Outline;
 pub use open::{Opened, Replay};
 pub use reader::{LogReader, Read, ReadRegion};
 pub use retention::{Removal, WallGuard};

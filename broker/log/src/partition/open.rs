@@ -136,7 +136,7 @@ impl Partitions {
     }
 
     /// A partition that was never written: nothing on disk, nothing done.
-    fn open_new(
+    pub(super) fn open_new(
         &self,
         incarnation: Incarnation,
         topic: &str,
@@ -165,7 +165,7 @@ impl Partitions {
         }
     }
 
-    fn reader(
+    pub(super) fn reader(
         &self,
         list: SegmentList,
         settings: LogSettings,
@@ -176,7 +176,7 @@ impl Partitions {
         Arc::new(reader)
     }
 
-    fn log(
+    pub(super) fn log(
         &self,
         incarnation: Incarnation,
         path: Arc<Path>,

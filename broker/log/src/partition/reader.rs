@@ -80,6 +80,11 @@ impl LogReader {
         self.list.rcu(|list| change(list));
     }
 
+    /// Shows another list from now on, of the same offsets in other files.
+    pub(super) fn show(&self, list: &Arc<SegmentList>) {
+        self.list.store(Arc::clone(list));
+    }
+
     pub(super) fn handles(&self) -> &Arc<Handles> {
         &self.handles
     }

@@ -233,7 +233,7 @@ pub(super) async fn hold_own(
 }
 
 /// Removes a directory of files; what cannot be removed stays for the next start.
-async fn remove_tree(disk: &dyn Disk, path: &Path) {
+pub(super) async fn remove_tree(disk: &dyn Disk, path: &Path) {
     let result = async {
         for entry in disk.list(path).await? {
             unless_gone(disk.remove(&path.join(&entry.name)).await)?;

@@ -384,7 +384,7 @@ async fn read(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<bytes::Bytes> {
 }
 
 /// Writes both files of a snapshot and starts their syncs.
-fn write_both(
+pub(super) fn write_both(
     disk: &dyn Disk,
     dir: &Path,
     offset: i64,

@@ -59,6 +59,9 @@ pub(crate) struct Verified {
     pub(crate) stop: Stop,
 }
 
+/// What is done with the good bytes that begin at a byte of the file.
+pub(crate) type Good<'a> = dyn FnMut(&[u8], u64) -> io::Result<()> + Send + 'a;
+
 /// Verifies `file` from `check.from` to its end. `seen` is told every good batch, in order.
 pub(crate) async fn verify(
     file: &Arc<dyn File>,
@@ -66,6 +69,23 @@ pub(crate) async fn verify(
     seen: &mut (dyn FnMut(&BatchHeader) + Send),
 ) -> io::Result<Verified> {
     let len = file.len()?;
+    let mut good = |bytes: &[u8], at: u64| {
+        if check.write_again {
+            write_again(file, bytes, at)?;
+        }
+        Ok(())
+    };
+    verify_upto(file, len, check, &mut good, seen).await
+}
+
+/// The same up to byte `len`, which the file has; `good` gets the bytes that passed, in order.
+pub(crate) async fn verify_upto(
+    file: &Arc<dyn File>,
+    len: u64,
+    check: &Check,
+    good: &mut Good<'_>,
+    seen: &mut (dyn FnMut(&BatchHeader) + Send),
+) -> io::Result<Verified> {
     let mut chain = Chain {
         check,
         end: check.from,
@@ -77,14 +97,14 @@ pub(crate) async fn verify(
             break Stop::End;
         }
         let chunk = read_batches(file, at, len).await?;
-        let (good, stop) = chain.take(&chunk, len, seen);
-        if check.write_again && good > 0 {
-            write_again(file, &chunk[..good], at)?;
+        let (passed, stop) = chain.take(&chunk, len, seen);
+        if passed > 0 {
+            good(&chunk[..passed], at)?;
         }
         if let Some(stop) = stop {
             break stop;
         }
-        if good == 0 {
+        if passed == 0 {
             break Stop::Bad("the file is shorter than it was".to_owned());
         }
     };

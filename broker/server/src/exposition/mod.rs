@@ -26,6 +26,7 @@ pub(crate) fn text(node: &Node) -> String {
     let mut page = Page::new(node.metrics.text());
     topics(node, &mut page);
     directories(node, &mut page);
+    moves(node, &mut page);
     page.into_text()
 }
 
@@ -285,4 +286,34 @@ fn directories(node: &Node, page: &mut Page) {
             page.line(family, &[("dir", &row.path)], value(row));
         }
     }
+}
+
+const MOVES: Family = Family {
+    name: "millrace_replica_moves",
+    help: "Moves between log directories that are under way or wait for their turn.",
+    kind: Kind::Gauge,
+};
+const MOVES_ENDED: Family = Family {
+    name: "millrace_replica_moves_total",
+    help: "Moves between log directories that ended, by how: moved, failed, cancelled.",
+    kind: Kind::Counter,
+};
+const MOVED_BYTES: Family = Family {
+    name: "millrace_replica_moves_bytes_total",
+    help: "Bytes copied by moves between log directories.",
+    kind: Kind::Counter,
+};
+
+fn moves(node: &Node, page: &mut Page) {
+    let counted = node.partitions.moves().counted();
+    page.single(MOVES, counted.wished as i64);
+    page.begin(MOVES_ENDED);
+    for (how, count) in [
+        ("moved", counted.moved),
+        ("failed", counted.failed),
+        ("cancelled", counted.cancelled),
+    ] {
+        page.line(MOVES_ENDED, &[("how", how)], count as i64);
+    }
+    page.single(MOVED_BYTES, counted.bytes as i64);
 }

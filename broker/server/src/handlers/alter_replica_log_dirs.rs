@@ -1,6 +1,7 @@
 //! `AlterReplicaLogDirs` (key 34), versions 1–2: moves replicas between log directories of this
-//! broker (KIP-113). A replica that is where it should be is a success; a move is refused with 35,
-//! as this broker can't make one yet.
+//! broker (KIP-113). Success says that the wish is known: the move runs in the background, and
+//! `DescribeLogDirs` shows how far it has come. A wish replaces the one before; that a replica lie
+//! where it does ends a move that is under way.
 //!
 //! - A directory that `log.dirs` doesn't name, as it names it, is 57; one that failed is 56; a
 //!   partition that isn't there is 3. Of a partition that is named twice the last counts.
@@ -75,9 +76,9 @@ fn place(context: &RequestContext, name: &str, index: i32, path: &Path) -> Error
     let image = node.cluster.image();
     let topic = image.topic_named(name);
     let partition = topic.and_then(|topic| topic.partitions.get(&index));
-    match partition.map(|partition| partition.directory_of(node.config.node.id)) {
-        None => ErrorCode::UnknownTopicOrPartition,
-        Some(current) if current == Some(directory) => ErrorCode::None,
-        Some(_) => ErrorCode::UnsupportedVersion,
-    }
+    let Some((topic, _)) = topic.zip(partition) else {
+        return ErrorCode::UnknownTopicOrPartition;
+    };
+    node.partitions.wish(topic, index, directory);
+    ErrorCode::None
 }

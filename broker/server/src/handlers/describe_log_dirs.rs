@@ -3,7 +3,8 @@
 //! - Every directory of `log.dirs` has a row; one that failed, or that the start could not use, has
 //!   56 and nothing else. Null asks for all topics; of others the partitions that are named and
 //!   there. A partition that can't be opened is left out.
-//! - The size is that of the segments. A current log lags behind nothing: 0. None is a future log.
+//! - The size is that of the segments. A current log lags behind nothing: 0. A replica that is to
+//!   move has a second row, the future log in the other directory, and how far its end lags behind.
 //! - v3: an outcome of the whole. v4: the volume's bytes and those that are free. v5: whether the
 //!   directory is cordoned, which none is.
 
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use millrace_core::cluster::{Directory, Topic};
+use millrace_log::mark::Incarnation;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -22,14 +24,35 @@ use millrace_protocol::requests::DescribeLogDirsRequest;
 use super::{Pace, read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
+use crate::runtime::moving::Future;
 
 /// First version with an outcome of the whole.
 const OUTCOME_FROM: i16 = 3;
 /// First version that tells how large the volume is.
 const VOLUME_FROM: i16 = 4;
 
-/// The topics of each directory, in order of their names.
-type Lying = BTreeMap<Directory, Vec<DescribeLogDirsTopic>>;
+/// What is found of the partitions that are asked for.
+struct Lying {
+    /// The topics of each directory, in order of their names.
+    topics: BTreeMap<Directory, Vec<DescribeLogDirsTopic>>,
+    /// Copies that are being made.
+    futures: BTreeMap<Incarnation, Future>,
+}
+
+impl Lying {
+    fn push(&mut self, directory: Directory, topic: &Topic, row: DescribeLogDirsPartition) {
+        let topics = self.topics.entry(directory).or_default();
+        match topics.last_mut() {
+            Some(last) if last.name.as_str() == &*topic.name => last.partitions.push(row),
+            _ => {
+                let mut first = DescribeLogDirsTopic::default();
+                first.name = StrBytes::from(&*topic.name);
+                first.partitions = vec![row];
+                topics.push(first);
+            }
+        }
+    }
+}
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: DescribeLogDirsRequest<'_> = read(context, &body).await?;
@@ -49,7 +72,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         row.log_dir = StrBytes::from(&*path.to_string_lossy());
         match node.partitions.directory_at(path) {
             Some(directory) => {
-                row.topics = lying.remove(&directory).unwrap_or_default();
+                row.topics = lying.topics.remove(&directory).unwrap_or_default();
                 describe_volume(context, path, &mut row);
             }
             None => row.error_code = ErrorCode::KafkaStorageError.code(),
@@ -74,7 +97,11 @@ fn describe_volume(context: &RequestContext, path: &Path, row: &mut DescribeLogD
 /// Where each of the partitions lies that are asked for.
 async fn lying(context: &RequestContext, request: &DescribeLogDirsRequest<'_>) -> Lying {
     let image = context.node.cluster.image();
-    let (mut lying, mut pace) = (Lying::new(), Pace::default());
+    let mut pace = Pace::default();
+    let mut lying = Lying {
+        topics: BTreeMap::new(),
+        futures: context.node.partitions.moves().futures(),
+    };
     let Some(topics) = request.topics else {
         for topic in image.topics_by_name() {
             for index in topic.partitions.keys() {
@@ -120,14 +147,18 @@ async fn describe(context: &RequestContext, topic: &Topic, index: i32, lying: &m
     let mut row = DescribeLogDirsPartition::default();
     row.partition_index = index;
     row.partition_size = i64::try_from(bytes).unwrap_or(i64::MAX);
-    let topics = lying.entry(directory).or_default();
-    match topics.last_mut() {
-        Some(last) if last.name.as_str() == &*topic.name => last.partitions.push(row),
-        _ => {
-            let mut first = DescribeLogDirsTopic::default();
-            first.name = StrBytes::from(&*topic.name);
-            first.partitions = vec![row];
-            topics.push(first);
-        }
+    lying.push(directory, topic, row);
+    let incarnation = Incarnation {
+        topic_id: topic.id.to_bytes(),
+        partition: index,
+    };
+    if let Some(future) = lying.futures.get(&incarnation).copied() {
+        let end = node.partitions.log_end(topic, index).await.unwrap_or(0);
+        let mut row = DescribeLogDirsPartition::default();
+        row.partition_index = index;
+        row.partition_size = i64::try_from(future.bytes).unwrap_or(i64::MAX);
+        row.offset_lag = end.saturating_sub(future.end).max(0);
+        row.is_future_key = true;
+        lying.push(future.directory, topic, row);
     }
 }

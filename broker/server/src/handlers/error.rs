@@ -45,6 +45,8 @@ pub(crate) fn append_error(error: &Refused) -> (ErrorCode, String) {
             | AppendError::TooManyOpenFiles
             | AppendError::Failed(_),
         ) => ErrorCode::KafkaStorageError,
+        // Retried by every client.
+        Refused::Held => ErrorCode::NotLeaderOrFollower,
     };
     (code, error.to_string())
 }

@@ -33,7 +33,7 @@ use super::metadata::is_internal;
 use super::{Pace, read};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome, Reply};
-use crate::runtime::partition::{AckResult, AckWait, Refused};
+use crate::runtime::partition::{AckResult, AckWait, Appended, OpenPartition, Refused};
 use crate::runtime::recompress::{Target, stored, target};
 use crate::runtime::settings::produce_rules;
 
@@ -43,6 +43,9 @@ const TOPIC_IDS_FROM: i16 = 13;
 const ADMIN_CLIENT: &str = "__admin_client";
 /// An append that takes longer is counted: the machine holds the partition up.
 const STALL: Duration = Duration::from_millis(50);
+/// How often one append waits for a partition whose end moves to another directory. Each wait is
+/// short; a client that is told tries again.
+const HOLDS_MAX: u32 = 3;
 
 /// The answer as far as it is known, and what it still waits for.
 #[derive(Default)]
@@ -276,13 +279,7 @@ async fn try_append(
         let (code, message) = not_served(&error);
         refuse(code, Some(message))
     })?;
-    open.below_unflushed_limit().await;
-    let clock = &node.host.clock;
-    let start = clock.now().mono;
-    let appended = open.append(&bytes, &produced, terms.acks);
-    if clock.now().mono.since(start) > STALL {
-        node.metrics.produce.stalls.inc();
-    }
+    let appended = append_when_free(context, &open, (&bytes, &produced), terms.acks).await;
     let appended = appended.map_err(|error| {
         node.metrics.produce.rejected.inc();
         if let Refused::Log(AppendError::Failed(reason)) = &error {
@@ -305,6 +302,31 @@ async fn try_append(
         -1
     };
     Ok((row, appended.wait))
+}
+
+/// Appends once the directory takes more, and the end of the log does not move to another one.
+async fn append_when_free(
+    context: &RequestContext,
+    open: &Arc<OpenPartition>,
+    (bytes, produced): (&Bytes, &Produced),
+    acks: Acks,
+) -> Result<Appended, Refused> {
+    let node = &context.node;
+    let clock = &node.host.clock;
+    let mut holds = 0;
+    loop {
+        open.below_unflushed_limit().await;
+        let start = clock.now().mono;
+        let appended = open.append(bytes, produced, acks);
+        if clock.now().mono.since(start) > STALL {
+            node.metrics.produce.stalls.inc();
+        }
+        if !matches!(appended, Err(Refused::Held)) || holds == HOLDS_MAX {
+            return appended;
+        }
+        holds += 1;
+        open.until_released().await;
+    }
 }
 
 /// The batch as it is to be stored, if it may be.

@@ -4,6 +4,8 @@ mod configure;
 pub(crate) mod fetch_waiter;
 pub(crate) mod lateness;
 pub(crate) mod lost_directory;
+pub(crate) mod moving;
+mod moving_one;
 pub(crate) mod partition;
 pub(crate) mod producer_count;
 pub(crate) mod recompress;

@@ -28,6 +28,7 @@ use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 use tokio::sync::oneshot;
 
+use super::moving::Moves;
 use super::partition::{Configuration, OpenPartition, PartitionSink};
 use super::producer_count::ProducerCount;
 use super::settings::{core_durability, core_settings, log_settings};
@@ -53,6 +54,7 @@ pub(crate) struct Registry {
     /// Where the metadata ended when the node started.
     started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
+    pub(super) moves: Moves,
 }
 
 impl Registry {
@@ -70,6 +72,7 @@ impl Registry {
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
             producer_count: Arc::new(ProducerCount::new(config.produce.producers_max as usize)),
             started_at: cluster.image().offset(),
+            moves: Moves::new(config.log.moves_at_once as usize),
             config,
             cluster,
             directories,
@@ -423,6 +426,12 @@ impl Registry {
         open.size_bytes().ok()
     }
 
+    /// The offset after a partition's last record; `None` when it can't be opened.
+    pub(crate) async fn log_end(self: &Arc<Self>, topic: &Topic, partition: i32) -> Option<i64> {
+        let open = self.get(topic, partition).await.ok()?;
+        open.look(|core| core.bounds().log_end).ok()
+    }
+
     /// The log directories that were opened.
     pub(crate) fn opened_directories(&self) -> Vec<(Directory, Arc<LogDir>)> {
         let opened = self.directories.iter();
@@ -438,6 +447,20 @@ impl Registry {
             .collect()
     }
 
+    /// Moves between the log directories.
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
+    /// Forgets an open partition, so that who asks for it next opens it anew.
+    pub(super) fn forget(&self, open: &Arc<OpenPartition>) {
+        let mut slots = self.lock();
+        let slot = slots.get(&open.incarnation());
+        if slot.is_some_and(|slot| slot.get().is_some_and(|known| Arc::ptr_eq(known, open))) {
+            slots.remove(&open.incarnation());
+        }
+    }
+
     /// Every partition that is open now.
     pub(crate) fn open_partitions(&self) -> Vec<Arc<OpenPartition>> {
         let slots = self.lock();
@@ -449,6 +472,8 @@ impl Registry {
 
     /// Closes every open partition cleanly, then the directories.
     pub(crate) async fn close(&self, cluster: &Cluster) {
+        self.moves.cancel(None);
+        self.moves.until_none(None).await;
         let closing: Vec<_> = self
             .open_partitions()
             .iter()

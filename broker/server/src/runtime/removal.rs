@@ -21,6 +21,7 @@ impl Registry {
     /// Takes a removed topic's partitions out, deletes their data in the background, and reports
     /// that they are gone.
     pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
+        self.moves.cancel(Some(topic));
         let mut removals = Vec::new();
         let mut opening = Vec::new();
         for slot in self.take_topic(topic) {
@@ -31,6 +32,8 @@ impl Registry {
         }
         let registry = Arc::clone(self);
         let work = async move {
+            // No copy of it is made, or taken away, beside the removal.
+            registry.moves.until_none(Some(topic)).await;
             for slot in opening {
                 // Its directory isn't renamed under an opening.
                 if let Some(open) = slot.end(removed()).await {

@@ -20,6 +20,8 @@ const DEADLINES_INTERVAL: Duration = Duration::from_millis(500);
 /// Runs until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     node.partitions.finish_removals().await;
+    node.partitions.finish_moves().await;
+    node.partitions.begin_moves();
     node.partitions.sweep_deleted().await;
     let clock = Arc::clone(&node.host.clock);
     let mut guard = WallGuard::new(clock.now(), node.partitions.last_wall_ms());

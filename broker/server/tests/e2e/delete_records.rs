@@ -48,7 +48,12 @@ async fn ask(node: &mut Node, version: i16, request: &DeleteRecordsRequest) -> V
 }
 
 async fn delete(node: &mut Node, offset: i64) -> (i16, i64) {
-    ask(node, 2, &request(&[("t", 0, offset)])).await[0]
+    ask_for(node, "t", offset).await
+}
+
+/// Deletes from partition 0 of a topic; error and low watermark.
+pub(crate) async fn ask_for(node: &mut Node, name: &str, offset: i64) -> (i16, i64) {
+    ask(node, 2, &request(&[(name, 0, offset)])).await[0]
 }
 
 /// A topic with one record in each of `count` batches.

@@ -9,6 +9,7 @@ use millrace_core::partition::{
     Unserved,
 };
 use millrace_log::partition::{self as log, AppendError};
+use millrace_probe::{Bug, planted};
 use millrace_protocol::records::Produced;
 use tokio::sync::oneshot;
 
@@ -26,6 +27,9 @@ pub(crate) enum Refused {
     /// The log says no.
     #[error(transparent)]
     Log(#[from] AppendError),
+    /// Its end moves to another log directory; nothing was written. Over soon.
+    #[error("the partition moves to another log directory; try again")]
+    Held,
 }
 
 impl From<Unserved> for Refused {
@@ -115,6 +119,9 @@ impl OpenPartition {
             crowded: false,
         };
         self.with(|state, now, effects| {
+            if state.held && !planted(Bug::AppendsDuringHandover) {
+                return Err(Refused::Held);
+            }
             append.crowded = state.producers.is_crowded();
             let plan = plan(state, now, &append, effects)?;
             if let Plan::Write(planned) = plan {

@@ -11,6 +11,7 @@ mod fetch;
 mod log_start;
 #[cfg(test)]
 mod log_start_tests;
+mod moving;
 mod sink;
 mod traffic;
 
@@ -21,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_core::Now;
 use millrace_core::partition::{Bounds, Effect, Event, Partition, Reject, Token, Unserved};
-use millrace_host::Clock;
-use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use millrace_host::sync::{Arc, ArcSwap, Mutex, MutexGuard, PoisonError, Weak};
+use millrace_host::{Changing, Clock};
 use millrace_log::dir::LogDir;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{LogReader, PartitionLog};
@@ -31,10 +32,11 @@ use tokio::sync::oneshot;
 
 use super::fetch_waiter::FetchWaiter;
 use super::producer_count::{ProducerCount, Share};
-pub(crate) use append::{AckResult, AckWait, Refused};
+pub(crate) use append::{AckResult, AckWait, Appended, Refused};
 pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
 pub(crate) use log_start::{Deleted, NotDeleted};
+pub(crate) use moving::Held;
 pub(crate) use sink::PartitionSink;
 pub(crate) use traffic::{Sums, Traffic};
 
@@ -53,8 +55,11 @@ pub(crate) struct OpenPartition {
     topic: Arc<str>,
     clock: Arc<dyn Clock>,
     reader: Arc<LogReader>,
-    dir: Arc<LogDir>,
+    /// Where it lies; a move changes it.
+    dir: ArcSwap<LogDir>,
     state: Mutex<State>,
+    /// Appends are held, as the state says: whoever appends waits here.
+    held: Changing<bool>,
     traffic: Traffic,
     /// Held by whoever moves the log start, across waits.
     moving_start: Arc<tokio::sync::Mutex<()>>,
@@ -70,8 +75,10 @@ struct State {
     producers: Share,
     /// The configuration that it goes by, by the offset of its newest record.
     config_version: i64,
-    /// A change of durability is under way.
+    /// A change of durability is under way, or may not begin now.
     switching: bool,
+    /// Nothing is appended for now: the log's end moves to another directory.
+    held: bool,
     /// The state can't be trusted any more.
     broken: bool,
 }
@@ -99,7 +106,8 @@ impl OpenPartition {
             topic,
             clock,
             reader: log.reader(),
-            dir,
+            dir: ArcSwap::new(dir),
+            held: Changing::new(false),
             state: Mutex::new(State {
                 core,
                 log,
@@ -108,6 +116,7 @@ impl OpenPartition {
                 producers,
                 config_version: i64::MIN,
                 switching: false,
+                held: false,
                 broken: false,
             }),
             traffic: Traffic::default(),
@@ -142,13 +151,13 @@ impl OpenPartition {
 
     /// Whether it lies in that directory.
     pub(crate) fn is_in(&self, dir: &Arc<LogDir>) -> bool {
-        Arc::ptr_eq(&self.dir, dir)
+        Arc::ptr_eq(&self.dir.load_full(), dir)
     }
 
     /// Completes once the directory's unflushed bytes are under their limit
     /// (`log.unflushed.bytes.max`), or it has ended.
     pub(crate) async fn below_unflushed_limit(&self) {
-        self.dir.below_unflushed_limit().await;
+        self.dir.load_full().below_unflushed_limit().await;
     }
 
     /// Gives core an event.

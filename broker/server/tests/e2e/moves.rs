@@ -1,0 +1,358 @@
+//! Replicas that move between log directories: what is served meanwhile and afterwards, what a crash
+//! at any time leaves, and what ends a move (`docs/durability.md` M1 to M5).
+
+use std::time::Duration;
+
+use millrace_protocol::api::Api;
+use millrace_protocol::messages::{
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+};
+use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};
+
+use crate::directories::{BOTH, strike};
+use crate::log_dirs::place;
+use crate::node::{Node, Topic, batch, batch_from, with};
+
+/// So short indexes that every few batches have a segment of their own.
+const ROLLS: [(&str, &str); 3] = [
+    ("index.interval.bytes", "1"),
+    ("segment.index.bytes", "36"),
+    ("file.delete.delay.ms", "0"),
+];
+
+/// Times at which a crash comes, from the wish on.
+const STEPS: u64 = 28;
+
+/// A future log: where it is, its bytes, and how far behind.
+type FutureRow = (String, i64, i64);
+
+/// Where partition 0 of a topic lies, and its future log if it has one.
+async fn lies(node: &mut Node, name: &str) -> (Vec<String>, Option<FutureRow>) {
+    let mut request = DescribeLogDirsRequest::default();
+    request.topics = None;
+    let told: DescribeLogDirsResponse = node.client.ask(Api::DescribeLogDirs, 5, &request).await;
+    let (mut current, mut future) = (Vec::new(), None);
+    for dir in &told.results {
+        let topic = dir.topics.iter().filter(|topic| &*topic.name == name);
+        for row in topic.flat_map(|topic| &topic.partitions) {
+            let path = dir.log_dir.to_string();
+            if row.is_future_key {
+                assert!(future.is_none());
+                future = Some((path, row.partition_size, row.offset_lag));
+            } else {
+                assert_eq!(row.offset_lag, 0);
+                current.push(path);
+            }
+        }
+    }
+    (current, future)
+}
+
+async fn home(node: &mut Node, name: &str) -> String {
+    let (mut current, _) = lies(node, name).await;
+    assert_eq!(current.len(), 1, "{current:?}");
+    current.remove(0)
+}
+
+fn other(path: &str) -> &'static str {
+    if path == "/a" { "/b" } else { "/a" }
+}
+
+/// Moves a topic's only partition to the other directory, and waits until it lies there.
+async fn move_over(node: &mut Node, name: &str) -> &'static str {
+    let from = home(node, name).await;
+    let to = other(&from);
+    assert_eq!(place(node, 2, &[(to, name, &[0])]).await, [(0, 0)]);
+    for _ in 0..1000 {
+        if lies(node, name).await == (vec![to.to_owned()], None) {
+            return to;
+        }
+        node.world.pause(Duration::from_millis(10)).await;
+    }
+    panic!("{name} does not move to {to}: {:?}", lies(node, name).await);
+}
+
+/// The directories of partition 0 on the disk, of whatever name.
+fn on_disk(node: &Node, name: &str) -> Vec<String> {
+    let begins = format!("{name}-0");
+    let files = node.world.files("broker");
+    let mut dirs: Vec<String> = files
+        .iter()
+        .filter_map(|(path, _)| {
+            let dir = path.parent()?;
+            let is_own = dir.file_name()?.to_str()?.starts_with(&begins);
+            is_own.then(|| dir.to_string_lossy().into_owned())
+        })
+        .collect();
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+async fn fill(node: &mut Node, topic: &Topic, from: usize, to: usize) {
+    for at in from..to {
+        let sequence = i32::try_from(at).unwrap();
+        let row = node
+            .produce(topic, batch_from((7, 0, sequence), &[&format!("v{at}")]))
+            .await;
+        assert_eq!((row.error_code, row.base_offset), (0, at as i64));
+    }
+}
+
+/// Everything is there, in order.
+async fn assert_has(node: &mut Node, topic: &Topic, from: usize, to: usize) {
+    let mut found = Vec::new();
+    while from + found.len() < to {
+        let offset = i64::try_from(from + found.len()).unwrap();
+        let values = node.values(topic, offset).await;
+        assert!(!values.is_empty(), "{from}..{to}: {} found", found.len());
+        found.extend(values);
+    }
+    let expected: Vec<String> = (from..to).map(|at| format!("v{at}")).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_replica_moves_there_and_back_and_nothing_of_it_changes() {
+    with(&BOTH, async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 20).await;
+        let mut end = 20;
+        for life in 0..6 {
+            let to = move_over(&mut node, "t").await;
+            node.world.pause(Duration::from_millis(100)).await;
+            assert_eq!(on_disk(&node, "t"), [format!("{to}/t-0")], "{life}");
+            assert_has(&mut node, &topic, 0, end).await;
+            fill(&mut node, &topic, end, end + 5).await;
+            end += 5;
+            // A retry of the last batch is still recognised.
+            let last = i32::try_from(end - 1).unwrap();
+            let again = batch_from((7, 0, last), &[&format!("v{last}")]);
+            let row = node.produce(&topic, again).await;
+            assert_eq!((row.error_code, row.base_offset), (0, i64::from(last)));
+            match life % 3 {
+                0 => {}
+                1 => node.restart().await,
+                _ => node.crash().await,
+            }
+            assert_eq!(home(&mut node, "t").await, to);
+            assert_has(&mut node, &topic, 0, end).await;
+            fill(&mut node, &topic, end, end + 1).await;
+            end += 1;
+        }
+    });
+}
+
+#[test]
+fn topics_of_the_page_cache_and_with_a_start_move_too() {
+    with(&BOTH, async |mut node| {
+        let configs = [&ROLLS[..], &[("durability", "page-cache")]].concat();
+        let cached = node.topic("cached", &configs).await;
+        fill(&mut node, &cached, 0, 9).await;
+        let to = move_over(&mut node, "cached").await;
+        node.restart().await;
+        assert_eq!(home(&mut node, "cached").await, to);
+        assert_has(&mut node, &cached, 0, 9).await;
+
+        let trimmed = node.topic("trimmed", &ROLLS).await;
+        fill(&mut node, &trimmed, 0, 12).await;
+        let deleted = crate::delete_records::ask_for(&mut node, "trimmed", 7).await;
+        assert_eq!(deleted, (0, 7));
+        move_over(&mut node, "trimmed").await;
+        for _ in 0..2 {
+            let row = node.fetch(&trimmed, 6).await;
+            assert_eq!(row.error_code, 1);
+            assert_has(&mut node, &trimmed, 7, 12).await;
+            node.crash().await;
+        }
+    });
+}
+
+#[test]
+fn a_partition_that_was_never_written_moves_by_its_record() {
+    with(&BOTH, async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let to = move_over(&mut node, "t").await;
+        assert_eq!(on_disk(&node, "t"), [""; 0]);
+        fill(&mut node, &topic, 0, 3).await;
+        assert_eq!(on_disk(&node, "t"), [format!("{to}/t-0")]);
+        node.crash().await;
+        assert_has(&mut node, &topic, 0, 3).await;
+    });
+}
+
+#[test]
+fn a_crash_at_any_time_leaves_one_copy_with_everything() {
+    let mut moved = [0, 0];
+    for step in 0..STEPS {
+        let sim = Sim::new(step);
+        let world = sim.world();
+        sim.block_on(async {
+            let mut node = Node::start(world, &BOTH).await.unwrap();
+            let topic = node.topic("t", &ROLLS).await;
+            fill(&mut node, &topic, 0, 12).await;
+            let to = other(&home(&mut node, "t").await);
+            assert_eq!(place(&mut node, 2, &[(to, "t", &[0])]).await, [(0, 0)]);
+            node.world.pause(Duration::from_micros(step * 1700)).await;
+            if step % 2 == 0 {
+                node.crash().await;
+            } else {
+                node.world.kill("broker");
+                drop(node.broker.take());
+                node.start_again().await;
+            }
+            assert_has(&mut node, &topic, 0, 12).await;
+            fill(&mut node, &topic, 12, 14).await;
+            node.world.pause(Duration::from_secs(1)).await;
+            let now = home(&mut node, "t").await;
+            assert_eq!(on_disk(&node, "t"), [format!("{now}/t-0")], "step {step}");
+            moved[usize::from(now == to)] += 1;
+            move_over(&mut node, "t").await;
+            node.crash().await;
+            assert_has(&mut node, &topic, 0, 14).await;
+        });
+    }
+    assert!(moved[0] > 3 && moved[1] > 3, "{moved:?}");
+}
+
+#[test]
+fn while_it_moves_both_copies_are_told_and_another_wish_ends_it() {
+    // So slow that it does not end by itself.
+    let pairs = [
+        BOTH[0],
+        ("replica.alter.log.dirs.io.max.bytes.per.second", "100"),
+    ];
+    with(&pairs, async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 30).await;
+        let from = home(&mut node, "t").await;
+        let to = other(&from);
+        for wish in [to, to] {
+            assert_eq!(place(&mut node, 2, &[(wish, "t", &[0])]).await, [(0, 0)]);
+            node.world.pause(Duration::from_millis(100)).await;
+        }
+        let (current, future) = lies(&mut node, "t").await;
+        assert_eq!(current, [from.clone()]);
+        let (path, bytes, lag) = future.unwrap();
+        assert_eq!(path, to);
+        assert!(bytes > 0 && lag > 0 && lag < 30, "{bytes} {lag}");
+        assert_eq!(node.metric("millrace_replica_moves"), 1);
+        assert_eq!(on_disk(&node, "t").len(), 2);
+        // It is served meanwhile.
+        fill(&mut node, &topic, 30, 33).await;
+        assert_has(&mut node, &topic, 0, 33).await;
+        assert_eq!(place(&mut node, 2, &[(&from, "t", &[0])]).await, [(0, 0)]);
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
+        assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
+        let cancelled = "millrace_replica_moves_total{how=\"cancelled\"}";
+        assert_eq!(node.metric(cancelled), 1);
+        // A stop, too, leaves nothing of it.
+        place(&mut node, 2, &[(to, "t", &[0])]).await;
+        node.world.pause(Duration::from_millis(100)).await;
+        node.restart().await;
+        assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
+        assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
+        assert_has(&mut node, &topic, 0, 33).await;
+    });
+}
+
+#[test]
+fn a_topic_that_is_removed_while_it_moves_leaves_nothing() {
+    let pairs = [
+        BOTH[0],
+        ("replica.alter.log.dirs.io.max.bytes.per.second", "100"),
+    ];
+    with(&pairs, async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 30).await;
+        let to = other(&home(&mut node, "t").await);
+        place(&mut node, 2, &[(to, "t", &[0])]).await;
+        node.world.pause(Duration::from_millis(100)).await;
+        assert_eq!(on_disk(&node, "t").len(), 2);
+        let mut request = DeleteTopicsRequest::default();
+        request.topic_names = vec!["t".into()];
+        request.timeout_ms = 1000;
+        let told: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 5, &request).await;
+        assert_eq!(told.responses[0].error_code, 0);
+        node.world.pause(Duration::from_secs(61)).await;
+        assert_eq!(on_disk(&node, "t"), [""; 0]);
+        let again = node.topic("t", &ROLLS).await;
+        fill(&mut node, &again, 0, 2).await;
+        assert_has(&mut node, &again, 0, 2).await;
+    });
+}
+
+#[test]
+fn a_move_that_fails_leaves_the_replica_and_can_be_asked_for_again() {
+    let failed = "millrace_replica_moves_total{how=\"failed\"}";
+    // The other directory's disk is full: what is written to it is taken short.
+    with(&BOTH, async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 12).await;
+        let from = home(&mut node, "t").await;
+        let to = other(&from);
+        let fault = DiskFault {
+            op: DiskOp::Write,
+            path_contains: "-future".into(),
+            when: When::Always,
+            effect: DiskEffect::NoSpace,
+        };
+        let fault = node.world.inject("broker", fault);
+        place(&mut node, 2, &[(to, "t", &[0])]).await;
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(node.metric(failed), 1);
+        assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
+        assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
+        fill(&mut node, &topic, 12, 14).await;
+        node.world.heal_disk("broker", Some(fault));
+        move_over(&mut node, "t").await;
+        assert_has(&mut node, &topic, 0, 14).await;
+    });
+    // The other directory fails.
+    with(&BOTH, async |mut node| {
+        let mut topic = node.topic("t0", &ROLLS).await;
+        if home(&mut node, "t0").await == "/b" {
+            topic = node.topic("t1", &ROLLS).await;
+        }
+        let name = topic.name.to_string();
+        assert_eq!(home(&mut node, &name).await, "/a");
+        fill(&mut node, &topic, 0, 12).await;
+        let fault = strike(&node, DiskOp::Sync, "/b/");
+        place(&mut node, 2, &[("/b", &name, &[0])]).await;
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(node.metric(failed), 1);
+        fill(&mut node, &topic, 12, 14).await;
+        assert_eq!(place(&mut node, 2, &[("/b", &name, &[0])]).await, [(0, 56)]);
+        node.world.heal_disk("broker", Some(fault));
+        node.crash().await;
+        assert_has(&mut node, &topic, 0, 14).await;
+        move_over(&mut node, &name).await;
+        assert_has(&mut node, &topic, 0, 14).await;
+    });
+}
+
+#[test]
+fn damage_does_not_move() {
+    with(&BOTH, async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 12).await;
+        node.restart().await;
+        let from = home(&mut node, "t").await;
+        let path = format!("{from}/t-0/00000000000000000000.log");
+        let flipped = node.world.flip_bit(
+            "broker",
+            path.as_ref(),
+            90,
+            3,
+            millrace_sim::FlipAt::Everywhere,
+        );
+        assert!(flipped);
+        place(&mut node, 2, &[(other(&from), "t", &[0])]).await;
+        node.world.pause(Duration::from_secs(1)).await;
+        let failed = "millrace_replica_moves_total{how=\"failed\"}";
+        assert_eq!(node.metric(failed), 1);
+        assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
+        assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
+    });
+}
