@@ -79,7 +79,10 @@ pub enum ConfigError {
     #[error(
         "unknown key {} (from {from}){}",
         shown(key),
-        nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+        nearest.map_or_else(
+            || "; `millrace config` lists those there are".to_owned(),
+            |name| format!("; did you mean {name}?")
+        )
     )]
     UnknownKey {
         /// The key as written.

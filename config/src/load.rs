@@ -62,7 +62,8 @@ pub(crate) fn gather(sources: &Sources) -> Result<Values, ConfigError> {
         }
     }
     for option in &sources.set {
-        let Some((key, value)) = option.split_once('=') else {
+        let pair = option.split_once('=');
+        let Some((key, value)) = pair.filter(|(key, _)| !key.trim().is_empty()) else {
             let place = format!("--set {}", shown(option));
             let reason = "expected key=value, as --set log.dirs=/var/lib/millrace".to_owned();
             return Err(ConfigError::Syntax { place, reason });

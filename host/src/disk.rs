@@ -173,4 +173,9 @@ pub trait FileMap: fmt::Debug + Send + Sync {
 pub trait LockGuard: fmt::Debug + Send + Sync {
     /// The locked file itself, to write in place.
     fn file(&self) -> Arc<dyn File>;
+
+    /// Whether the path that it was taken at still leads to the locked file. Not so once somebody
+    /// removed, renamed or replaced its directory, or mounted something over it; what the machine
+    /// can't tell counts as in place. Doesn't block on a disk: path and file are in use.
+    fn is_in_place(&self) -> bool;
 }

@@ -413,6 +413,11 @@ impl LockGuard for Guard {
     fn file(&self) -> Arc<dyn File> {
         Arc::clone(&self.file)
     }
+
+    fn is_in_place(&self) -> bool {
+        let found = lock(&self.machine).found(self.file.path());
+        found.is_ok_and(|inode| inode == self.inode)
+    }
 }
 
 impl Drop for Guard {

@@ -167,6 +167,8 @@ crate::listed! {
         DirectoryFailed,
         /// The directory of the metadata log failed in service: the node ended.
         MetadataDirectoryFailed,
+        /// A directory was no longer where it was opened: it went offline (F5).
+        DirectoryGone,
         /// A copy that a run had not ended making was removed at a start (M4).
         CopySwept,
         /// A copy that its directory's ledger knew was given up before a record named it (M4).

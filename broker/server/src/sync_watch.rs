@@ -336,4 +336,8 @@ impl LockGuard for WatchedLock {
     fn file(&self) -> Arc<dyn File> {
         watched_file(self.guard.file(), &self.watch)
     }
+
+    fn is_in_place(&self) -> bool {
+        self.guard.is_in_place()
+    }
 }

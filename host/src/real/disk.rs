@@ -6,7 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, StatxFlags, flock, fsync, statvfs, statx};
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, StatxFlags, flock, fstat, fsync, stat, statvfs, statx,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::apart::Apart;
@@ -187,6 +189,16 @@ struct RealLock {
 impl LockGuard for RealLock {
     fn file(&self) -> Arc<dyn File> {
         Arc::<RealFile>::clone(&self.file)
+    }
+
+    fn is_in_place(&self) -> bool {
+        let Some(held) = self.file.descriptor().and_then(|file| fstat(file).ok()) else {
+            return true;
+        };
+        match retry_on_intr(|| stat(self.file.path())) {
+            Ok(there) => (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino),
+            Err(error) => !matches!(error, Errno::NOENT | Errno::NOTDIR),
+        }
     }
 }
 

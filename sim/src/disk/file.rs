@@ -387,6 +387,11 @@ impl LockGuard for SimLock {
     fn file(&self) -> Arc<dyn File> {
         Arc::<SimFile>::clone(&self.file)
     }
+
+    fn is_in_place(&self) -> bool {
+        let found = lock(&self.file.node.disk).lookup(self.file.path());
+        found.is_ok_and(|number| number == self.file.number)
+    }
 }
 
 impl Drop for SimLock {

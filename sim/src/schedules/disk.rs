@@ -230,6 +230,10 @@ impl LockGuard for Held {
     fn file(&self) -> Arc<dyn File> {
         Arc::clone(&self.0) as Arc<dyn File>
     }
+
+    fn is_in_place(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

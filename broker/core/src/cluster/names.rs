@@ -4,6 +4,9 @@
 /// Longest name, in bytes: with a partition number and a suffix it is still a file name.
 pub(super) const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+/// The metadata log has this name: no topic may, though it is legal.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// Why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

@@ -9,7 +9,7 @@ use millrace_protocol::metadata::{
     ConfigRecord, MetadataRecord, PartitionRecord, RemovedTopicData, TopicRecord,
 };
 
-use super::names::check_topic_name;
+use super::names::{METADATA_TOPIC, check_topic_name};
 use super::{Directory, Image};
 
 /// New partitions of one request, at most (Kafka's `MAX_PARTITIONS_PER_BATCH`).
@@ -206,6 +206,10 @@ fn check_new_name(
 ) -> Result<(), Refusal> {
     check_topic_name(name)
         .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error.to_string()))?;
+    if name == METADATA_TOPIC {
+        let message = format!("Creation of internal topic {name} is prohibited.");
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    }
     if image.topic_named(name).is_some() {
         let message = format!("Topic '{name}' already exists.");
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));

@@ -30,6 +30,9 @@ use crate::mark::Mark;
 /// Room that a start needs beside its journal: the ledger's, the first marks and names.
 const START_MARGIN: u64 = 1 << 20;
 
+/// At so many times the files that may hold unsettled bytes, appends wait until some are settled.
+const UNSETTLED_WAIT: usize = 4;
+
 /// An in-use file is far smaller than this.
 const IN_USE_LEN_MAX: usize = 4096;
 
@@ -133,16 +136,19 @@ impl Start {
             self.options.direct_sync_bytes,
         );
         let told = first_round(&mut gather, format.dir_id, &run, &loaded);
+        let lock: Arc<dyn LockGuard> = lock.into();
         loaded.ledger.start(run);
         let shared = Arc::new(Shared::new(Parts {
             host: self.host.clone(),
             path: self.path.clone(),
             lag: self.options.flush_lag,
             unflushed_max: self.options.unflushed_bytes_max,
+            unsettled_max: self.options.unsettled_files_max * UNSETTLED_WAIT,
             ledger: loaded.ledger,
             ledger_files: loaded.ledger_files,
             gather,
             in_use: lock.file(),
+            lock: Arc::downgrade(&lock),
         }));
         shared.make_ledger_room()?;
         let reclaim = if loaded.settle_first {

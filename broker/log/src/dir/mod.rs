@@ -105,7 +105,7 @@ pub struct LogDir {
     /// The record in two slots that the start read and proved, until somebody takes it.
     slots: Mutex<Option<Slots>>,
     /// Held until the last reference is gone.
-    _lock: Box<dyn LockGuard>,
+    _lock: Arc<dyn LockGuard>,
     task: Box<dyn TaskHandle>,
 }
 
@@ -242,6 +242,12 @@ impl LogDir {
     /// Takes the directory offline (F1, F2): nothing is written to it any more.
     pub fn fail(&self, reason: &str) {
         self.shared.fail(reason);
+    }
+
+    /// Takes the directory offline if it is no longer where it was opened (F5). Whoever is told that
+    /// something is durable need not ask: the flusher looks before it tells.
+    pub fn look(&self) {
+        let _told = self.shared.look();
     }
 
     /// The result of a sync: a failed one takes the directory offline (F1).

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::task::Waker;
 use std::time::Duration;
 
-use millrace_host::sync::atomic::{AtomicU64, Ordering};
-use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify};
-use millrace_host::{File, Host, Mono, Pool};
-use millrace_probe::{Bug, planted};
+use millrace_host::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify, Weak};
+use millrace_host::{File, Host, LockGuard, Mono, Pool};
+use millrace_probe::{Branch, Bug, planted, reached};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -22,6 +22,10 @@ use crate::sink::DurabilitySink;
 
 /// The ledger's room is kept this far ahead, and grows in multiples of it.
 const LEDGER_MARGIN: u64 = 64 * 1024;
+
+/// Why a directory that isn't where it was opened is offline (F5).
+const GONE: &str = "it is no longer where it was opened: somebody removed, renamed or replaced it, \
+                    or mounted something over it";
 
 /// What a directory that failed leaves in its in-use file.
 pub(crate) const FAILED: &str = "failed=yes\n";
@@ -38,8 +42,13 @@ pub(crate) struct Shared {
     pub(crate) ledger_room: AtomicU64,
     pub(crate) ledger_files: LedgerFiles,
     in_use: Arc<dyn File>,
+    /// Of the directory, while it is open.
+    lock: Weak<dyn LockGuard>,
     pub(super) unflushed: AtomicU64,
     unflushed_max: u64,
+    /// Files that hold unsettled bytes.
+    unsettled: AtomicUsize,
+    unsettled_max: usize,
     /// Also told when the directory ends.
     below_limit: Notify,
     pub(super) counts: Counts,
@@ -81,11 +90,15 @@ pub(crate) struct Parts {
     pub(crate) path: PathBuf,
     pub(crate) lag: Duration,
     pub(crate) unflushed_max: u64,
+    /// How many files may hold unsettled bytes before appends wait: each is held open (S2).
+    pub(crate) unsettled_max: usize,
     pub(crate) ledger: Ledger,
     pub(crate) ledger_files: LedgerFiles,
     pub(crate) gather: Gather,
     /// The in-use file.
     pub(crate) in_use: Arc<dyn File>,
+    /// What holds it.
+    pub(crate) lock: Weak<dyn LockGuard>,
 }
 
 impl Shared {
@@ -99,8 +112,11 @@ impl Shared {
             ledger_room: AtomicU64::new(0),
             ledger_files: parts.ledger_files,
             in_use: parts.in_use,
+            lock: parts.lock,
             unflushed: AtomicU64::new(0),
             unflushed_max: parts.unflushed_max,
+            unsettled: AtomicUsize::new(0),
+            unsettled_max: parts.unsettled_max,
             below_limit: Notify::new(),
             counts: Counts::default(),
         }
@@ -136,8 +152,12 @@ impl Shared {
     fn leave(&self, gather: MutexGuard<'_, Gather>, waker: Option<Waker>) {
         let before = self.unflushed.swap(gather.unflushed, Ordering::Relaxed);
         let after = gather.unflushed;
+        let files = gather.unsettled_files;
+        let files_before = self.unsettled.swap(files, Ordering::Relaxed);
         drop(gather);
-        if before > self.unflushed_max && after <= self.unflushed_max {
+        let fewer_bytes = before > self.unflushed_max && after <= self.unflushed_max;
+        let fewer_files = files_before > self.unsettled_max && files <= self.unsettled_max;
+        if fewer_bytes || fewer_files {
             self.below_limit.notify_waiters();
         }
         if let Some(waker) = waker {
@@ -150,9 +170,14 @@ impl Shared {
         self.unflushed.load(Ordering::Relaxed)
     }
 
-    /// Completes once they are under their limit, or the directory has ended.
+    /// Completes once they are under their limit, and so are the files with unsettled bytes, or the
+    /// directory has ended.
     pub(crate) async fn below_unflushed_limit(&self) {
-        let is_over = || self.unflushed_bytes() > self.unflushed_max && self.ended().is_none();
+        let files = || self.unsettled.load(Ordering::Relaxed);
+        let is_over = || {
+            (self.unflushed_bytes() > self.unflushed_max || files() > self.unsettled_max)
+                && self.ended().is_none()
+        };
         loop {
             if planted(Bug::LimitWakeUpLost) && is_over() {
                 self.below_limit.notified().await;
@@ -227,6 +252,17 @@ impl Shared {
             self.fail(&format!("sync of {}: {error}", path.display()));
             Error::io("sync", path)(error)
         })
+    }
+
+    /// An error, and the directory offline, unless it is where it was opened: what is written to
+    /// files that no name leads to any more is found by no start (F5). Not under a partition's lock.
+    pub(crate) fn look(&self) -> Result<(), Error> {
+        if self.lock.upgrade().is_none_or(|lock| lock.is_in_place()) {
+            return Ok(());
+        }
+        reached(Branch::DirectoryGone);
+        self.fail(GONE);
+        Err(self.offline())
     }
 
     /// Tells the next start on the same boot that the directory failed (R5). To the page cache, and

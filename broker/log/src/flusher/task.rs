@@ -1,7 +1,8 @@
 //! The flusher's task: one per log directory.
 //!
 //! What always holds: at most one commit is on its way, and the next is written only after its sync
-//! returned (J3); after an error nothing more is written (F1–F3); nobody is called under a lock.
+//! returned (J3); after an error nothing more is written (F1–F3); nothing is told durable in a
+//! directory that is no longer where it was opened (F5); nobody is called under a lock.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -158,10 +159,12 @@ impl Flusher {
                 Event::Committed(result) => {
                     self.commit = None;
                     heard(result)?;
+                    self.shared.look()?;
                     self.committed();
                 }
                 Event::Synced(slot, result) => {
                     heard(result)?;
+                    self.shared.look()?;
                     self.shared
                         .counts
                         .direct_syncs

@@ -836,3 +836,32 @@ proptest! {
         runtime.block_on(play(steps));
     }
 }
+
+#[tokio::test]
+async fn nothing_counts_in_a_directory_that_is_not_where_it_was_opened() {
+    for (what, len) in [("by the journal", 10), ("by a sync of its file", 40_000)] {
+        let fixture = Fixture::new().await;
+        let mut opened = fixture.open(LogSettings::default()).await;
+        append(&mut opened.log, BatchSpec::default());
+        fixture.durable(&opened.log).await;
+        let path = fixture.dir.path().clone();
+        std::fs::rename(&path, path.with_extension("gone")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let spec = BatchSpec {
+            base_offset: 1,
+            payload: len,
+            ..BatchSpec::default()
+        };
+        append(&mut opened.log, spec);
+        opened.log.flush_now();
+        fixture.dir.until_offline().await;
+        assert_eq!(opened.log.flushed(), 1, "{what}");
+        assert!(opened.log.flush.settle().await.is_err(), "{what}");
+    }
+    let fixture = Fixture::new().await;
+    fixture.dir.look();
+    assert_eq!(fixture.dir.offline(), None);
+    std::fs::remove_dir_all(fixture.dir.path()).unwrap();
+    fixture.dir.look();
+    assert!(fixture.dir.offline().is_some(), "idle, too");
+}

@@ -240,7 +240,7 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> BTreeMap<&'n
                     // Another connection may have made it in between.
                     Ok(_)
                     | Err(millrace_core::cluster::Refusal {
-                        code: ErrorCode::TopicAlreadyExists,
+                        code: ErrorCode::TopicAlreadyExists | ErrorCode::InvalidRequest,
                         ..
                     }) => {}
                     Err(refusal) => {

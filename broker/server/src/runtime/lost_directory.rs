@@ -19,6 +19,10 @@ use crate::context::Node;
 /// How long to wait before the metadata are told again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often a directory that writes nothing is looked for: its reads, and what is acknowledged
+/// without a sync, don't outlive it for longer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why a node can't go on: the process should end, so that it is started again on a sound disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -51,10 +55,14 @@ pub(crate) fn watch(node: &Arc<Node>) {
 }
 
 async fn follow(node: Arc<Node>, directory: Directory, dir: Arc<LogDir>) {
-    let reason = tokio::select! {
-        biased;
-        () = node.stopping.cancelled() => return,
-        reason = dir.until_offline() => reason,
+    let reason = loop {
+        let look = node.host.clock.now().mono + LOOK_EVERY;
+        tokio::select! {
+            biased;
+            () = node.stopping.cancelled() => return,
+            reason = dir.until_offline() => break reason,
+            () = node.host.clock.sleep_until(look) => dir.look(),
+        }
     };
     node.metrics.offline_directories.inc();
     if directory == node.metadata_directory {
