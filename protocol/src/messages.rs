@@ -60,7 +60,7 @@ pub use kafka_wire::{
     sasl_handshake_request, sasl_handshake_response, update_features_request,
     update_features_response,
 };
-use kafka_wire_core::{ApiVersion, Decoder};
+use kafka_wire_core::{ApiVersion, Decoder, KafkaEncode};
 pub use kafka_wire_core::{StrBytes, TaggedFields, Uuid};
 
 use crate::ids::TopicId;
@@ -69,6 +69,11 @@ use crate::ids::TopicId;
 pub trait Message: KafkaMessage {}
 
 impl<M: KafkaMessage> Message for M {}
+
+/// A structure inside a message, such as the row of one topic.
+pub trait Part: KafkaEncode {}
+
+impl<P: KafkaEncode> Part for P {}
 
 /// Bounds on what decoding believes of a length before the bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +157,22 @@ pub fn encode_into<M: Message>(
 ) -> Result<(), EncodeError> {
     message
         .encode_into(out, ApiVersion::new(version))
+        .map(|_| ())
+        .map_err(|error| EncodeError {
+            message: M::NAME,
+            version,
+            reason: error.to_string(),
+        })
+}
+
+/// Appends one structure of a message `M` of `version`, as it stands in the message's body, to
+/// `out`: for bodies that are put together from parts. On an error `out` is as it was.
+pub fn encode_part_into<M: Message>(
+    part: &impl Part,
+    version: i16,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    part.encode_into(out, ApiVersion::new(version))
         .map(|_| ())
         .map_err(|error| EncodeError {
             message: M::NAME,

@@ -21,6 +21,7 @@ use crate::context::Node;
 use crate::directories::StorageError;
 use crate::dispatch::Dispatch;
 use crate::exposition;
+use crate::handlers::metadata::KeptRows;
 use crate::metrics::Metrics;
 use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
 use crate::runtime::lateness;
@@ -33,6 +34,9 @@ use crate::sync_watch;
 
 /// How often read buffers that nobody needs are given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Encoded rows of topics are kept up to this part of what long answers may take, and beside it.
+const METADATA_ROWS_PART: u64 = 4;
 
 /// How long a stop waits at most for its last tasks to let go of the log directories, and how
 /// often it looks.
@@ -124,6 +128,10 @@ impl Broker {
             cluster: storage.cluster,
             producer_ids: ProducerIds::new(),
             partitions: storage.partitions,
+            metadata_rows: KeptRows::new(
+                network.response_bytes_max / METADATA_ROWS_PART,
+                metrics.metadata_rows.clone(),
+            ),
             scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
             sessions: Mutex::new(SessionCache::new(&config.fetch, &metrics.fetch)),
             metadata_directory: storage.metadata_directory,

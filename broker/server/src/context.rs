@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, ProducerIds};
 use crate::handlers::fetch::SharedSession;
+use crate::handlers::metadata::KeptRows;
 use crate::metrics::Metrics;
 use crate::net::{Gate, Room};
 use crate::runtime::lost_directory::NodeFailure;
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) producer_ids: ProducerIds,
     /// The partitions that are open here.
     pub(crate) partitions: Arc<Registry>,
+    /// Encoded rows of all topics, for Metadata.
+    pub(crate) metadata_rows: KeptRows,
     /// Buffers for looking into batches.
     pub(crate) scratches: Scratches,
     /// Fetch sessions.

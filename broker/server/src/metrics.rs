@@ -85,6 +85,17 @@ pub(crate) struct SyncMetrics {
     pub(crate) given_up: IntCounter,
 }
 
+/// The counters of one cache.
+#[derive(Clone, Debug)]
+pub(crate) struct CacheMetrics {
+    /// Look-ups that found what they looked for.
+    pub(crate) hits: IntCounter,
+    /// Look-ups that had to make it.
+    pub(crate) misses: IntCounter,
+    /// What the cache holds.
+    pub(crate) bytes: IntGauge,
+}
+
 /// All counters of a node.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -121,6 +132,8 @@ pub(crate) struct Metrics {
     pub(crate) lateness: Histogram,
     /// Syncs of the log directories.
     pub(crate) sync: SyncMetrics,
+    /// Encoded rows of all topics, for Metadata.
+    pub(crate) metadata_rows: CacheMetrics,
     /// The produce path.
     pub(crate) produce: ProduceMetrics,
     /// The fetch path.
@@ -228,6 +241,7 @@ impl Metrics {
                 "How late a task ran that was due once a second: stalls of the runtime.",
             ),
             sync: sync(&make),
+            metadata_rows: metadata_rows(&make),
             produce: produce(&make),
             fetch: fetch(&make),
             registry: make.registry,
@@ -319,6 +333,23 @@ fn sync(make: &Maker) -> SyncMetrics {
         given_up: make.counter(
             "millrace_syncs_given_up_total",
             "Syncs that had not returned within log.sync.timeout.ms; each ended its log directory.",
+        ),
+    }
+}
+
+fn metadata_rows(make: &Maker) -> CacheMetrics {
+    CacheMetrics {
+        hits: make.counter(
+            "millrace_metadata_cache_hits_total",
+            "Metadata answers of all topics from rows that were encoded already.",
+        ),
+        misses: make.counter(
+            "millrace_metadata_cache_misses_total",
+            "Metadata answers of all topics whose rows had to be encoded.",
+        ),
+        bytes: make.gauge(
+            "millrace_metadata_cache_bytes",
+            "Encoded rows of all topics that are kept for Metadata.",
         ),
     }
 }

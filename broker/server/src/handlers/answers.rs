@@ -6,7 +6,7 @@
 //! room for the answer ([`super::read`]); texts for people are told [`TEXTS_MAX`] times in one
 //! answer, so that they are no part of a row; names are slices of the request, counted on the wire.
 
-use millrace_core::cluster::{CreateTopic, Image, Removal};
+use millrace_core::cluster::{CreateTopic, Removal};
 use millrace_protocol::messages::create_topics_response::CreatableTopicResult;
 use millrace_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
@@ -198,11 +198,13 @@ impl Answered for MetadataRequest<'_> {
         // Three lists of brokers, in memory and on the wire.
         let described = |partitions| rows::<MetadataResponsePartition>(partitions, 6 * SMALL_BYTES);
         let Some(asked) = metadata::asked(context.api_version, self) else {
-            let all = image.topics_by_name();
-            let names: usize = all.map(|topic| 2 * topic.name.len() + SMALL_BYTES).sum();
-            return rows::<MetadataResponseTopic>(image.topic_count(), 0)
-                + described(partitions(&image))
-                + names as u64;
+            // Encoded row by row, or long ago: its bytes, with three lists of brokers each. They
+            // count though they are shared: clients that are slow to take theirs keep those of
+            // before a change, and those of before the next one.
+            let there = image.extent();
+            return bytes(there.topics, WIRE_BYTES)
+                + bytes(there.partitions, WIRE_BYTES + 3 * SMALL_BYTES)
+                + there.name_bytes as u64;
         };
         let config = &context.node.config.topics;
         let (mut names, mut there, mut missing) = (0, 0_usize, 0_usize);
@@ -219,7 +221,7 @@ impl Answered for MetadataRequest<'_> {
         }
         // A topic that is asked for twice is described once.
         if there > 0 {
-            there = there.min(partitions(&image));
+            there = there.min(image.extent().partitions);
         }
         let mut made = 0;
         if self.allow_auto_topic_creation && config.auto_create {
@@ -233,12 +235,6 @@ impl Answered for MetadataRequest<'_> {
             + bytes(made, TOPIC_BYTES)
             + names as u64
     }
-}
-
-/// Partitions of the whole cluster.
-fn partitions(image: &Image) -> usize {
-    let topics = image.topics_by_name();
-    topics.map(|topic| topic.partitions.size()).sum()
 }
 
 impl Answered for CreateTopicsRequest<'_> {

@@ -6,11 +6,16 @@
 //! - v10: topic ids in the answer; v12: and in the request, unknown ids get 100. Ids win over names.
 //! - v5: offline replicas; v7: leader epochs; v8–10: the cluster's authorised operations.
 //! - Addresses are those of the listener that the request came by.
+//! - The rows of all topics are encoded once and shared ([`rows`], [`kept`]).
+
+mod kept;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_core::cluster::{CreateTopic, Image, Topic, check_topic_name};
+use millrace_core::cluster::{CreateTopic, Image, Partition, Topic, check_topic_name};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::metadata_response::{
@@ -24,28 +29,94 @@ use super::create_topics::within;
 use super::error::metadata_error;
 use super::{Pace, cluster_operations, read, reply, slice, topic_operations};
 use crate::context::{Operation, RequestContext, Resource};
-use crate::outcome::{Close, Outcome};
+use crate::outcome::{Close, CloseReason, Outcome};
+pub(crate) use kept::KeptRows;
+use kept::Key;
+use rows::{Rows, Seen};
 
 /// First version in which an empty list of topics means none.
 const EMPTY_IS_NONE_FROM: i16 = 1;
 /// First version that tells which replicas are offline.
 const OFFLINE_REPLICAS_FROM: i16 = 5;
+/// What stands for operations that nobody asked for.
+const NOT_ASKED: i32 = i32::MIN;
 /// First version in which a request may name topics by id.
 const TOPIC_IDS_FROM: i16 = 12;
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: MetadataRequest<'_> = read(context, &body).await?;
+    let Some(asked) = asked(context.api_version, &request) else {
+        return all_topics(context, &request).await;
+    };
+    let topics = topics(context, &body, &request, asked).await?;
+    context.count_errors(topics.iter().map(|topic| topic.error_code));
+    let mut response = around(context, &request, &context.node.cluster.image());
+    response.topics = topics;
+    reply(context, &response)
+}
+
+/// Everything of an answer but its topics.
+fn around(
+    context: &RequestContext,
+    request: &MetadataRequest<'_>,
+    image: &Image,
+) -> MetadataResponse {
     let mut response = MetadataResponse::default();
-    response.topics = topics(context, &body, &request).await?;
-    context.count_errors(response.topics.iter().map(|topic| topic.error_code));
-    let image = context.node.cluster.image();
-    response.brokers = brokers(context, &image);
+    response.brokers = brokers(context, image);
     response.cluster_id = Some(StrBytes::from(&*context.node.cluster_id));
     response.controller_id = context.node.config.node.id;
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = cluster_operations(context);
     }
-    reply(context, &response)
+    response
+}
+
+async fn all_topics(
+    context: &RequestContext,
+    request: &MetadataRequest<'_>,
+) -> Result<Outcome, Close> {
+    let version = context.api_version;
+    let image = context.node.cluster.image();
+    let asker = Asker {
+        context,
+        with_operations: request.include_topic_authorized_operations,
+    };
+    let key = Key {
+        version,
+        with_operations: asker.with_operations,
+        principal: Arc::clone(&context.connection.principal.name),
+    };
+    let encode = Rows::encode(&image, version, &asker);
+    let rows = context
+        .node
+        .metadata_rows
+        .get(key, image.topology_offset(), encode)
+        .await;
+    let reply = rows.and_then(|rows| rows.reply(&around(context, request, &image), version));
+    reply
+        .map(Outcome::Ready)
+        .map_err(|error| Close::new(CloseReason::Internal, error.to_string()))
+}
+
+/// Who wants to see all topics.
+struct Asker<'a> {
+    context: &'a RequestContext,
+    with_operations: bool,
+}
+
+impl Seen for Asker<'_> {
+    fn is_told(&self, topic: &Topic) -> bool {
+        self.context
+            .authorize(Operation::Describe, Resource::Topic(&topic.name))
+    }
+
+    fn operations(&self, topic: &Topic) -> i32 {
+        if self.with_operations {
+            topic_operations(self.context, &topic.name)
+        } else {
+            NOT_ASKED
+        }
+    }
 }
 
 /// The brokers that the client can reach by the listener it came by.
@@ -85,21 +156,11 @@ async fn topics(
     context: &RequestContext,
     body: &Bytes,
     request: &MetadataRequest<'_>,
+    asked: Array<'_, MetadataRequestTopic<'_>>,
 ) -> Result<Vec<MetadataResponseTopic>, Close> {
     let with_operations = request.include_topic_authorized_operations;
     let describe = |name: &str| context.authorize(Operation::Describe, Resource::Topic(name));
     let mut pace = Pace::default();
-    let Some(asked) = asked(context.api_version, request) else {
-        let image = context.node.cluster.image();
-        let mut rows = Vec::new();
-        for topic in image.topics_by_name() {
-            if describe(&topic.name) {
-                rows.push(described(context, &image, topic, with_operations));
-            }
-            pace.steps(partitions(Some(topic))).await;
-        }
-        return Ok(rows);
-    };
     let ids: BTreeSet<TopicId> = asked
         .into_iter()
         .map(|topic| topic.topic_id)
@@ -149,7 +210,7 @@ async fn by_id(
             Some(topic) => described(context, &image, topic, with_operations),
             None => absent(None, *id, ErrorCode::UnknownTopicId),
         });
-        pace.steps(partitions(topic)).await;
+        pace.steps(elements(topic)).await;
     }
     Ok(rows)
 }
@@ -186,13 +247,13 @@ async fn by_name(
             let code = known.unwrap_or_else(|| unknown(name));
             absent(Some(slice(body, name)), TopicId::ZERO, code)
         });
-        pace.steps(partitions(topic)).await;
+        pace.steps(elements(topic)).await;
     }
     rows
 }
 
 /// What describing a topic counts for in an effect's pace.
-fn partitions(topic: Option<&Topic>) -> usize {
+fn elements(topic: Option<&Topic>) -> usize {
     1 + topic.map_or(0, |topic| topic.partitions.size())
 }
 
@@ -237,7 +298,8 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> BTreeMap<&'n
         Ok(outcomes) => {
             for (name, outcome) in wanted.into_iter().zip(outcomes) {
                 match outcome {
-                    // Another connection may have made it in between.
+                    // Another connection may have made it in between; the metadata log's name is
+                    // no topic's, which Kafka calls unknown here.
                     Ok(_)
                     | Err(millrace_core::cluster::Refusal {
                         code: ErrorCode::TopicAlreadyExists | ErrorCode::InvalidRequest,
@@ -272,32 +334,47 @@ fn described(
     topic: &Topic,
     with_operations: bool,
 ) -> MetadataResponseTopic {
+    let operations = if with_operations {
+        topic_operations(context, &topic.name)
+    } else {
+        NOT_ASKED
+    };
+    let mut row = topic_row(topic, operations);
+    let partitions = topic.partitions.iter();
+    row.partitions = partitions
+        .map(|(index, partition)| partition_row(image, context.api_version, *index, partition))
+        .collect();
+    row
+}
+
+/// A topic's row without its partitions.
+fn topic_row(topic: &Topic, operations: i32) -> MetadataResponseTopic {
     let mut row = MetadataResponseTopic::default();
     row.name = Some(StrBytes::from(&*topic.name));
     row.topic_id = topic.id.into();
     row.is_internal = is_internal(&topic.name);
-    if with_operations {
-        row.topic_authorized_operations = topic_operations(context, &topic.name);
+    row.topic_authorized_operations = operations;
+    row
+}
+
+fn partition_row(
+    image: &Image,
+    version: i16,
+    index: i32,
+    partition: &Partition,
+) -> MetadataResponsePartition {
+    let mut row = MetadataResponsePartition::default();
+    row.partition_index = index;
+    row.leader_id = partition.leader;
+    row.leader_epoch = partition.leader_epoch;
+    row.replica_nodes.clone_from(&partition.replicas);
+    row.isr_nodes.clone_from(&partition.isr);
+    if version >= OFFLINE_REPLICAS_FROM {
+        row.offline_replicas = image.offline_replicas(partition).collect();
     }
-    row.partitions = topic
-        .partitions
-        .iter()
-        .map(|(index, partition)| {
-            let mut row = MetadataResponsePartition::default();
-            row.partition_index = *index;
-            row.leader_id = partition.leader;
-            row.leader_epoch = partition.leader_epoch;
-            row.replica_nodes.clone_from(&partition.replicas);
-            row.isr_nodes.clone_from(&partition.isr);
-            if context.api_version >= OFFLINE_REPLICAS_FROM {
-                row.offline_replicas = image.offline_replicas(partition).collect();
-            }
-            if partition.leader < 0 {
-                row.error_code = ErrorCode::LeaderNotAvailable.code();
-            }
-            row
-        })
-        .collect();
+    if partition.leader < 0 {
+        row.error_code = ErrorCode::LeaderNotAvailable.code();
+    }
     row
 }
 

@@ -1,6 +1,6 @@
 //! Answers to operators: elections, reassignments, partitions, directories, producers, access lists.
 
-use millrace_core::cluster::{ElectIn, FeatureUpdate, GrowTopic, Image, Reassignment, Refusal};
+use millrace_core::cluster::{ElectIn, FeatureUpdate, GrowTopic, Reassignment, Refusal};
 use millrace_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -32,7 +32,7 @@ use millrace_protocol::requests::{
     SaslAuthenticateRequest, SaslHandshakeRequest, UpdateFeaturesRequest,
 };
 
-use super::{Answered, SMALL_BYTES, TOPIC_BYTES, TREE_BYTES, bytes, partitions, rows, texts};
+use super::{Answered, SMALL_BYTES, TOPIC_BYTES, TREE_BYTES, bytes, rows, texts};
 use crate::context::RequestContext;
 use crate::handlers::{create_partitions, create_topics, describe_topic_partitions};
 
@@ -116,18 +116,17 @@ impl Answered for DescribeTopicPartitionsRequest<'_> {
 /// The longest name of a topic, with what the allocator adds.
 const NAME_BYTES_MAX: usize = 256;
 
-/// All names of the cluster's topics.
-fn names(image: &Image) -> u64 {
-    let names = image.topics_by_name().map(|topic| topic.name.len());
-    names.sum::<usize>() as u64
-}
-
 impl Answered for DescribeLogDirsRequest<'_> {
     fn answer_bytes(&self, context: &RequestContext) -> u64 {
         let image = context.node.cluster.image();
         let dirs = context.node.config.log.dirs.len();
         let (topics, partitions, names, asked) = match self.topics {
-            None => (image.topic_count(), partitions(&image), names(&image), 0),
+            None => (
+                image.topic_count(),
+                image.extent().partitions,
+                image.extent().name_bytes as u64,
+                0,
+            ),
             Some(topics) => {
                 let (mut there, mut names, mut asked) = (0, 0, topics.len());
                 for topic in topics {
@@ -169,7 +168,11 @@ impl Answered for ElectLeadersRequest<'_> {
     fn answer_bytes(&self, context: &RequestContext) -> u64 {
         let image = context.node.cluster.image();
         let (topics, partitions, names) = match self.topic_partitions {
-            None => (image.topic_count(), partitions(&image), names(&image)),
+            None => (
+                image.topic_count(),
+                image.extent().partitions,
+                image.extent().name_bytes as u64,
+            ),
             Some(asked) => asked
                 .into_iter()
                 .fold((0, 0, 0), |(topics, there, names), topic| {

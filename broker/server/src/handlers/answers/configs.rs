@@ -91,8 +91,8 @@ impl Answered for IncrementalAlterConfigsRequest<'_> {
 impl Answered for ListConfigResourcesRequest<'_> {
     fn answer_bytes(&self, context: &RequestContext) -> u64 {
         let image = context.node.cluster.image();
-        let topics = image.topics_by_name();
-        let names: usize = topics.map(|topic| topic.name.len() + SMALL_BYTES).sum();
+        let there = image.extent();
+        let names = there.name_bytes + there.topics * SMALL_BYTES;
         let brokers = 2 * image.brokers().count();
         rows::<ConfigResource>(image.topic_count() + brokers, SMALL_BYTES)
             + bytes(self.resource_types.len(), 1)
