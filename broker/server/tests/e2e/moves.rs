@@ -11,7 +11,7 @@ use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};
 
 use crate::directories::{BOTH, strike};
 use crate::log_dirs::place;
-use crate::node::{Node, Topic, batch, batch_from, with};
+use crate::node::{Node, Topic, batch_from, with};
 
 /// So short indexes that every few batches have a segment of their own.
 const ROLLS: [(&str, &str); 3] = [
