@@ -116,6 +116,7 @@ impl PartitionLog {
         if !known {
             return Err(refused("the place to cut at is gone".to_owned()));
         }
+        self.closed = false;
         self.phase = Phase::Cutting;
         let cut_count = self.flush.cut(to);
         self.cut_count = cut_count;

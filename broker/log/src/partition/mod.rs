@@ -15,6 +15,7 @@ mod recover_effects;
 mod remove;
 mod retention;
 mod settings;
+mod size;
 mod snapshots;
 mod stray;
 mod switch;
@@ -44,7 +45,7 @@ pub use cut::{CutWork, Truncation};
 pub use handover::Outline;
 pub use open::{Opened, Replay};
 pub use reader::{LogReader, Read, ReadRegion};
-pub use retention::{Removal, WallGuard};
+pub use retention::{NextLook, Removal, WallGuard};
 pub use settings::LogSettings;
 pub use switch::Switch;
 pub use timestamps::TimestampOffset;
@@ -135,6 +136,8 @@ pub struct PartitionLog {
     phase: Phase,
     /// A change of durability writes bytes again: the end may not move back under it.
     switching: bool,
+    /// What the ledger says of its clean end is still true: nothing was written since.
+    closed: bool,
     has_dir: bool,
     dir_begun: bool,
     epochs: Vec<(i32, i64)>,
@@ -233,12 +236,13 @@ impl PartitionLog {
     /// that the log was closed. The log takes no more changes after the call; the future needs no
     /// lock. A log that is quarantined or whose directory is offline is left as it is (F2).
     pub fn close(&mut self) -> Durable {
+        let is_closed = self.is_closed();
         let phase = std::mem::replace(&mut self.phase, Phase::Failed);
         let list = self.reader.list();
         let Some((active, position)) = list.active().cloned().zip(self.position()) else {
             return Box::pin(std::future::ready(Ok(())));
         };
-        if phase != Phase::Open || self.dir.offline().is_some() {
+        if is_closed || phase != Phase::Open || self.dir.offline().is_some() {
             return Box::pin(std::future::ready(Ok(())));
         }
         active.tail(Tail::index_time);
@@ -263,6 +267,12 @@ impl PartitionLog {
             snapshots::sweep(disk.as_ref(), &path, &named).await;
             Ok(())
         })
+    }
+
+    /// Whether nothing has to be done to close it: it was opened clean, and is as it was.
+    pub fn is_closed(&self) -> bool {
+        // Of the page cache a close says that it was under this boot, too.
+        self.closed && self.phase == Phase::Open && self.mode == Durability::Fsync
     }
 
     /// How often its end moved back; completions from before a cut count for nothing (C6).

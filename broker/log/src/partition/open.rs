@@ -101,7 +101,9 @@ impl Partitions {
             path: &path,
             settings: &settings,
         };
-        let recovered = match self.open_clean(&known).await? {
+        let clean = self.open_clean(&known).await?;
+        let is_clean = clean.is_some();
+        let recovered = match clean {
             Some(recovered) => recovered,
             None => recover::recover(self, &known).await?,
         };
@@ -113,6 +115,7 @@ impl Partitions {
             flush.mark_now(Mark::Mode(settings.durability)).await?;
         }
         let mut opened = self.assemble(&known, flush, recovered);
+        opened.log.closed = is_clean && entry.mode == settings.durability;
         opened.log.replay(replay).await?;
         self.dir.proven().await?;
         Ok(opened)
@@ -196,6 +199,7 @@ impl Partitions {
             mode: settings.durability,
             phase: Phase::Open,
             switching: false,
+            closed: false,
             has_dir: false,
             dir_begun: false,
             epochs: Vec::new(),

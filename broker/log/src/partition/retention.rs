@@ -14,7 +14,7 @@ use millrace_host::{Disk, Host, Mono, Now};
 use millrace_probe::{Branch, reached};
 
 use super::remove::hold_own;
-use super::{LogReader, PartitionLog};
+use super::{LogReader, PartitionLog, Phase};
 use crate::dir::homes::Homes;
 use crate::error::Error;
 use crate::flusher::Durable;
@@ -93,6 +93,17 @@ impl LogReader {
     }
 }
 
+/// When retention has to look at a log again, as long as nothing but time goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextLook {
+    /// At the next check: something is due, or is not known yet.
+    Soon,
+    /// Not before this wall time, in ms since 1970.
+    At(i64),
+    /// Time alone makes nothing due.
+    Never,
+}
+
 /// Files of removed segments, to be run outside the lock.
 pub struct Removal {
     marked: Durable,
@@ -124,6 +135,34 @@ impl PartitionLog {
             start = last.base();
         }
         (start > list.log_start).then_some(start)
+    }
+
+    /// When [`Self::retention_due`] may find something at the earliest, if nothing is written, no
+    /// offset moves and no setting changes until then.
+    pub fn next_retention(&self, high_watermark: i64) -> NextLook {
+        if self.phase == Phase::Cutting {
+            return NextLook::Soon;
+        }
+        if !self.settings.delete || self.writable().is_err() {
+            return NextLook::Never;
+        }
+        let list = self.reader.list();
+        if list.log_end() > high_watermark || self.due_by_size(&list, high_watermark) > 0 {
+            return NextLook::Soon;
+        }
+        let oldest = list.all().first().filter(|oldest| oldest.end().bytes > 0);
+        let Some((oldest, retention_ms)) = oldest.zip(self.settings.retention_ms) else {
+            return NextLook::Never;
+        };
+        match oldest.largest_timestamp() {
+            None => NextLook::Soon,
+            // A segment without timestamps does not age.
+            Some(largest) if largest < 0 => NextLook::Never,
+            Some(largest) => {
+                let retention_ms = i64::try_from(retention_ms).unwrap_or(i64::MAX);
+                NextLook::At(largest.saturating_add(retention_ms).saturating_add(1))
+            }
+        }
     }
 
     fn due_by_time(&self, list: &SegmentList, wall_ms: i64, high_watermark: i64) -> usize {
@@ -182,6 +221,7 @@ impl PartitionLog {
                 "what is known of producers below {to} is not written down"
             )));
         }
+        self.closed = false;
         Ok(self.flush.mark_now(Mark::LogStart(to)))
     }
 

@@ -53,6 +53,7 @@ impl PartitionLog {
             self.mode = to;
             return None;
         }
+        self.closed = false;
         self.switching = true;
         let marked = match to {
             Durability::PageCache => Some(self.flush.mark_now(Mark::Mode(to))),

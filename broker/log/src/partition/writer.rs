@@ -102,6 +102,7 @@ impl PartitionLog {
             Some(active) if !self.must_roll(active, &append, hole) => (active.clone(), false),
             active => (self.begin_segment(&append, hole)?, active.is_some()),
         };
+        self.closed = false;
         let span_start = segment.end().bytes;
         let file = self.active_file(&segment)?;
         self.write(&file, &append, span_start)?;
@@ -173,6 +174,7 @@ impl PartitionLog {
 
     /// Makes a segment's file, says so to the journal, closes the one before, publishes the list.
     pub(super) fn create_segment(&mut self, base: i64, holes: bool) -> io::Result<Arc<Segment>> {
+        self.closed = false;
         if self.flush.is_removing() {
             // The name may be another topic's by now.
             return Err(io::Error::other("it is being removed"));

@@ -46,7 +46,7 @@ use millrace_protocol::messages::{self, Message, StrBytes};
 use millrace_protocol::requests::{self, Request};
 
 use answers::Answered;
-use pace::Pace;
+pub(crate) use pace::Pace;
 
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, CloseReason, Outcome};

@@ -1,16 +1,20 @@
 //! What runs core's decisions: open partitions with their logs, waiting fetches, fetch sessions.
 
+mod closing;
 mod configure;
+mod due;
 pub(crate) mod fetch_waiter;
 pub(crate) mod lateness;
 pub(crate) mod lost_directory;
 pub(crate) mod moving;
 mod moving_one;
+mod owed;
 pub(crate) mod partition;
 pub(crate) mod producer_count;
 pub(crate) mod recompress;
 pub(crate) mod registry;
 mod removal;
+mod schedule;
 #[cfg(all(test, feature = "schedules"))]
 #[path = "tests/schedules/mod.rs"]
 mod schedules;

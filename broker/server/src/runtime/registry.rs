@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 use super::moving::Moves;
 use super::partition::{Configuration, OpenPartition, PartitionSink};
 use super::producer_count::ProducerCount;
+use super::schedule::Schedule;
 use super::settings::{core_durability, core_settings, log_settings};
 pub(crate) use super::slot::NotServed;
 use super::slot::Slot;
@@ -51,6 +52,7 @@ pub(crate) struct Registry {
     registered_at: i64,
     topic_configs: TopicConfigs,
     producer_count: Arc<ProducerCount>,
+    pub(super) schedule: Arc<Schedule>,
     /// Where the metadata ended when the node started.
     started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
@@ -71,6 +73,7 @@ impl Registry {
             host,
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
             producer_count: Arc::new(ProducerCount::new(config.produce.producers_max as usize)),
+            schedule: Arc::default(),
             started_at: cluster.image().offset(),
             moves: Moves::new(config.log.moves_at_once as usize),
             config,
@@ -175,7 +178,17 @@ impl Registry {
     }
 
     /// Has every open partition go by its configuration in `image`; of one topic, if one is named.
+    /// What retention owes to the others may be due earlier now.
     pub(crate) fn configure_open(&self, image: &Image, topic: Option<TopicId>) {
+        for partitions in self.directories.values() {
+            let written = topic.map(|topic| partitions.dir().written_of(topic.to_bytes()));
+            for incarnation in written.into_iter().flatten() {
+                self.schedule.changed(incarnation);
+            }
+        }
+        if topic.is_none() {
+            self.check_written();
+        }
         for open in self.open_partitions() {
             if topic.is_none_or(|id| id.to_bytes() == open.incarnation().topic_id) {
                 self.configure(image, &open);
@@ -195,6 +208,7 @@ impl Registry {
             .range(of(0)..=of(i32::MAX))
             .map(|(key, _)| *key)
             .collect();
+        self.schedule.forget_topic(topic.to_bytes());
         keys.iter().filter_map(|key| slots.remove(key)).collect()
     }
 
@@ -269,7 +283,7 @@ impl Registry {
             Arc::clone(&self.host.clock),
             core,
             (Arc::clone(partitions.dir()), opened.log),
-            &self.producer_count,
+            (&self.producer_count, &self.schedule),
         ));
         sink.attach(&open);
         // In the directory of the metadata log they are durable in order by themselves.
@@ -281,11 +295,12 @@ impl Registry {
             new_epoch(&self.cluster, topic.id, partition, self.config.node.id).await?;
         }
         self.lead(&self.cluster.image(), topic.id, partition, &open);
+        open.check_soon();
         Ok(open)
     }
 
     /// The directory in which the metadata place this node's replica.
-    fn directory(&self, topic: &Topic, partition: i32) -> Result<&Partitions, NotServed> {
+    pub(super) fn directory(&self, topic: &Topic, partition: i32) -> Result<&Partitions, NotServed> {
         let own_id = self.config.node.id;
         let assigned = topic.partitions.get(&partition).ok_or_else(|| {
             let code = ErrorCode::UnknownTopicOrPartition;
@@ -369,20 +384,6 @@ impl Registry {
         open.step(event).ok();
     }
 
-    /// Opens every partition that was ever written: retention is owed to those, too, that nobody
-    /// has asked for since the start.
-    pub(crate) async fn open_written(self: &Arc<Self>) {
-        let image = self.cluster.image();
-        for partitions in self.directories.values() {
-            for incarnation in partitions.dir().entries().keys() {
-                if let Some(topic) = image.topic(TopicId::from_bytes(incarnation.topic_id)) {
-                    // One that can't be opened has said so in the log.
-                    self.get(topic, incarnation.partition).await.ok();
-                }
-            }
-        }
-    }
-
     /// Removes the files of deleted partitions that an earlier run left behind.
     pub(crate) async fn sweep_deleted(&self) {
         for partitions in self.directories.values() {
@@ -408,22 +409,17 @@ impl Registry {
         partitions.dir().offline().is_none().then_some(*id)
     }
 
-    /// Bytes of a partition's segments; `None` when it can't be opened. One that was never written
-    /// has none and is not opened for that.
-    pub(crate) async fn size_bytes(self: &Arc<Self>, topic: &Topic, partition: i32) -> Option<u64> {
+    /// Bytes of a partition's segments; `None` when it can't be opened. It is not opened for that.
+    pub(crate) async fn size_bytes(&self, topic: &Topic, partition: i32) -> Option<u64> {
         let incarnation = Incarnation {
             topic_id: topic.id.to_bytes(),
             partition,
         };
-        let slot = self.lock().get(&incarnation).cloned();
-        if slot.is_none_or(|slot| slot.get().is_none()) {
-            let directory = self.directory(topic, partition).ok()?;
-            if directory.dir().entry(&incarnation).is_none() {
-                return Some(0);
-            }
+        if let Some(open) = self.opened(&incarnation) {
+            return open.size_bytes().ok();
         }
-        let open = self.get(topic, partition).await.ok()?;
-        open.size_bytes().ok()
+        let directory = self.directory(topic, partition).ok()?;
+        directory.closed_size_bytes(incarnation).await.ok()?
     }
 
     /// The offset after a partition's last record; `None` when it can't be opened.
@@ -458,7 +454,19 @@ impl Registry {
         let slot = slots.get(&open.incarnation());
         if slot.is_some_and(|slot| slot.get().is_some_and(|known| Arc::ptr_eq(known, open))) {
             slots.remove(&open.incarnation());
+            self.schedule.changed(open.incarnation());
         }
+    }
+
+    /// A partition, if it is open.
+    pub(crate) fn opened(&self, incarnation: &Incarnation) -> Option<Arc<OpenPartition>> {
+        self.lock().get(incarnation)?.get().cloned()
+    }
+
+    /// How many partitions and configurations of topics it keeps.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (self.lock().len(), self.topic_configs.len())
     }
 
     /// Every partition that is open now.
@@ -474,16 +482,7 @@ impl Registry {
     pub(crate) async fn close(&self, cluster: &Cluster) {
         self.moves.cancel(None);
         self.moves.until_none(None).await;
-        let closing: Vec<_> = self
-            .open_partitions()
-            .iter()
-            .filter_map(|open| open.close())
-            .collect();
-        for closed in closing {
-            if let Err(error) = closed.await {
-                tracing::error!(%error, "a partition was not closed cleanly");
-            }
-        }
+        self.close_partitions().await;
         if let Err(error) = cluster.close().await {
             tracing::error!(%error, "the metadata log was not closed cleanly");
         }

@@ -149,7 +149,7 @@ mod tests {
     use millrace_config::BrokerConfig;
     use millrace_log::mark::{Mark, Position, SegmentId};
     use millrace_log::sink::DurabilitySink;
-    use millrace_protocol::metadata::{MetadataRecord, PartitionRecord, TopicRecord};
+    use millrace_protocol::metadata::{ConfigRecord, MetadataRecord, PartitionRecord, TopicRecord};
     use millrace_sim::Sim;
 
     use super::*;
@@ -174,6 +174,22 @@ mod tests {
 
     fn dir(registry: &Registry) -> Arc<LogDir> {
         Arc::clone(registry.directories.values().next().unwrap().dir())
+    }
+
+    fn partition(topic_id: TopicId, partition_id: i32, directory: Directory) -> MetadataRecord {
+        MetadataRecord::Partition(PartitionRecord {
+            partition_id,
+            topic_id,
+            replicas: vec![1],
+            isr: vec![1],
+            removing_replicas: Vec::new(),
+            adding_replicas: Vec::new(),
+            leader: 1,
+            leader_recovery_state: 0,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            directories: vec![directory],
+        })
     }
 
     /// Makes the ledger know a partition of the topic.
@@ -203,19 +219,7 @@ mod tests {
                     name: "t".to_owned(),
                     topic_id: id(5),
                 }),
-                MetadataRecord::Partition(PartitionRecord {
-                    partition_id: 0,
-                    topic_id: id(5),
-                    replicas: vec![1],
-                    isr: vec![1],
-                    removing_replicas: Vec::new(),
-                    adding_replicas: Vec::new(),
-                    leader: 1,
-                    leader_recovery_state: 0,
-                    leader_epoch: 0,
-                    partition_epoch: 0,
-                    directories: vec![directory],
-                }),
+                partition(id(5), 0, directory),
             ];
             node.cluster.propose(|_, _| ((), records)).await.unwrap();
             write(&node, id(5)).await;
@@ -231,6 +235,47 @@ mod tests {
             sim.crash("n");
             let node = start(&sim).await;
             assert!(!node.cluster.image().is_removed(id(5)), "it was remembered");
+        });
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_topic_that_was_removed() {
+        let sim = Sim::new(3);
+        sim.block_on(async {
+            let node = start(&sim).await;
+            let directory = *node.directories.keys().next().unwrap();
+            let mut records = vec![
+                MetadataRecord::Topic(TopicRecord {
+                    name: "t".to_owned(),
+                    topic_id: id(5),
+                }),
+                MetadataRecord::Config(ConfigRecord {
+                    resource_type: 2,
+                    resource_name: "t".to_owned(),
+                    name: "retention.ms".to_owned(),
+                    value: Some("1000".to_owned()),
+                }),
+            ];
+            records.extend((0..3).map(|at| partition(id(5), at, directory)));
+            node.cluster.propose(|_, _| ((), records)).await.unwrap();
+            write(&node, id(5)).await;
+            let image = node.cluster.image();
+            let topic = image.topic(id(5)).unwrap();
+            node.topic_config(&image, topic).unwrap();
+            for at in 1..3 {
+                node.get(topic, at).await.unwrap();
+            }
+            node.check_written();
+            assert_eq!(node.schedule.known(), 3);
+            let remove = vec![MetadataRecord::RemoveTopic(id(5))];
+            node.cluster.propose(|_, _| ((), remove)).await.unwrap();
+            node.remove_topic(id(5));
+            while node.cluster.image().is_removed(id(5)) {
+                sim.pause(std::time::Duration::from_millis(10)).await;
+            }
+            assert_eq!(node.kept(), (0, 0));
+            assert_eq!(node.schedule.known(), 0);
+            assert_eq!(dir(&node).written_of([5; 16]), []);
         });
     }
 

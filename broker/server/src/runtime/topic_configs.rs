@@ -134,6 +134,13 @@ impl TopicConfigs {
         known.remove(&topic);
     }
 
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let known = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        known.len()
+    }
+
     fn keep(&self, image: &Image, topic: TopicId, resolved: Resolved) {
         let mut known = self
             .resolved

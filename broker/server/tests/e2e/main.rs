@@ -17,6 +17,7 @@ mod fetch;
 mod fetch_sessions;
 mod hung_sync;
 mod log_dirs;
+mod many_partitions;
 mod moves;
 mod node;
 mod offsets;

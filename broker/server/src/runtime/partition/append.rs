@@ -141,6 +141,7 @@ impl OpenPartition {
                         }
                         state.core.step(now, Event::Written(planned), effects);
                         self.traffic.appended(header.record_count, bytes.len());
+                        self.plan_check(state);
                     }
                     Err(error) => {
                         state.core.step(now, Event::WriteFailed(planned), effects);

@@ -32,6 +32,7 @@ impl OpenPartition {
             }
             state.config_version = new.version;
             state.log.configure(new.log);
+            self.plan_check(state);
             if *state.core.settings() != new.core {
                 let changed = Event::SettingsChanged(new.core);
                 state.core.step(now, changed, effects);

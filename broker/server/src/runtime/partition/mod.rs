@@ -12,6 +12,7 @@ mod log_start;
 #[cfg(test)]
 mod log_start_tests;
 mod moving;
+mod plan;
 mod sink;
 mod traffic;
 
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 
 use super::fetch_waiter::FetchWaiter;
 use super::producer_count::{ProducerCount, Share};
+use super::schedule::{NEVER, Schedule};
 pub(crate) use append::{AckResult, AckWait, Appended, Refused};
 pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
@@ -61,6 +63,7 @@ pub(crate) struct OpenPartition {
     /// Appends are held, as the state says: whoever appends waits here.
     held: Changing<bool>,
     traffic: Traffic,
+    schedule: Arc<Schedule>,
     /// Held by whoever moves the log start, across waits.
     moving_start: Arc<tokio::sync::Mutex<()>>,
 }
@@ -79,6 +82,10 @@ struct State {
     switching: bool,
     /// Nothing is appended for now: the log's end moves to another directory.
     held: bool,
+    /// When the schedule lets core see the time; [`NEVER`] for not at all.
+    seen_at_ns: u64,
+    /// The next check of retention will look at it.
+    to_check: bool,
     /// The state can't be trusted any more.
     broken: bool,
 }
@@ -98,7 +105,7 @@ impl OpenPartition {
         clock: Arc<dyn Clock>,
         core: Partition,
         (dir, log): (Arc<LogDir>, PartitionLog),
-        count: &Arc<ProducerCount>,
+        (count, schedule): (&Arc<ProducerCount>, &Arc<Schedule>),
     ) -> Self {
         let producers = Share::new(Arc::clone(count), core.producers_len());
         Self {
@@ -117,9 +124,12 @@ impl OpenPartition {
                 config_version: i64::MIN,
                 switching: false,
                 held: false,
+                seen_at_ns: NEVER,
+                to_check: false,
                 broken: false,
             }),
             traffic: Traffic::default(),
+            schedule: Arc::clone(schedule),
             moving_start: Arc::default(),
         }
     }
@@ -184,12 +194,14 @@ impl OpenPartition {
     /// nothing more.
     pub(crate) fn close(&self) -> Option<millrace_log::flusher::Durable> {
         let closing = self.with(|state, now, effects| {
-            let entries = state.core.producers_snapshot(now);
-            let end = state.log.log_end();
-            state.log.write_snapshot(end, &entries);
-            state
-                .log
-                .set_high_watermark(state.core.bounds().high_watermark);
+            if !state.log.is_closed() {
+                let entries = state.core.producers_snapshot(now);
+                let end = state.log.log_end();
+                state.log.write_snapshot(end, &entries);
+                state
+                    .log
+                    .set_high_watermark(state.core.bounds().high_watermark);
+            }
             let closing = state.log.close();
             state.core.step(now, Event::DirectoryFailed, effects);
             closing
@@ -227,6 +239,7 @@ impl OpenPartition {
             let result = work(&mut guard, now, &mut effects);
             let remembered = guard.core.producers_len();
             guard.producers.set(remembered);
+            self.plan_deadline(&mut guard);
             let outgoing = self.under_lock(&mut guard, std::mem::take(&mut effects));
             (result, outgoing)
         }));

@@ -80,7 +80,7 @@ async fn lead(host: &Host, dir: &Arc<LogDir>) -> Arc<OpenPartition> {
         host.clock.clone(),
         Partition::recovered(&recovered, ProducerTable::default()),
         (dir.clone(), opened.log),
-        &Arc::new(ProducerCount::new(10)),
+        (&Arc::new(ProducerCount::new(10)), &Arc::default()),
     ));
     sink.attach(&open);
     let leadership = Leadership {
