@@ -19,6 +19,9 @@ pub(crate) struct CheckOptions {
     /// ledger files can be read. Changes no partition's file.
     #[arg(long)]
     rebuild_ledger: bool,
+    /// One JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
     /// The log directory; its broker must not be running.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
@@ -43,8 +46,15 @@ pub(crate) fn run(options: &CheckOptions) -> ExitCode {
         Ok(report) => report,
         Err(error) => return fail(&error),
     };
-    if let Err(error) = io::stdout().write_all(text(options, &report).as_bytes()) {
-        return fail(&error);
+    let said = if options.json {
+        json(options, &report)
+    } else {
+        text(options, &report)
+    };
+    match io::stdout().write_all(said.as_bytes()) {
+        // Whoever reads has seen enough; the exit code says the rest.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return fail(&error),
+        _ => {}
     }
     if report.is_sound() {
         ExitCode::SUCCESS
@@ -67,11 +77,7 @@ fn text(options: &CheckOptions, report: &Report) -> String {
         report.bytes
     )];
     for finding in &report.findings {
-        let severity = match finding.severity {
-            Severity::Note => "note",
-            Severity::Damage => "damage",
-        };
-        lines.push(format!("{severity}: {}", finding.what));
+        lines.push(format!("{}: {}", name(finding.severity), finding.what));
     }
     lines.push(match (report.is_sound(), options.rebuild_ledger) {
         (true, false) => "sound: all that was durable is there".to_owned(),
@@ -80,6 +86,29 @@ fn text(options: &CheckOptions, report: &Report) -> String {
         (false, false) => "not sound: see the lines that begin with damage".to_owned(),
     });
     lines.join("\n") + "\n"
+}
+
+/// `{"directory", "partitions", "segments", "bytes", "sound", "findings": [{"severity", "what"}]}`.
+fn json(options: &CheckOptions, report: &Report) -> String {
+    let findings = report.findings.iter().map(
+        |finding| serde_json::json!({ "severity": name(finding.severity), "what": finding.what }),
+    );
+    let object = serde_json::json!({
+        "directory": options.dir.display().to_string(),
+        "partitions": report.partitions,
+        "segments": report.segments,
+        "bytes": report.bytes,
+        "sound": report.is_sound(),
+        "findings": findings.collect::<Vec<_>>(),
+    });
+    format!("{object}\n")
+}
+
+fn name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Damage => "damage",
+    }
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use clap::Args;
 use millrace_config::BrokerConfig;
 use millrace_host::Host;
 use millrace_host::real::{self, RealHost};
@@ -32,9 +33,19 @@ const QUICK_CLOCKS: [&str; 4] = [
     "arch_sys_counter",
 ];
 
+/// What to look at, and how to say it.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    #[command(flatten)]
+    serve: ServeOptions,
+    /// One JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Runs the command.
-pub(crate) fn run(options: ServeOptions) -> ExitCode {
-    let config = match options.load() {
+pub(crate) fn run(options: DoctorOptions) -> ExitCode {
+    let config = match options.serve.load() {
         Ok(config) => config,
         Err(error) => return crate::fail(crate::BAD_CONFIGURATION, &error),
     };
@@ -52,7 +63,12 @@ pub(crate) fn run(options: ServeOptions) -> ExitCode {
         listeners(&host, &config, &mut findings).await;
     });
     // A reader that went away has seen what it wanted.
-    drop(io::stdout().write_all(findings.text().as_bytes()));
+    let said = if options.json {
+        findings.json()
+    } else {
+        findings.text()
+    };
+    drop(io::stdout().write_all(said.as_bytes()));
     if findings.is_serviceable() {
         ExitCode::SUCCESS
     } else {

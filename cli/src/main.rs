@@ -52,7 +52,7 @@ enum Command {
     /// Shows what stands in segments, indexes, snapshots, ledgers, journals and metadata.
     DumpLog(dump_log::DumpLogOptions),
     /// Says what on this machine, and in this configuration, will hurt: disks, limits, clock.
-    Doctor(ServeOptions),
+    Doctor(doctor::DoctorOptions),
     /// Lists and explains every key, with the value that a broker started so would have.
     Config(config::ConfigOptions),
     /// Prints the manual page, or writes those of all commands.

@@ -62,8 +62,9 @@ pub enum Error {
     },
     /// Written by a newer Millrace.
     #[error(
-        "log directory {} has format {found}, this version reads up to {known}; run the version that wrote it or a newer one",
-        path.display()
+        "log directory {} has format {found}, written by {writer}, and this one, {}, reads up to \
+         {known}: run {writer} or a newer one; nothing was changed",
+        path.display(), crate::VERSION
     )]
     NewerFormat {
         /// The log directory.
@@ -72,6 +73,8 @@ pub enum Error {
         found: u32,
         /// The newest this version reads.
         known: u32,
+        /// Which version had the directory open last, as its in-use file says.
+        writer: String,
     },
     /// A copy of the directory that is older than what served last (A1).
     #[error(

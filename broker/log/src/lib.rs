@@ -4,6 +4,9 @@
 //! that began after they were written; a failed sync is terminal for its directory; the mark of a
 //! change is durable before the change; recovery never takes *unreadable* for *empty*.
 
+/// Which version this is, as a directory that it has open says.
+pub(crate) const VERSION: &str = concat!("Millrace ", env!("CARGO_PKG_VERSION"));
+
 pub mod check;
 mod codec;
 pub mod dir;

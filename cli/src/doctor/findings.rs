@@ -53,6 +53,24 @@ impl Findings {
         }
     }
 
+    /// `{"serviceable", "findings": [{"severity": "ok" | "warn" | "bad", "what"}]}`.
+    pub(super) fn json(&self) -> String {
+        let findings = self.0.iter().map(|(severity, what)| {
+            let severity = match severity {
+                Severity::Good => "ok",
+                Severity::Warning => "warn",
+                Severity::Bad => "bad",
+            };
+            serde_json::json!({ "severity": severity, "what": what })
+        });
+        let findings: Vec<_> = findings.collect();
+        let object = serde_json::json!({
+            "serviceable": self.is_serviceable(),
+            "findings": findings,
+        });
+        format!("{object}\n")
+    }
+
     fn count(&self, which: Severity) -> usize {
         self.0
             .iter()

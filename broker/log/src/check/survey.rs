@@ -157,11 +157,7 @@ pub(super) async fn format(disk: &dyn Disk, dir: &Path) -> Result<format::Format
     let path = dir.to_owned();
     match format::read(disk, dir).await? {
         Some(format::Read::Format(format)) => Ok(format),
-        Some(format::Read::Newer(found)) => Err(Error::NewerFormat {
-            path,
-            found,
-            known: format::FORMAT,
-        }),
+        Some(format::Read::Newer(found)) => Err(format::newer(disk, dir, found).await),
         Some(format::Read::Bad) => Err(Error::Corrupt {
             what: format!("{} is damaged", dir.join(format::NAME).display()),
         }),

@@ -68,9 +68,11 @@ impl Start {
     ) -> Result<Journal, Error> {
         let generation = run.generation;
         let mut in_use = format!(
-            "generation={generation}\n{}mount={}\n",
+            "generation={generation}\n{}mount={}\n{}{}\n",
             boot_line(run),
-            run.mount.as_deref().unwrap_or("unknown")
+            run.mount.as_deref().unwrap_or("unknown"),
+            format::VERSION_IS,
+            crate::VERSION,
         );
         if loaded.after_failure {
             // Of this boot: not every partition is recovered by this run.

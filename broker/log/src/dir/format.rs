@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_host::{Disk, File, LockGuard, OpenMode, Rng};
 
 use crate::codec::{Put, Take};
@@ -25,6 +26,8 @@ pub(crate) const NAME: &str = "millrace.format";
 pub(crate) const META: &str = "meta.properties";
 /// Kafka's name for the lock file, so that a Kafka broker finds it too.
 pub(crate) const LOCK: &str = ".lock";
+/// Begins the line of the in-use file that names the version which has the directory.
+pub(crate) const VERSION_IS: &str = "version=";
 /// Room kept for a full disk (F4).
 pub(crate) const RESERVE: &str = ".reserve";
 /// A name that a file system makes by itself.
@@ -159,6 +162,26 @@ pub(crate) async fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Read>, Er
         .await
         .map_err(Error::io("read", &path))?;
     Ok(Some(Format::decode(&bytes)))
+}
+
+/// What a directory of a newer format is refused with. Its in-use file, which is text in every
+/// format, says who wrote it; it is only read.
+pub(crate) async fn newer(disk: &dyn Disk, dir: &Path, found: u32) -> Error {
+    let said = match disk.open(&dir.join(LOCK), OpenMode::Read) {
+        Ok(file) => file.read_at(0, LEN_MAX).await.unwrap_or_default(),
+        Err(_) => Bytes::new(),
+    };
+    let said = String::from_utf8_lossy(&said);
+    let writer = said.lines().find_map(|line| line.strip_prefix(VERSION_IS));
+    Error::NewerFormat {
+        path: dir.to_owned(),
+        found,
+        known: FORMAT,
+        writer: writer.map_or_else(
+            || "a version that left no name".to_owned(),
+            |name| name.chars().filter(|c| !c.is_control()).collect(),
+        ),
+    }
 }
 
 /// Makes or replaces a small file, not yet synced.

@@ -125,11 +125,7 @@ impl Start {
     async fn kind(&self, names: &[DirEntry]) -> Result<Kind, Error> {
         let only_format = names.iter().all(|entry| is_format_name(&entry.name));
         match format::read(self.disk(), &self.path).await? {
-            Some(Read::Newer(found)) => Err(Error::NewerFormat {
-                path: self.path.clone(),
-                found,
-                known: format::FORMAT,
-            }),
+            Some(Read::Newer(found)) => Err(format::newer(self.disk(), &self.path, found).await),
             Some(Read::Format(format)) => {
                 let unfinished = only_format
                     && matches!(
