@@ -17,6 +17,7 @@ use millrace_host::Host;
 use millrace_host::real::{self, RealHost};
 
 use crate::ServeOptions;
+use crate::sizing::{Machine, Unfit};
 use findings::Findings;
 
 /// Open files that a busy node needs: connections, segments, indexes.
@@ -57,6 +58,7 @@ pub(crate) fn run(options: DoctorOptions) -> ExitCode {
     let mut findings = Findings::default();
     findings.good("the configuration is valid");
     limits(&mut findings);
+    let config = sizing(config.clone(), &mut findings).unwrap_or(config);
     clock(&host, &mut findings);
     machine.block_on(async {
         disks::look(&host, &config, &mut findings).await;
@@ -78,7 +80,7 @@ pub(crate) fn run(options: DoctorOptions) -> ExitCode {
 
 fn limits(findings: &mut Findings) {
     let files = real::open_files();
-    let (least, may) = (crate::serve::OPEN_FILES_MIN, files.hard);
+    let (least, may) = (crate::sizing::OPEN_FILES_MIN, files.hard);
     if may < least {
         findings.bad(format!(
             "at most {may} files may be open at once, and a broker needs {least}: raise the limit \
@@ -92,8 +94,25 @@ fn limits(findings: &mut Findings) {
     } else {
         findings.good(format!("{may} files may be open at once"));
     }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    findings.good(format!("{cores} processors"));
+}
+
+/// What a start would be sized by, as it would say.
+fn sizing(config: BrokerConfig, findings: &mut Findings) -> Option<BrokerConfig> {
+    let machine = Machine::looked_at();
+    match machine.fit(config) {
+        Ok(fitted) => {
+            for line in machine.lines(&fitted) {
+                findings.good(format!("sized by {line}"));
+            }
+            Some(fitted)
+        }
+        // Told already.
+        Err(Unfit::OpenFiles(_)) => None,
+        Err(Unfit::Memory(error)) => {
+            findings.bad(error.to_string());
+            None
+        }
+    }
 }
 
 fn clock(host: &Host, findings: &mut Findings) {

@@ -6,8 +6,10 @@ mod config;
 mod demo;
 mod doctor;
 mod dump_log;
+mod logging;
 mod manual;
 mod serve;
+mod sizing;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -38,13 +40,13 @@ struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: ServeOptions,
+    serve: serve::ServeCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a broker until SIGINT or SIGTERM.
-    Serve(ServeOptions),
+    Serve(serve::ServeCommand),
     /// Shows the main job: produces 100,000 records, kills its broker, checks all of them.
     Demo,
     /// Verifies a log directory whose broker isn't running; --rebuild-ledger mends a lost ledger.

@@ -48,7 +48,7 @@ pub use log::LogConfig;
 pub use memory::Lowered;
 pub use metadata::MetadataConfig;
 pub use network::{AdminListener, NetworkConfig};
-pub use node::NodeConfig;
+pub use node::{LoggerFormat, NodeConfig};
 pub use produce::ProduceConfig;
 pub use table::{broker_key, broker_keys, topic_key, topic_keys};
 pub use topic::{CleanupPolicy, Compression, Durability, RecordValidation, TimestampType};

@@ -31,9 +31,9 @@ const fn share(key: &'static str, parts: u64, floor: u64) -> Share {
     }
 }
 
-/// Two thirds for requests, answers, unflushed bytes and sessions together (the second and third are
-/// inside the first, journals are in the page cache): the rest is for buffers, producers, indexes.
-const SHARES: [Share; 7] = [
+/// Three quarters for requests, answers, unflushed bytes, sessions and producers together (the second
+/// and third are inside the first, journals are in the page cache): the rest is for buffers, indexes.
+const SHARES: [Share; 8] = [
     share("queued.max.request.bytes", 6, 4 << 20),
     share("socket.request.max.bytes", 12, 2 << 20),
     share("connection.request.bytes.max", 12, 1 << 20),
@@ -49,6 +49,10 @@ const SHARES: [Share; 7] = [
     Share {
         unit_bytes: 500,
         ..share("fetch.session.partitions.max", 4, 1000)
+    },
+    Share {
+        unit_bytes: 250,
+        ..share("producer.ids.max", 8, 1000)
     },
 ];
 

@@ -92,6 +92,15 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::Between(1, 3_600_000)),
     Key::own(
+        "request.slow.ms",
+        Kind::Long,
+        "1000",
+        "A request that takes longer is told of in the log and counted, its wait for data that a \
+         fetch asks for left out; -1 tells of none.",
+    )
+    .check(Check::UnlimitedOrAtLeast(0))
+    .dynamic(),
+    Key::own(
         "admin.listener",
         Kind::Text,
         "127.0.0.1:9644",
@@ -142,6 +151,8 @@ pub struct NetworkConfig {
     pub read_timeout: Duration,
     /// `request.wait.max.ms`: cap on the waits that clients ask for.
     pub wait_max: Duration,
+    /// `request.slow.ms`; `None` tells of no request.
+    pub slow_after: Option<Duration>,
 }
 
 impl NetworkConfig {
@@ -160,6 +171,9 @@ impl NetworkConfig {
             response_bytes_max: values.count("queued.response.bytes.max"),
             read_timeout: values.millis("request.read.timeout.ms"),
             wait_max: values.millis("request.wait.max.ms"),
+            slow_after: u64::try_from(values.number("request.slow.ms"))
+                .ok()
+                .map(Duration::from_millis),
         })
     }
 }

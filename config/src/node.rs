@@ -1,4 +1,4 @@
-//! Who this node is and how it stops.
+//! Who this node is, how it stops, and how it says what happens.
 
 use std::time::Duration;
 
@@ -27,7 +27,23 @@ pub(crate) const KEYS: &[Key] = &[
         "Longest time that a stop waits for requests in progress before it closes connections.",
     )
     .check(Check::Between(0, 3_600_000)),
+    Key::own(
+        "logger.format",
+        Kind::Text,
+        "human",
+        "What the broker says on standard error: lines for people, or a JSON object in each.",
+    )
+    .check(Check::OneOf(&["human", "json"])),
 ];
+
+/// `logger.format`: the form of what the broker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoggerFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object in each line.
+    Json,
+}
 
 /// Who this node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +55,8 @@ pub struct NodeConfig {
     pub rack: Option<String>,
     /// `shutdown.timeout.ms`: how long a stop waits for requests in progress.
     pub shutdown_timeout: Duration,
+    /// `logger.format`.
+    pub logger_format: LoggerFormat,
 }
 
 impl NodeConfig {
@@ -47,6 +65,10 @@ impl NodeConfig {
             id: i32::try_from(values.number("node.id")).expect("the table's type is int"),
             rack: values.text("broker.rack"),
             shutdown_timeout: values.millis("shutdown.timeout.ms"),
+            logger_format: match values.text("logger.format").as_deref() {
+                Some("json") => LoggerFormat::Json,
+                Some(_) | None => LoggerFormat::Human,
+            },
         }
     }
 }

@@ -8,19 +8,19 @@
 //! match exactly or not at all; nothing here changes anything.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
 use millrace_config::AdminListener;
-use millrace_host::{Connection, Host, Listener, Piece, Pool};
+use millrace_host::{Clock, Connection, Host, Listener, Mono, Piece, Pool};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Node;
 use crate::exposition;
+use crate::health::Health;
 use crate::metrics::Metrics;
 
 /// Longest request head, in bytes.
@@ -50,18 +50,18 @@ pub struct AdminError {
 pub(crate) struct Subject {
     /// What is counted, from the start of the start.
     pub(crate) metrics: Arc<Metrics>,
-    /// Whether the node serves.
-    pub(crate) ready: Arc<AtomicBool>,
+    /// Whether the node serves, and lives.
+    pub(crate) health: Arc<Health>,
     /// The node, once there is one.
     pub(crate) node: Arc<OnceLock<Weak<Node>>>,
 }
 
 impl Subject {
     /// Of a node that is about to be.
-    pub(crate) fn new(metrics: &Arc<Metrics>, ready: &Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(metrics: &Arc<Metrics>, health: &Arc<Health>) -> Self {
         Self {
             metrics: Arc::clone(metrics),
-            ready: Arc::clone(ready),
+            health: Arc::clone(health),
             node: Arc::default(),
         }
     }
@@ -127,11 +127,12 @@ impl AdminHttp {
                 continue;
             };
             let answerer = Answerer(self.subject.clone());
+            let clock = Arc::clone(&self.host.clock);
             let late = self.host.clock.sleep_until(now + EXCHANGE_TIMEOUT);
             let task = async move {
                 tokio::select! {
                     biased;
-                    done = exchange(connection, answerer) => if let Err(error) = done {
+                    done = exchange(connection, answerer, clock.as_ref()) => if let Err(error) = done {
                         tracing::debug!(%error, "an admin request got no answer");
                     },
                     () = late => {}
@@ -167,6 +168,13 @@ impl Answer {
 }
 
 impl Answer {
+    fn health(said: Result<String, String>) -> Self {
+        match said {
+            Ok(text) => Self::text("200 OK", text),
+            Err(text) => Self::text("503 Service Unavailable", text),
+        }
+    }
+
     fn metrics(body: String) -> Self {
         Self {
             status: "200 OK",
@@ -195,7 +203,7 @@ impl Answerer {
         self.0.node.get()?.upgrade()
     }
 
-    fn answer(&self, head: &[u8]) -> Answer {
+    fn answer(&self, head: &[u8], now: Mono) -> Answer {
         let Some(path) = get_path(head) else {
             return Answer::text("405 Method Not Allowed", "only GET is answered here\n");
         };
@@ -208,11 +216,8 @@ impl Answerer {
                 self.node()
                     .map_or_else(String::new, |node| exposition::partitions_text(&node)),
             ),
-            b"/health/live" => Answer::text("200 OK", "live\n"),
-            b"/health/ready" if self.0.ready.load(Ordering::Acquire) => {
-                Answer::text("200 OK", "ready\n")
-            }
-            b"/health/ready" => Answer::text("503 Service Unavailable", "not ready\n"),
+            b"/health/live" => Answer::health(self.0.health.live(now)),
+            b"/health/ready" => Answer::health(self.0.health.ready(self.node().as_deref())),
             _ => Answer::text(
                 "404 Not Found",
                 "/metrics, /metrics/partitions, /health/live and /health/ready are here\n",
@@ -232,9 +237,13 @@ fn get_path(head: &[u8]) -> Option<&[u8]> {
     target.split(|byte| *byte == b'?').next()
 }
 
-async fn exchange(mut connection: Connection, answerer: Answerer) -> io::Result<()> {
+async fn exchange(
+    mut connection: Connection,
+    answerer: Answerer,
+    clock: &dyn Clock,
+) -> io::Result<()> {
     let answer = match read_head(&mut connection).await? {
-        Some(head) => answerer.answer(&head),
+        Some(head) => answerer.answer(&head, clock.now().mono),
         None => Answer::text(
             "431 Request Header Fields Too Large",
             "the head is too long\n",
@@ -267,11 +276,15 @@ fn ends_head(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Phase;
 
     fn status(ready: bool, head: &str) -> &'static str {
-        let ready = Arc::new(AtomicBool::new(ready));
-        let answerer = Answerer(Subject::new(&Arc::new(Metrics::new()), &ready));
-        answerer.answer(head.as_bytes()).status
+        let health = Arc::new(Health::new());
+        if ready {
+            health.enter(Phase::Serving);
+        }
+        let answerer = Answerer(Subject::new(&Arc::new(Metrics::new()), &health));
+        answerer.answer(head.as_bytes(), Mono(1)).status
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! handle is what `kill -9` is to a process: every task of the node ends where it stands.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ use crate::directories::StorageError;
 use crate::dispatch::Dispatch;
 use crate::exposition;
 use crate::handlers::metadata::KeptRows;
+use crate::health::{Health, Phase};
+use crate::loggers::{Loggers, NoLoggers};
 use crate::metrics::Metrics;
 use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
 use crate::runtime::lateness;
@@ -85,20 +86,33 @@ impl Broker {
     /// Starts a node on `host`, whose tasks must be this node's alone. Returns when clients are
     /// served.
     pub async fn start(config: BrokerConfig, host: Host) -> Result<Self, StartError> {
-        let started = Self::start_on(config, host.clone()).await;
+        Self::start_with(config, host, Arc::new(NoLoggers)).await
+    }
+
+    /// The same, with loggers whose levels Kafka's tools can see and change.
+    pub async fn start_with(
+        config: BrokerConfig,
+        host: Host,
+        loggers: Arc<dyn Loggers>,
+    ) -> Result<Self, StartError> {
+        let started = Self::start_on(config, host.clone(), loggers).await;
         if started.is_err() {
             host.spawn.kill();
         }
         started
     }
 
-    async fn start_on(config: BrokerConfig, host: Host) -> Result<Self, StartError> {
+    async fn start_on(
+        config: BrokerConfig,
+        host: Host,
+        loggers: Arc<dyn Loggers>,
+    ) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let host = sync_watch::watched(&host, config.log.sync_timeout, &metrics.sync);
         let stopping = CancellationToken::new();
         let cut = CancellationToken::new();
-        let ready = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Health::new());
 
         // Bound first: a port that is taken is found before any data are touched, and clients that
         // come early wait in the backlog.
@@ -107,7 +121,7 @@ impl Broker {
         for listener in &network.listeners {
             bound.push(Bound::bind(&host, listener, network.backlog).await?);
         }
-        let subject = Subject::new(&metrics, &ready);
+        let subject = Subject::new(&metrics, &health);
         let told = Arc::clone(&subject.node);
         let admin = Self::start_admin(&config, &host, subject, &cut).await?;
         let storage = storage::open(&host, &config, end_points(&bound)).await?;
@@ -124,6 +138,8 @@ impl Broker {
             cluster_id: storage.cluster_id,
             config: Arc::clone(&config),
             gate: shared.gate(),
+            slow: shared.slow(),
+            loggers,
             metrics: Arc::clone(&metrics),
             cluster: storage.cluster,
             producer_ids: ProducerIds::new(),
@@ -135,7 +151,7 @@ impl Broker {
             scratches: Scratches::new(inflated_bytes_max.unwrap_or(usize::MAX)),
             sessions: Mutex::new(SessionCache::new(&config.fetch, &metrics.fetch)),
             metadata_directory: storage.metadata_directory,
-            ready: Arc::clone(&ready),
+            health: Arc::clone(&health),
             failure: watch::Sender::new(None),
             stopping: stopping.clone(),
         });
@@ -153,7 +169,7 @@ impl Broker {
             let run = Box::pin(door.run());
             drop(host.spawn.spawn(Pool::Data, "listener", run));
         }
-        ready.store(true, Ordering::Release);
+        health.enter(Phase::Serving);
         Ok(Self {
             node,
             listeners,
@@ -219,7 +235,7 @@ impl Broker {
     /// Ends the node: accepts and begins nothing more, lets the requests in progress end up to
     /// `shutdown.timeout.ms`, closes. The log directories are free for another start then.
     pub async fn stop(mut self) {
-        self.node.ready.store(false, Ordering::Release);
+        self.node.health.enter(Phase::Stopping);
         self.node.stopping.cancel();
         let clock = &self.node.host.clock;
         let deadline = clock.now().mono + self.node.config.node.shutdown_timeout;
@@ -255,7 +271,11 @@ fn look_after(node: &Arc<Node>) {
     lost_directory::watch(node);
     let host = &node.host;
     begin(host, "log upkeep", upkeep::run(Arc::clone(node)));
-    let late = lateness::watch(Arc::clone(&host.clock), node.metrics.lateness.clone());
+    let late = lateness::watch(
+        Arc::clone(&host.clock),
+        node.metrics.lateness.clone(),
+        Arc::clone(&node.health),
+    );
     drop(host.spawn.spawn(Pool::Data, "lateness", Box::pin(late)));
 }
 

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_config::BrokerConfig;
@@ -19,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, ProducerIds};
 use crate::handlers::fetch::SharedSession;
 use crate::handlers::metadata::KeptRows;
+use crate::health::{Health, Phase};
+use crate::loggers::Loggers;
 use crate::metrics::Metrics;
-use crate::net::{Gate, Room};
+use crate::net::{Gate, Room, SlowLog};
 use crate::runtime::lost_directory::NodeFailure;
 use crate::runtime::registry::Registry;
 use crate::runtime::scratch::Scratches;
@@ -38,6 +39,10 @@ pub(crate) struct Node {
     pub(crate) config: Arc<BrokerConfig>,
     /// How many connections there may be.
     pub(crate) gate: Arc<Gate>,
+    /// What tells of slow requests.
+    pub(crate) slow: Arc<SlowLog>,
+    /// The levels of what the process says.
+    pub(crate) loggers: Arc<dyn Loggers>,
     /// Counters, with their handles cached.
     pub(crate) metrics: Arc<Metrics>,
     /// What the cluster's metadata say.
@@ -55,7 +60,7 @@ pub(crate) struct Node {
     /// The directory that holds the metadata log.
     pub(crate) metadata_directory: Directory,
     /// Whether the node serves: what `/health/ready` says.
-    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) health: Arc<Health>,
     /// Why the node can't go on, once it can't.
     pub(crate) failure: watch::Sender<Option<NodeFailure>>,
     /// Cancelled when a stop begins: long waits (an empty fetch) end early then.
@@ -75,7 +80,7 @@ impl Node {
 
     /// Ends the service for good, and says why to whoever holds the node's handle.
     pub(crate) fn fail(&self, failure: NodeFailure) {
-        self.ready.store(false, Ordering::Release);
+        self.health.enter(Phase::Failed(failure.to_string()));
         self.failure.send_replace(Some(failure));
         self.stopping.cancel();
     }

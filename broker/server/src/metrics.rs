@@ -24,6 +24,8 @@ const STAGE_BUCKETS: [f64; 6] = [0.000_1, 0.000_5, 0.002_5, 0.01, 0.1, 1.0];
 /// The counters of one API.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiMetrics {
+    /// The API's name.
+    pub(crate) name: &'static str,
     /// Requests whose effect was begun.
     pub(crate) requests: IntCounter,
     /// From a request's arrival to the hand-over of its reply, in seconds.
@@ -36,6 +38,8 @@ pub(crate) struct ApiMetrics {
     pub(crate) wait: Histogram,
     /// Handing its reply to the machine.
     pub(crate) send: Histogram,
+    /// Requests that took longer than `request.slow.ms`.
+    pub(crate) slow: IntCounter,
 }
 
 /// The counters of the produce path.
@@ -102,6 +106,7 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
     stages: HistogramVec,
+    slow: IntCounterVec,
     errors: IntCounterVec,
     closes: Vec<IntCounter>,
     /// Listeners beyond loopback without authentication.
@@ -194,6 +199,11 @@ impl Metrics {
             requests: make.counters("millrace_requests_total", "Requests begun.", &["api"]),
             seconds: request_seconds(&make),
             stages: stages(&make),
+            slow: make.counters(
+                "millrace_slow_requests_total",
+                "Requests that took longer than request.slow.ms, what they asked to wait for left out.",
+                &["api"],
+            ),
             errors: make.counters(
                 "millrace_request_errors_total",
                 "Error codes in replies.",
@@ -249,15 +259,17 @@ impl Metrics {
     }
 
     /// The counters of one API, made on first use; for the dispatch table to keep.
-    pub(crate) fn api(&self, name: &str) -> ApiMetrics {
+    pub(crate) fn api(&self, name: &'static str) -> ApiMetrics {
         let stage = |stage| self.stages.with_label_values(&[name, stage]);
         ApiMetrics {
+            name,
             requests: self.requests.with_label_values(&[name]),
             seconds: self.seconds.with_label_values(&[name]),
             queued: stage("queue"),
             effect: stage("effect"),
             wait: stage("wait"),
             send: stage("send"),
+            slow: self.slow.with_label_values(&[name]),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_host::{BoxFuture, Piece, Rope};
@@ -16,6 +17,8 @@ use millrace_host::{BoxFuture, Piece, Rope};
 pub(crate) struct Reply {
     /// Encoded body: bytes and regions of files, in order.
     pub(crate) body: Rope,
+    /// How much of its wait the request had asked for: a fetch for data.
+    pub(crate) asked_wait: Duration,
 }
 
 impl Reply {
@@ -23,6 +26,7 @@ impl Reply {
     pub(crate) fn bytes(body: impl Into<Bytes>) -> Self {
         Self {
             body: vec![Piece::Bytes(body.into())],
+            asked_wait: Duration::ZERO,
         }
     }
 

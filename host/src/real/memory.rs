@@ -1,53 +1,39 @@
 //! How much memory this process may use: what its control groups leave it, or the machine's.
 
 use std::fs;
-use std::path::Path;
 
-/// Where the kernel shows control groups.
-const GROUPS: &str = "/sys/fs/cgroup";
+use super::groups::{File, Giver, Groups, Share};
+
+const LIMIT: File = File {
+    controller: "memory",
+    first: "memory.limit_in_bytes",
+    second: "memory.max",
+};
 
 /// The least of the limits on the memory of this process, in bytes: of its control group and of
 /// every one around it (version 2 `memory.max`, version 1 `memory.limit_in_bytes`), and the machine's
 /// memory. Page cache counts against the first two. `None` when none can be read.
-pub fn memory_limit() -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+pub fn memory_limit() -> Option<Share> {
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let of_groups = of_groups(&own, Path::new(GROUPS));
-    of_groups.into_iter().chain(of_machine(&machine)).min()
+    least(&Groups::here(), of_machine(&machine))
 }
 
-/// The limits of the groups that `/proc/self/cgroup` names. In a container its path may be the
-/// machine's while the container sees only its own group: then the mount's root is that group.
-fn of_groups(own: &str, mount: &Path) -> Option<u64> {
-    let mut least = None;
-    for line in own.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
-        else {
-            continue;
-        };
-        let (root, file) = if controllers.is_empty() {
-            (mount.to_owned(), "memory.max")
-        } else if controllers.split(',').any(|name| name == "memory") {
-            (mount.join("memory"), "memory.limit_in_bytes")
-        } else {
-            continue;
-        };
-        // A path that leads out of what is mounted is no path of ours.
-        let path = Path::new(path.trim_start_matches('/'));
-        for group in path.ancestors().filter(|group| !group.starts_with("..")) {
-            least = least
-                .into_iter()
-                .chain(read(&root.join(group).join(file)))
-                .min();
-        }
-    }
-    least
-}
-
-/// A limit; `max` is none.
-fn read(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+fn least(groups: &Groups, machine: Option<u64>) -> Option<Share> {
+    let machine = machine.map(|amount| Share {
+        amount,
+        from: Giver::Machine,
+    });
+    let of_groups = groups.read(LIMIT).into_iter().filter_map(|(path, text)| {
+        // `max` is no limit.
+        let amount = text.parse().ok()?;
+        let from = Giver::Group(path);
+        Some(Share { amount, from })
+    });
+    // The first of those that are equal: what is no limit beside the machine's is not named.
+    machine
+        .into_iter()
+        .chain(of_groups)
+        .min_by_key(|share| share.amount)
 }
 
 /// `MemTotal` of `/proc/meminfo`.
@@ -61,11 +47,17 @@ fn of_machine(meminfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn write(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    fn of_groups(own: &str, mount: &Path) -> Option<u64> {
+        least(&Groups::of(own, mount), None).map(|share| share.amount)
     }
 
     #[test]
@@ -88,6 +80,22 @@ mod tests {
     }
 
     #[test]
+    fn whose_limit_it_is_is_told() {
+        let mount = tempfile::tempdir().unwrap();
+        let file = mount.path().join("a/memory.max");
+        write(&file, "300\n");
+        let groups = Groups::of("0::/a\n", mount.path());
+        let of_group = Share {
+            amount: 300,
+            from: Giver::Group(file),
+        };
+        assert_eq!(least(&groups, Some(301)), Some(of_group.clone()));
+        assert_eq!(least(&groups, None), Some(of_group));
+        let of_machine = least(&groups, Some(300)).unwrap();
+        assert_eq!(of_machine.from, Giver::Machine);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_no_limit() {
         let mount = tempfile::tempdir().unwrap();
         for own in ["", "nonsense", "0::", "0::/../..", "3:memory:/x"] {
@@ -95,6 +103,6 @@ mod tests {
         }
         assert_eq!(of_machine("MemTotal:        2048 kB\n"), Some(2 << 20));
         assert_eq!(of_machine("MemTotal: many kB\n"), None);
-        assert!(memory_limit().is_some_and(|bytes| bytes > 1 << 20));
+        assert!(memory_limit().is_some_and(|share| share.amount > 1 << 20));
     }
 }

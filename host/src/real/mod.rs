@@ -10,12 +10,14 @@ mod clock;
 mod disk;
 mod facts;
 mod file;
+mod groups;
 mod limits;
 mod listen;
 mod map;
 mod memory;
 mod net;
 mod pools;
+mod processors;
 mod rng;
 mod send;
 mod signals;
@@ -32,8 +34,10 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use facts::{Mounted, clock_source, mounted};
+pub use groups::{Giver, Share};
 pub use limits::{OpenFiles, open_files, raise_open_files};
 pub use memory::memory_limit;
+pub use processors::processors;
 pub use signals::{Signal, Signals};
 
 use crate::Host;
@@ -42,6 +46,9 @@ use pools::Pools;
 /// Stack of a runtime worker or pool thread, in bytes of address space; only what is touched is
 /// resident.
 const WORKER_STACK_BYTES: usize = 2 << 20;
+
+/// Most workers of the Data runtime, however many processors there are.
+const DATA_WORKERS_MAX: usize = 256;
 
 /// The named limits of the real host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +73,12 @@ pub struct Options {
     pub descriptor_reserve: u64,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+impl Options {
+    /// For a process that may use so many processors at once.
+    pub fn for_processors(count: u64) -> Self {
+        let processors = usize::try_from(count).unwrap_or(usize::MAX);
         Self {
-            data_workers: (2 * cores).max(4),
+            data_workers: processors.saturating_mul(2).clamp(4, DATA_WORKERS_MAX),
             sync_threads: 16,
             cold_read_threads: 16,
             directory_threads: 4,
@@ -79,6 +87,12 @@ impl Default for Options {
             pool_idle_timeout_ms: 5000,
             descriptor_reserve: 64,
         }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::for_processors(processors().amount)
     }
 }
 

@@ -10,6 +10,7 @@ use millrace_host::sync::Mutex;
 use millrace_host::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use millrace_host::{Host, OpenMode};
 
+use crate::dir::LogDir;
 use crate::dir::format::RESERVE;
 use crate::handles::lock;
 
@@ -23,6 +24,13 @@ const BUDGET_MAX: u64 = 256 << 20;
 const FRESH_MS: u64 = 1000;
 /// The reserve is at most this share of the device.
 const RESERVE_SHARE: u64 = 16;
+
+impl LogDir {
+    /// Whether appends to it are refused for want of room.
+    pub fn is_full(&self) -> bool {
+        self.room.is_full()
+    }
+}
 
 /// The room of one directory.
 #[derive(Debug)]
@@ -88,6 +96,16 @@ impl Room {
             return false;
         }
         space.available >= bytes.saturating_add(PRIVILEGED_MARGIN) || self.release()
+    }
+
+    /// Whether there is no room for appends: none at all, or none yet since they were refused.
+    fn is_full(&self) -> bool {
+        let Ok(space) = self.host.disk.space(&self.path) else {
+            // The device doesn't say.
+            return false;
+        };
+        let told = self.full.load(Ordering::Relaxed);
+        space.available <= if told { 2 * MARGIN } else { MARGIN }
     }
 
     fn now_ms(&self) -> u64 {

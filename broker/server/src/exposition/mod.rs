@@ -203,6 +203,11 @@ const DIRECTORY_OFFLINE: Family = Family {
     help: "1 of a log directory that can't be used, or took a failed write or sync.",
     kind: Kind::Gauge,
 };
+const DIRECTORY_FULL: Family = Family {
+    name: "millrace_log_directory_full",
+    help: "1 of a log directory that refuses produces for want of room.",
+    kind: Kind::Gauge,
+};
 const DIRECTORY_TOTAL: Family = Family {
     name: "millrace_log_directory_total_bytes",
     help: "Bytes of the file system that the log directory is on.",
@@ -239,6 +244,7 @@ const DIRECTORY_DIRECT: Family = Family {
 struct DirectoryRow {
     path: String,
     offline: i64,
+    full: i64,
     total: i64,
     free: i64,
     unflushed: i64,
@@ -263,6 +269,7 @@ fn directories(node: &Node, page: &mut Page) {
         if let Some((_, dir)) = opened.iter().find(|(_, dir)| dir.path() == path) {
             let counts = dir.flusher_counts();
             row.offline = i64::from(dir.offline().is_some());
+            row.full = i64::from(dir.is_full());
             row.unflushed = dir.unflushed_bytes() as i64;
             row.commits = counts.commits as i64;
             row.journal_bytes = counts.journal_bytes as i64;
@@ -271,8 +278,9 @@ fn directories(node: &Node, page: &mut Page) {
         row
     };
     let rows: Vec<DirectoryRow> = node.config.log.dirs.iter().map(row).collect();
-    let families: [Column<DirectoryRow>; 7] = [
+    let families: [Column<DirectoryRow>; 8] = [
         (DIRECTORY_OFFLINE, |row| row.offline),
+        (DIRECTORY_FULL, |row| row.full),
         (DIRECTORY_TOTAL, |row| row.total),
         (DIRECTORY_FREE, |row| row.free),
         (DIRECTORY_UNFLUSHED, |row| row.unflushed),

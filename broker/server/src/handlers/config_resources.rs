@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_core::cluster::{AlterConfigs, ConfigChange, Configured, Refusal};
 use millrace_protocol::error_code::ErrorCode;
 
+use super::broker_loggers;
 use super::error::metadata_error;
 use crate::context::{Operation, RequestContext, Resource};
 
@@ -106,6 +107,10 @@ where
         let checked = if times[&(wish.resource_type, wish.name)] > 1 {
             let words = "Each resource must appear at most once.";
             Err(refusal(ErrorCode::InvalidRequest, words))
+        } else if wish.resource_type == Kind::BrokerLogger.kafka_id() && !replaces {
+            // This process's own, and not of the metadata.
+            outcomes.push(alter_loggers(context, &wish, validate_only));
+            continue;
         } else {
             checked(context, &wish, replaces)
         };
@@ -166,7 +171,7 @@ fn checked<'a, C: Iterator<Item = Change<'a>> + Clone>(
             Configured::Broker
         }
         Kind::BrokerLogger => {
-            return none("Log levels can't be changed while the broker runs, in this version.");
+            return none("Unexpected resource type BROKER_LOGGER.");
         }
         Kind::ClientMetrics => {
             return none("Client metrics can't be configured: this version takes none.");
@@ -181,6 +186,18 @@ fn checked<'a, C: Iterator<Item = Change<'a>> + Clone>(
         replaces,
         changes,
     })
+}
+
+fn alter_loggers<'a, C: Iterator<Item = Change<'a>> + Clone>(
+    context: &RequestContext,
+    wish: &Wish<'a, C>,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    authorized(context, Kind::BrokerLogger, wish.name)?;
+    // Each once, and with a value where one is needed.
+    changes(wish.changes.clone())?;
+    check_broker(wish.name, context.node.config.node.id)?;
+    broker_loggers::alter(context, wish.changes.clone(), validate_only)
 }
 
 fn authorized(context: &RequestContext, kind: Kind, name: &str) -> Result<(), Refusal> {

@@ -3,8 +3,8 @@
 //! - A topic's by anyone who may see it; a broker's own by that broker only, and with the empty name
 //!   what is set for all brokers. A resource is described once in an answer.
 //! - v1: what each value was chosen from, when asked. v3: type and documentation.
-//! - Groups and client metrics have no configuration here, nor has the log: they are described as
-//!   what has none set.
+//! - A broker's loggers by that broker only: their levels.
+//! - Groups and client metrics have no configuration here: they are described as what has none set.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ use millrace_protocol::requests::DescribeConfigsRequest;
 use millrace_protocol::requests::describe_configs::DescribeConfigsResource;
 
 use super::answers::Texts;
+use super::broker_loggers;
 use super::config_resources::{Kind, check_broker, refusal};
 use super::{Pace, fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
@@ -38,18 +39,14 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         result.resource_type = resource.resource_type;
         result.resource_name = slice(&body, resource.resource_name);
         let described = if seen.insert((resource.resource_type, resource.resource_name)) {
-            describe(context, &resource)
+            describe(context, &request, &resource)
         } else {
             let words = "Each resource must appear at most once.";
             Err(refusal(ErrorCode::InvalidRequest, words))
         };
         match described {
             Ok(described) => {
-                let rows = described.into_iter().filter(|one| {
-                    let mut keys = resource.configuration_keys.into_iter().flatten();
-                    resource.configuration_keys.is_none() || keys.any(|key| key == one.key.name)
-                });
-                result.configs = rows.map(|one| row(&request, one)).collect();
+                result.configs = described;
             }
             Err(refusal) => {
                 result.error_code = refusal.code.code();
@@ -63,19 +60,43 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     reply(context, &response)
 }
 
+/// The rows that are asked for of one resource.
 fn describe(
     context: &RequestContext,
+    request: &DescribeConfigsRequest<'_>,
     resource: &DescribeConfigsResource<'_>,
-) -> Result<Vec<Described>, Refusal> {
-    let name = resource.resource_name;
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let asked = |name: &str| {
+        let mut keys = resource.configuration_keys.into_iter().flatten();
+        resource.configuration_keys.is_none() || keys.any(|key| key == name)
+    };
     let kind = Kind::from_kafka(resource.resource_type)?;
+    if kind == Kind::BrokerLogger {
+        authorized(context)?;
+        check_broker(resource.resource_name, context.node.config.node.id)?;
+        let mut rows = broker_loggers::describe(context);
+        rows.retain(|row| asked(&row.name));
+        return Ok(rows);
+    }
+    let described = keys_of(context, kind, resource.resource_name)?;
+    let described = described.into_iter().filter(|one| asked(one.key.name));
+    Ok(described.map(|one| row(request, one)).collect())
+}
+
+fn authorized(context: &RequestContext) -> Result<(), Refusal> {
+    if context.authorize(Operation::DescribeConfigs, Resource::Cluster) {
+        return Ok(());
+    }
+    let words = "Cluster authorization failed.";
+    Err(refusal(ErrorCode::ClusterAuthorizationFailed, words))
+}
+
+/// Every key of a resource, with its value.
+fn keys_of(context: &RequestContext, kind: Kind, name: &str) -> Result<Vec<Described>, Refusal> {
     if kind == Kind::Topic {
         return describe_topic(context, name);
     }
-    if !context.authorize(Operation::DescribeConfigs, Resource::Cluster) {
-        let words = "Cluster authorization failed.";
-        return Err(refusal(ErrorCode::ClusterAuthorizationFailed, words));
-    }
+    authorized(context)?;
     let empty = |words| Err(refusal(ErrorCode::InvalidRequest, words));
     let node = &context.node;
     match kind {
@@ -91,15 +112,11 @@ fn describe(
             check_broker(name, node.config.node.id)?;
             Ok(node.live_config().describe())
         }
-        Kind::BrokerLogger => {
-            check_broker(name, node.config.node.id)?;
-            Ok(Vec::new())
-        }
         Kind::ClientMetrics if name.is_empty() => {
             empty("Client metrics subscription name must not be empty")
         }
         Kind::Group if name.is_empty() => empty("Group name must not be empty"),
-        Kind::Topic | Kind::ClientMetrics | Kind::Group => Ok(Vec::new()),
+        Kind::Topic | Kind::BrokerLogger | Kind::ClientMetrics | Kind::Group => Ok(Vec::new()),
     }
 }
 

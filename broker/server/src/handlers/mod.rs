@@ -6,6 +6,7 @@ pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
 mod answers;
 pub(crate) mod api_versions;
+mod broker_loggers;
 mod config_resources;
 pub(crate) mod create_acls;
 pub(crate) mod create_delegation_token;

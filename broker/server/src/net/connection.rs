@@ -11,16 +11,19 @@
 
 use std::sync::Arc;
 
-use millrace_host::Connection;
+use bytes::Bytes;
+use millrace_host::{Connection, Mono};
 use millrace_probe::{Bug, planted};
 use millrace_protocol::header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::reader::{Frame, Reader};
-use super::writer::{Entry, Pending, Writer};
+use super::slow::Stages;
+use super::writer::{Asked, Entry, Pending, Writer};
 use super::{Request, Room, Route, Service, Shared};
 use crate::context::ConnectionInfo;
+use crate::metrics::ApiMetrics;
 use crate::outcome::{Close, CloseReason, Outcome};
 
 /// Serves one connection to its end. Returns why it ended and what the client called itself.
@@ -33,7 +36,7 @@ pub(crate) async fn serve(
     let end = shared.stopping.child_token();
     let slots_total = shared.limits.connection_requests_max;
     let (replies, entries) = mpsc::channel(slots_total as usize);
-    let writer = Writer::new(Arc::clone(&shared), connection.write);
+    let writer = Writer::new(Arc::clone(&shared), connection.write, Arc::clone(&info));
     let mut requests = Requests {
         reader: Reader::new(Arc::clone(&shared), connection.read, end.clone()),
         slots: Arc::new(Semaphore::new(slots_total as usize)),
@@ -93,39 +96,17 @@ impl Requests {
         let Frame { bytes, mut held } = self.reader.frame().await?;
         // Only a long frame has a buffer of its own that can be taken back.
         let whole = held.is_some().then(|| bytes.clone());
-        let received = self.shared.host.clock.now().mono;
-        let mut body = bytes;
-        let (api_key, api_version) = header::peek_api(&body)
-            .ok_or_else(|| Close::new(CloseReason::Unparsable, "a request without a header"))?;
-        let route = self.service.route(api_key, api_version)?;
-        let header =
-            header::decode_request(&mut body, route.request_tags).map_err(Close::unparsable)?;
-        let correlation_id = header.correlation_id;
-        let client_id = self.client_id(&header);
-        // Its client id is a part of the frame.
-        drop(header);
+        let room = Room::of(&self.shared.answers);
+        let (route, request, mut asked) = self.begin(bytes, &room)?;
         if !route.overlaps && self.slots_total > 1 {
             slots.merge(self.take_slots(self.slots_total - 1).await?);
         }
-        let Route {
-            response_tags,
-            metrics,
-            ..
-        } = route;
+        let metrics = route.metrics;
         metrics.requests.inc();
-        let room = Room::of(&self.shared.answers);
-        let request = Request {
-            connection: Arc::clone(&self.info),
-            api_key,
-            api_version,
-            client_id,
-            received,
-            deadline: received + self.shared.limits.wait_max,
-            body,
-            room: Arc::clone(&room),
-        };
         let begun = self.shared.host.clock.now().mono;
-        metrics.queued.observe(begun.since(received).as_secs_f64());
+        asked.begun = begun;
+        let queued = begun.since(asked.received);
+        metrics.queued.observe(queued.as_secs_f64());
         let outcome = self.service.handle(request).await?;
         let done = self.shared.host.clock.now().mono;
         metrics.effect.observe(done.since(begun).as_secs_f64());
@@ -141,13 +122,14 @@ impl Requests {
                 Pending::Ready(reply)
             }
             Outcome::Wait(wait) => Pending::Wait(wait),
-            Outcome::NoReply => return Ok(()),
+            Outcome::NoReply => {
+                self.unanswered(done, &metrics, &asked);
+                return Ok(());
+            }
         };
         let entry = Entry {
             reply,
-            correlation_id,
-            response_tags,
-            received,
+            asked,
             done,
             metrics,
             _slots: slots,
@@ -158,6 +140,54 @@ impl Requests {
         replies
             .try_send(entry)
             .map_err(|_| Close::new(CloseReason::PeerGone, "the client takes no replies"))
+    }
+
+    /// Takes the header off a frame that has arrived.
+    fn begin(
+        &mut self,
+        mut body: Bytes,
+        room: &Arc<Room>,
+    ) -> Result<(Route, Request, Asked), Close> {
+        let received = self.shared.host.clock.now().mono;
+        let request_bytes = body.len() as u64;
+        let (api_key, api_version) = header::peek_api(&body)
+            .ok_or_else(|| Close::new(CloseReason::Unparsable, "a request without a header"))?;
+        let route = self.service.route(api_key, api_version)?;
+        // Its client id is a part of the frame, which is not kept for it.
+        let header =
+            header::decode_request(&mut body, route.request_tags).map_err(Close::unparsable)?;
+        let client_id = self.client_id(&header);
+        let asked = Asked {
+            api_version,
+            client_id: Arc::clone(&client_id),
+            request_bytes,
+            correlation_id: header.correlation_id,
+            response_tags: route.response_tags,
+            received,
+            begun: received,
+        };
+        let request = Request {
+            connection: Arc::clone(&self.info),
+            api_key,
+            api_version,
+            client_id,
+            received,
+            deadline: received + self.shared.limits.wait_max,
+            body,
+            room: Arc::clone(room),
+        };
+        Ok((route, request, asked))
+    }
+
+    /// A request that wants no answer has ended.
+    fn unanswered(&self, done: Mono, metrics: &ApiMetrics, asked: &Asked) {
+        let stages = Stages {
+            queue: asked.begun.since(asked.received),
+            effect: done.since(asked.begun),
+            ..Stages::default()
+        };
+        let served = asked.served(&self.info, 0);
+        self.shared.slow.served(done, metrics, stages, served);
     }
 
     async fn take_slots(&mut self, count: u32) -> Result<OwnedSemaphorePermit, Close> {

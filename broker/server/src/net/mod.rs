@@ -14,6 +14,7 @@ mod gate;
 mod listener;
 mod reader;
 mod room;
+mod slow;
 mod writer;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use listener::ListenError;
 pub(crate) use listener::{Bound, Door};
 
 pub(crate) use room::Room;
+pub(crate) use slow::SlowLog;
 
 use budget::Budget;
 use closing::ClosingLog;
@@ -101,6 +103,7 @@ pub(crate) struct Shared {
     buffers: Arc<BufferPool>,
     gate: Arc<Gate>,
     closing: ClosingLog,
+    slow: Arc<SlowLog>,
     next_connection: AtomicU64,
     /// Cancelled when no further request is to be begun.
     stopping: CancellationToken,
@@ -149,6 +152,7 @@ impl Shared {
             buffers: Arc::default(),
             gate: Gate::new(limits.connections_max, limits.connections_per_ip_max),
             closing: ClosingLog::default(),
+            slow: Arc::new(SlowLog::new(limits.slow_after)),
             next_connection: AtomicU64::new(1),
             host,
             limits,
@@ -163,6 +167,11 @@ impl Shared {
     /// Who is let in, for limits that change while the node runs.
     pub(crate) fn gate(&self) -> Arc<Gate> {
         Arc::clone(&self.gate)
+    }
+
+    /// What tells of slow requests, for a limit that changes while the node runs.
+    pub(crate) fn slow(&self) -> Arc<SlowLog> {
+        Arc::clone(&self.slow)
     }
 
     /// The read buffers, to be trimmed now and then.

@@ -6,9 +6,11 @@
 //! replies for whose room others wait loses its connection.
 
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_host::{BoxFuture, Mono, Piece, Rope, WriteHalf};
@@ -17,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::alarm::Alarm;
 use super::reader::Held;
+use super::slow::{Served, SlowLog, Stages};
 use super::{Room, Shared};
+use crate::context::ConnectionInfo;
 use crate::metrics::ApiMetrics;
 use crate::outcome::{Close, CloseReason, Reply};
 
@@ -30,16 +34,47 @@ const EIO: i32 = 5;
 /// Length, correlation id and an empty tag section.
 const HEADER_BYTES_MAX: usize = 9;
 
+/// What is kept of a request until its answer was sent.
+pub(crate) struct Asked {
+    /// The version it speaks.
+    pub(crate) api_version: i16,
+    /// What the client calls itself.
+    pub(crate) client_id: Arc<str>,
+    /// Its length.
+    pub(crate) request_bytes: u64,
+    /// What its answer repeats.
+    pub(crate) correlation_id: i32,
+    /// Whether the response header ends in tags.
+    pub(crate) response_tags: bool,
+    /// When it had arrived.
+    pub(crate) received: Mono,
+    /// When its effect began, behind others of its connection.
+    pub(crate) begun: Mono,
+}
+
+impl Asked {
+    /// The same, of `connection` and with an answer of so many bytes.
+    pub(crate) fn served<'a>(
+        &'a self,
+        connection: &'a ConnectionInfo,
+        response_bytes: u64,
+    ) -> Served<'a> {
+        Served {
+            connection,
+            client_id: &self.client_id,
+            api_version: self.api_version,
+            request_bytes: self.request_bytes,
+            response_bytes,
+        }
+    }
+}
+
 /// A request whose effect has ended and whose reply is to be sent.
 pub(crate) struct Entry {
     /// The reply, or the wait for it.
     pub(crate) reply: Pending,
-    /// Of the request.
-    pub(crate) correlation_id: i32,
-    /// Whether the response header ends in tags.
-    pub(crate) response_tags: bool,
-    /// When the request had arrived.
-    pub(crate) received: Mono,
+    /// The request.
+    pub(crate) asked: Asked,
     /// When its effect had ended.
     pub(crate) done: Mono,
     /// The counters of the API.
@@ -87,6 +122,7 @@ impl Pending {
 pub(crate) struct Writer {
     write: Box<dyn WriteHalf>,
     shared: Arc<Shared>,
+    info: Arc<ConnectionInfo>,
     alarm: Alarm,
 }
 
@@ -95,29 +131,45 @@ pub(crate) struct Writer {
 struct Batch {
     rope: Rope,
     bytes: u64,
-    entries: Vec<Entry>,
+    entries: Vec<(Entry, Answered)>,
+}
+
+/// What is kept of a reply on its way out.
+#[derive(Clone, Copy)]
+struct Answered {
+    bytes: u64,
+    asked_wait: Duration,
 }
 
 impl Batch {
     fn add(&mut self, entry: Entry, reply: Reply) -> Result<(), Close> {
         let header = header(&entry, reply.len())?;
         entry.room.shrink_to(reply.memory_bytes());
-        self.bytes += header.len() as u64 + reply.len();
+        let answered = Answered {
+            bytes: reply.len(),
+            asked_wait: reply.asked_wait,
+        };
+        self.bytes += header.len() as u64 + answered.bytes;
         self.rope.push(Piece::Bytes(header));
         self.rope
             .extend(reply.body.into_iter().filter(|piece| !piece.is_empty()));
-        self.entries.push(entry);
+        self.entries.push((entry, answered));
         Ok(())
     }
 }
 
 impl Writer {
-    /// Sends by `write`.
-    pub(crate) fn new(shared: Arc<Shared>, write: Box<dyn WriteHalf>) -> Self {
+    /// Sends by `write`, to the client that `info` knows.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        write: Box<dyn WriteHalf>,
+        info: Arc<ConnectionInfo>,
+    ) -> Self {
         let alarm = Alarm::new(Arc::clone(&shared.host.clock));
         Self {
             write,
             shared,
+            info,
             alarm,
         }
     }
@@ -151,8 +203,8 @@ impl Writer {
         let end = start + limits.idle_timeout;
         let pace = limits.read_timeout;
         // Those that hold any hold it of one budget, so the first speaks for all.
-        let room = entries.iter().find(|entry| entry.room.is_held());
-        let room = room.map(|entry| Arc::clone(&entry.room));
+        let room = entries.iter().find(|(entry, _)| entry.room.is_held());
+        let room = room.map(|(entry, _)| Arc::clone(&entry.room));
         let mut ring = room.as_ref().map_or(end, |_| end.min(start + pace));
         self.alarm.set(Some(ring));
         let mut sending = pin!(self.write.send(rope));
@@ -179,15 +231,35 @@ impl Writer {
         .await?;
         self.shared.metrics.sent_bytes.inc_by(bytes);
         let now = clock.now().mono;
-        let sent = now.since(start).as_secs_f64();
-        for entry in entries {
-            let metrics = &entry.metrics;
-            metrics.wait.observe(start.since(entry.done).as_secs_f64());
-            metrics.send.observe(sent);
-            let whole = now.since(entry.received);
-            metrics.seconds.observe(whole.as_secs_f64());
-        }
+        count(&self.shared.slow, &self.info, &entries, start..now);
         Ok(())
+    }
+}
+
+/// Counts where the time of each of these went that were on their way to one client.
+fn count(
+    slow: &SlowLog,
+    connection: &ConnectionInfo,
+    entries: &[(Entry, Answered)],
+    sending: Range<Mono>,
+) {
+    let send = sending.end.since(sending.start);
+    for (entry, answered) in entries {
+        let metrics = &entry.metrics;
+        let wait = sending.start.since(entry.done);
+        metrics.wait.observe(wait.as_secs_f64());
+        metrics.send.observe(send.as_secs_f64());
+        let whole = sending.end.since(entry.asked.received);
+        metrics.seconds.observe(whole.as_secs_f64());
+        let stages = Stages {
+            queue: entry.asked.begun.since(entry.asked.received),
+            effect: entry.done.since(entry.asked.begun),
+            asked: answered.asked_wait,
+            wait: wait.saturating_sub(answered.asked_wait),
+            send,
+        };
+        let served = entry.asked.served(connection, answered.bytes);
+        slow.served(sending.end, metrics, stages, served);
     }
 }
 
@@ -215,7 +287,7 @@ async fn gather(
 }
 
 fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
-    let tags = u64::from(entry.response_tags);
+    let tags = u64::from(entry.asked.response_tags);
     let len = i32::try_from(body_len + 4 + tags).map_err(|_| {
         Close::new(
             CloseReason::Internal,
@@ -224,8 +296,8 @@ fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
     })?;
     let mut header = BytesMut::with_capacity(HEADER_BYTES_MAX);
     header.put_i32(len);
-    header.put_i32(entry.correlation_id);
-    if entry.response_tags {
+    header.put_i32(entry.asked.correlation_id);
+    if entry.asked.response_tags {
         header.put_u8(0);
     }
     Ok(header.freeze())

@@ -300,7 +300,11 @@ impl Registry {
     }
 
     /// The directory in which the metadata place this node's replica.
-    pub(super) fn directory(&self, topic: &Topic, partition: i32) -> Result<&Partitions, NotServed> {
+    pub(super) fn directory(
+        &self,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<&Partitions, NotServed> {
         let own_id = self.config.node.id;
         let assigned = topic.partitions.get(&partition).ok_or_else(|| {
             let code = ErrorCode::UnknownTopicOrPartition;

@@ -22,7 +22,7 @@ const SUBTRACT: i8 = 3;
 
 type Op<'a> = (&'a str, i8, Option<&'a str>);
 
-fn change(
+pub(crate) fn change(
     kind: i8,
     name: &str,
     ops: &[Op<'_>],
@@ -41,7 +41,7 @@ fn change(
 }
 
 /// Code and words for each resource.
-async fn alter_all(
+pub(crate) async fn alter_all(
     node: &mut Node,
     version: i16,
     resources: Vec<incremental_alter_configs_request::AlterConfigsResource>,
@@ -63,7 +63,7 @@ async fn alter_all(
     .collect()
 }
 
-async fn alter(node: &mut Node, kind: i8, name: &str, ops: &[Op<'_>]) -> (i16, String) {
+pub(crate) async fn alter(node: &mut Node, kind: i8, name: &str, ops: &[Op<'_>]) -> (i16, String) {
     let resources = vec![change(kind, name, ops)];
     alter_all(node, 1, resources, false).await.remove(0)
 }
@@ -73,7 +73,7 @@ pub(crate) async fn set(node: &mut Node, kind: i8, name: &str, key: &str, value:
     assert_eq!(code, 0, "{key}={value}: {words}");
 }
 
-async fn describe(
+pub(crate) async fn describe(
     node: &mut Node,
     version: i16,
     (kind, name): (i8, &str),
@@ -386,7 +386,7 @@ const REFUSED: &[(i8, &str, Op<'_>, i16, &str)] = &[
         42,
         "no effect",
     ),
-    (8, "1", ("root", SET, Some("DEBUG")), 42, "Log levels"),
+    (8, "1", ("root", SET, Some("DEBUG")), 40, "does not exist"),
     (
         16,
         "m",

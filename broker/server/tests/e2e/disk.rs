@@ -13,7 +13,7 @@ use crate::node::{Node, Topic, batch, with};
 const STORAGE: i16 = 56;
 
 /// Produces until it is refused, and says how many batches were acknowledged.
-async fn fill(node: &mut Node, topic: &Topic) -> usize {
+pub(crate) async fn fill(node: &mut Node, topic: &Topic) -> usize {
     let value = "v".repeat(500_000);
     for count in 0..1000 {
         let row = node.produce(topic, batch(&[&value])).await;

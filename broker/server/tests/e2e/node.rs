@@ -1,6 +1,7 @@
 //! A node in simulation with a client, and the requests that most tests make.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use millrace_protocol::messages::{
     ProduceResponse, StrBytes, Uuid,
 };
 use millrace_protocol::records::{BatchBuilder, Options, Scratch, batches, record_iter};
-use millrace_server::{Broker, StartError};
+use millrace_server::{Broker, Loggers, StartError};
 use millrace_sim::{Sim, World};
 
 use crate::wire::Client;
@@ -116,6 +117,15 @@ impl Node {
         let host = self.world.node("broker");
         let broker = Broker::start(config(&self.pairs), host).await.unwrap();
         self.broker = Some(broker);
+        self.client = self.connect().await;
+    }
+
+    /// Stops the node cleanly and starts it again with loggers.
+    pub(crate) async fn restart_with(&mut self, loggers: Arc<dyn Loggers>) {
+        self.broker.take().unwrap().stop().await;
+        let host = self.world.node("broker");
+        let broker = Broker::start_with(config(&self.pairs), host, loggers).await;
+        self.broker = Some(broker.unwrap());
         self.client = self.connect().await;
     }
 

@@ -24,17 +24,20 @@ const CHANGE_BYTES: usize =
     size_of::<(String, ConfigChange)>() + 6 * (size_of::<String>() + SMALL_BYTES) + TREE_BYTES;
 
 impl Answered for DescribeConfigsRequest<'_> {
-    fn answer_bytes(&self, _: &RequestContext) -> u64 {
+    fn answer_bytes(&self, context: &RequestContext) -> u64 {
         let (topics, brokers) = (
             millrace_config::topic_keys().count(),
             millrace_config::broker_keys().count(),
         );
+        let loggers = context.node.loggers.levels().len();
+        let most = topics.max(brokers).max(loggers);
         let (mut names, mut keys) = (0, 0);
         for resource in self.resources {
             names += resource.resource_name.len();
             let all = match resource.resource_type {
                 2 => topics,
                 4 => brokers,
+                8 => loggers,
                 _ => 0,
             };
             let asked = resource.configuration_keys.map_or(all, |keys| keys.len());
@@ -42,10 +45,10 @@ impl Answered for DescribeConfigsRequest<'_> {
         }
         let count = self.resources.len();
         // All keys of one resource are described before those that are asked for are taken.
-        let one = bytes(topics.max(brokers), KEY_BYTES);
+        let one = bytes(most, KEY_BYTES);
         rows::<DescribeConfigsResult>(count, size_of::<(i8, &str)>() + TREE_BYTES)
             + bytes(keys, KEY_BYTES)
-            + one.min(bytes(count.saturating_mul(topics.max(brokers)), KEY_BYTES))
+            + one.min(bytes(count.saturating_mul(most), KEY_BYTES))
             + texts(count)
             + 2 * names as u64
     }

@@ -132,6 +132,7 @@ fn rope(version: i16, session_id: i32, rows: &mut [(TopicKey, Found)]) -> Reply 
     });
     Reply {
         body: pieces.collect(),
+        ..Reply::default()
     }
 }
 
@@ -205,5 +206,6 @@ fn encode(version: i16, parts: &FetchParts<'_>) -> Result<Outcome, Close> {
     });
     Ok(Outcome::Ready(Reply {
         body: pieces.collect(),
+        ..Reply::default()
     }))
 }

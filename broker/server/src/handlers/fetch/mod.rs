@@ -238,6 +238,7 @@ async fn serve(
 ) -> Reply {
     let node = &context.node;
     let waiter = Arc::clone(&session.waiter);
+    let mut asked_wait = Duration::ZERO;
     waiter.take_refusal();
     let mut slots = std::mem::take(&mut session.ready);
     slots.append(&mut waiter.take());
@@ -263,6 +264,7 @@ async fn serve(
         }
         looks.watch(session);
         node.metrics.fetch.waits.inc();
+        let since = node.host.clock.now().mono;
         tokio::select! {
             biased;
             () = node.stopping.cancelled() => {}
@@ -271,9 +273,13 @@ async fn serve(
             () = context.room.wanted() => {}
             () = node.host.clock.sleep_until(terms.deadline) => {}
         }
+        asked_wait += node.host.clock.now().mono.since(since);
         looking.slots = waiter.take();
     }
     looking.answered = true;
     let looks = std::mem::replace(&mut looking.looks, Looks::new(terms));
-    answer(context, &mut looking.session, looks, kind)
+    Reply {
+        asked_wait,
+        ..answer(context, &mut looking.session, looks, kind)
+    }
 }
