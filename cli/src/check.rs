@@ -83,7 +83,10 @@ fn text(options: &CheckOptions, report: &Report) -> String {
         (true, false) => "sound: all that was durable is there".to_owned(),
         (true, true) => "the broker may be started".to_owned(),
         (false, true) => "the broker may be started; what is damaged is quarantined".to_owned(),
-        (false, false) => "not sound: see the lines that begin with damage".to_owned(),
+        (false, false) => "not sound: see the lines that begin with damage. Put back what is missing from a copy of \
+             this directory; without one, a node that is started serves what is intact, and takes \
+             records for a damaged partition once its topic is deleted and made again"
+            .to_owned(),
     });
     lines.join("\n") + "\n"
 }

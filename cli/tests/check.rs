@@ -181,3 +181,55 @@ fn damage_in_a_segment_is_found_and_said() {
         "{said}"
     );
 }
+
+#[test]
+fn what_somebody_removed_is_damage_and_what_was_named_wrongly_is_said() {
+    let temporary = tempfile::tempdir().unwrap();
+    let data = temporary.path().join("data");
+    let machine = RealHost::start(&Options::default()).unwrap();
+    let host = machine.host();
+    machine.block_on(async {
+        let broker = serve(&host, &data).await;
+        produce(&host, &broker, 0, 3).await;
+    });
+    let says = |data: &Path, sound: bool, words: &[&str]| {
+        let (told, said) = check(&[], data);
+        assert_eq!(told, sound, "{said}");
+        for word in words {
+            assert!(said.contains(word), "{said:?} lacks {word:?}");
+        }
+    };
+    says(&data, true, &["wasn't closed"]);
+    // As somebody does who looks for room.
+    let journal = data.join("journal.0000000001.0");
+    let away = temporary.path().join("away");
+    fs::rename(&journal, &away).unwrap();
+    let words = ["damage: journal.0000000001.0 is missing: somebody removed it"];
+    says(&data, false, &words);
+    fs::rename(&away, &journal).unwrap();
+    let identity = data.join("orders-0/partition.metadata");
+    fs::rename(&identity, &away).unwrap();
+    says(
+        &data,
+        true,
+        &["orders-0: its partition.metadata is missing"],
+    );
+    fs::rename(&away, &identity).unwrap();
+    says(
+        &data.join("orders-0"),
+        false,
+        &["no log directory of Millrace"],
+    );
+    says(
+        &temporary.path().join("nowhere"),
+        false,
+        &["nowhere", "No such file"],
+    );
+    says(&identity, false, &["partition.metadata", "Not a directory"]);
+    fs::write(data.join("millrace.format"), "nonsense").unwrap();
+    says(
+        &data,
+        false,
+        &["millrace.format is damaged", "put it back from a copy"],
+    );
+}

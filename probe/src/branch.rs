@@ -167,6 +167,8 @@ crate::listed! {
         DirectoryFailed,
         /// The directory of the metadata log failed in service: the node ended.
         MetadataDirectoryFailed,
+        /// A start missed journal files that somebody removed.
+        JournalMissing,
         /// A directory was no longer where it was opened: it went offline (F5).
         DirectoryGone,
         /// A copy that a run had not ended making was removed at a start (M4).

@@ -130,10 +130,17 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     }
     let settled = ledger.settled_through;
     let scan = survey::journals(disk, path, own.dir_id, settled).await?;
+    let (files, others) = survey::partitions(disk, path).await?;
+    let written = !ledger.entries.is_empty() || !files.is_empty();
+    for name in scan.missing(ledger.run.generation, written) {
+        report.damage(format!(
+            "{name} is missing: somebody removed it; records and deletions that stood only there are \
+             lost, unless it is put back before the next start"
+        ));
+    }
     let history = History::fold(ledger, scan).await?;
     let unsettled = note_journal(&history, &mut report).await?;
-    let (files, others) = survey::partitions(disk, path).await?;
-    for name in others {
+    for name in &others {
         report.note(format!("{name} is no partition's directory of ours"));
     }
     let mut check = Checking {
@@ -142,7 +149,7 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
         unsettled,
         report,
     };
-    check.all(&files).await?;
+    check.all(&files, &others).await?;
     Ok(check.report)
 }
 
@@ -201,7 +208,8 @@ struct Checking<'a> {
 }
 
 impl Checking<'_> {
-    async fn all(&mut self, found: &[PartitionFiles]) -> Result<(), Error> {
+    /// `others`: directories that say of no partition that they are its own.
+    async fn all(&mut self, found: &[PartitionFiles], others: &[String]) -> Result<(), Error> {
         let ledger: &Ledger = &self.history.ledger;
         for (whose, entry) in &ledger.entries {
             let what = name(Some(entry), *whose);
@@ -216,6 +224,10 @@ impl Checking<'_> {
             }
             match found.iter().find(|files| files.whose == *whose) {
                 Some(files) => self.partition(&what, entry, files).await?,
+                None if others.contains(&what) => self.report.note(format!(
+                    "{what}: its partition.metadata is missing or damaged, so its files were not \
+                     read; the next start writes it again if the ledger knows the partition"
+                )),
                 None if entry.settled.is_some_and(|settled| settled.bytes > 0) => {
                     self.report
                         .damage(format!("{what}: its directory is missing"));

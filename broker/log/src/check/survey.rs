@@ -155,15 +155,25 @@ pub(super) async fn journals(
 /// The directory's format; refuses what isn't one of ours.
 pub(super) async fn format(disk: &dyn Disk, dir: &Path) -> Result<format::Format, Error> {
     let path = dir.to_owned();
+    let listed = disk.list(dir).await;
+    listed.map_err(|error| Error::access(dir, "list", dir, error))?;
     match format::read(disk, dir).await? {
         Some(format::Read::Format(format)) => Ok(format),
         Some(format::Read::Newer(found)) => Err(format::newer(disk, dir, found).await),
-        Some(format::Read::Bad) => Err(Error::Corrupt {
-            what: format!("{} is damaged", dir.join(format::NAME).display()),
+        Some(format::Read::Bad) => Err(Error::BadFile {
+            what: format!(
+                "{} is damaged, and without it nothing else can be judged: put it back from a copy \
+                 of this directory, it never changes",
+                dir.join(format::NAME).display()
+            ),
         }),
         None => Err(Error::Foreign {
             path,
-            reason: format!("it holds no {}: no log directory of Millrace", format::NAME),
+            reason: format!(
+                "it holds no {}, so it is no log directory of Millrace; name one of those in \
+                 log.dirs",
+                format::NAME
+            ),
         }),
     }
 }

@@ -260,6 +260,10 @@ impl Start {
                     return Err(unreadable(&self.path));
                 }
             };
+        let dirs = names.iter().filter(|entry| entry.kind == EntryKind::Dir);
+        let written = dirs
+            .into_iter()
+            .any(|dir| dir.name != format::LOST_AND_FOUND);
         let journals: Vec<String> = names
             .into_iter()
             .map(|entry| entry.name)
@@ -267,6 +271,14 @@ impl Start {
             .collect();
         let settled = ledger.settled_through;
         let scan = reader::scan(self.disk(), &self.path, format.dir_id, &journals, settled).await?;
+        for name in scan.missing(ledger.run.generation, written || !ledger.entries.is_empty()) {
+            reached(Branch::JournalMissing);
+            tracing::error!(
+                path = %self.path.display(), name,
+                "a journal file is missing: somebody removed it; records and deletions that stood \
+                 only there are lost"
+            );
+        }
         let newest = scan
             .names
             .iter()

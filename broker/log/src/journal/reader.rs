@@ -3,7 +3,7 @@
 //! What always holds: a generation ends where no block of any of its files has a later number; the
 //! last commit counts only whole; whatever is broken before the last is damage and is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,23 @@ pub(crate) struct Scan {
     pub(crate) generations: BTreeMap<u64, Generation>,
     /// Names of all journal files, with their generation.
     pub(crate) names: Vec<(u64, String)>,
+}
+
+impl Scan {
+    /// The names of journal files that must be there and aren't, where the ledger tells of a run of
+    /// generation `run` and partitions were `written`: both files of a generation have their names
+    /// durably before a commit enters or a ledger tells of it, and go only once a later ledger is
+    /// durable (J1, J4).
+    pub(crate) fn missing(&self, run: u64, written: bool) -> Vec<String> {
+        let mut generations = BTreeSet::from([run]);
+        let with_commits = self.generations.iter();
+        let with_commits = with_commits.filter(|(_, of)| !of.is_empty());
+        generations.extend(with_commits.map(|(generation, _)| *generation));
+        let must = generations.range(run.max(1)..);
+        let names = must.flat_map(|generation| [0, 1].map(|index| file::name(*generation, index)));
+        let there = |name: &String| self.names.iter().any(|(_, found)| found == name);
+        names.filter(|name| written && !there(name)).collect()
+    }
 }
 
 /// Finds every commit after `settled_through` in the journal files named.
