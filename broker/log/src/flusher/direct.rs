@@ -199,8 +199,8 @@ impl Gather {
             }
             work.files.push(Arc::clone(&one.file));
         }
-        work.files.append(&mut part.beside);
-        work.dirs.append(&mut part.names);
+        work.files.append(&mut std::mem::take(&mut part.beside));
+        work.dirs = std::mem::take(&mut part.names);
         if !work.dirs.is_empty() && planted(Bug::DirectorySyncLost) {
             work.dirs.clear();
         }
@@ -229,6 +229,10 @@ impl Gather {
             one.round_in_sync = None;
         }
         part.files.retain(|one| one.dirty);
+        if part.files.is_empty() {
+            // Most partitions are idle behind their first sync.
+            part.files = Vec::new();
+        }
         self.unsettled_files -= before - part.files.len();
         let valid = sync.cut_count == part.cut_count || planted(Bug::FlushCompletionFromBeforeCut);
         let mut settled = None;

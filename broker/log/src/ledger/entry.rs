@@ -80,3 +80,11 @@ impl LedgerEntry {
         self.segments.last().map(|segment| segment.id)
     }
 }
+
+/// Adds to a list of which most partitions have one: room for more is taken with the second.
+pub(crate) fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.capacity() == 0 {
+        list.reserve_exact(1);
+    }
+    list.push(item);
+}

@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use bytes::Bytes;
 use millrace_host::sync::Arc;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
 use millrace_host::{Disk, File, OpenMode};
@@ -160,8 +161,20 @@ pub(crate) async fn torn(
 pub(crate) async fn read(disk: &dyn Disk, dir: &Path, dir_id: [u8; 16]) -> Result<Found, Error> {
     let mut best: Option<(Ledger, Newest)> = None;
     let mut broken = 0;
+    let mut first = Bytes::new();
     for (index, name) in NAMES.into_iter().enumerate() {
-        let Some((ledger, sequence)) = read_one(disk, &dir.join(name), dir_id).await? else {
+        let path = dir.join(name);
+        let bytes = read_bytes(disk, &path).await?;
+        if best.is_some() && bytes.as_ref().is_some_and(|bytes| *bytes == first) {
+            // As every write of both leaves them: it says the same.
+            continue;
+        }
+        let decoded = bytes.and_then(|bytes| {
+            let decoded = decode(&path, dir_id, &bytes);
+            first = bytes;
+            decoded
+        });
+        let Some((ledger, sequence)) = decoded else {
             broken += 1;
             continue;
         };
@@ -187,6 +200,20 @@ async fn read_one(
     path: &Path,
     dir_id: [u8; 16],
 ) -> Result<Option<(Ledger, u64)>, Error> {
+    let bytes = read_bytes(disk, path).await?;
+    Ok(bytes.and_then(|bytes| decode(path, dir_id, &bytes)))
+}
+
+fn decode(path: &Path, dir_id: [u8; 16], bytes: &[u8]) -> Option<(Ledger, u64)> {
+    let decoded = Ledger::decode(dir_id, bytes);
+    if decoded.is_none() {
+        tracing::warn!(path = %path.display(), "ledger file is damaged or torn");
+    }
+    decoded
+}
+
+/// The bytes of one file, if it is there and can be read.
+async fn read_bytes(disk: &dyn Disk, path: &Path) -> Result<Option<Bytes>, Error> {
     let file = match disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -196,15 +223,11 @@ async fn read_one(
     let Some(len) = usize::try_from(len).ok().filter(|_| len <= LEN_MAX) else {
         return Ok(None);
     };
-    let read = match file.read_at(0, len).await {
-        Ok(bytes) => Ledger::decode(dir_id, &bytes),
+    match file.read_at(0, len).await {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "ledger file can't be read");
-            return Ok(None);
+            Ok(None)
         }
-    };
-    if read.is_none() {
-        tracing::warn!(path = %path.display(), "ledger file is damaged or torn");
     }
-    Ok(read)
 }

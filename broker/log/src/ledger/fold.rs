@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use millrace_probe::{Bug, planted};
 
 use crate::journal::commit::CommitId;
-use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry};
+use crate::ledger::entry::{LedgerEntry, PendingCut, SealedEntry, SegmentEntry, push};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
 
 /// Producer snapshots remembered per partition.
@@ -208,11 +208,12 @@ impl LedgerEntry {
                 }
             }
             None => {
-                self.segments.push(SegmentEntry {
+                let segment = SegmentEntry {
                     id,
                     holes,
                     sealed: None,
-                });
+                };
+                push(&mut self.segments, segment);
                 self.segments.sort_by_key(|one| one.id.base_offset);
             }
         }
@@ -242,12 +243,12 @@ impl LedgerEntry {
     fn add_epoch(&mut self, epoch: i32, start_offset: i64) {
         self.epochs
             .retain(|(known, at)| *known < epoch && *at < start_offset);
-        self.epochs.push((epoch, start_offset));
+        push(&mut self.epochs, (epoch, start_offset));
     }
 
     fn add_snapshot(&mut self, name: SnapshotName) {
         self.snapshots.retain(|one| one.offset != name.offset);
-        self.snapshots.push(name);
+        push(&mut self.snapshots, name);
         self.snapshots.sort_by_key(|one| one.offset);
         let excess = self.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
         self.snapshots.drain(..excess);
