@@ -24,6 +24,7 @@ pub(super) fn run(tools: &Tools) -> Outcome {
     let said = ["Valid replica already elected for partitions t-0"];
     tools.ask("leader-election", &election, &said)?;
     reassignments(tools)?;
+    moves(tools, &told)?;
     if tools.whole {
         directories(tools)?;
         elections(tools)?;
@@ -84,13 +85,33 @@ fn reassignments(tools: &Tools) -> Outcome {
     tools.file("moves.json", &list("2", "any"))?;
     let execute = [&["--execute"], &of[..]].concat();
     tools.refused("reassign-partitions", &execute, &["Unknown broker id 2"])?;
-    // A move between directories is refused yet.
     tools.file("moves.json", &list("1", "/nowhere"))?;
     tools.refused(
         "reassign-partitions",
         &execute,
         &["LogDirNotFoundException"],
     )
+}
+
+/// A partition with records lies in one of the directories, and is moved to each of them in turn.
+fn moves(tools: &Tools, told: &str) -> Outcome {
+    let paths = told.split("\"logDir\":\"").skip(1);
+    let paths: Vec<&str> = paths.filter_map(|rest| rest.split('"').next()).collect();
+    if paths.len() != 2 {
+        return Err(format!("not two log directories: {paths:?}"));
+    }
+    for path in [paths[0], paths[1], paths[0]] {
+        let list = list("1", path).replace("\"topic\":\"t\"", "\"topic\":\"r\"");
+        let file = tools.file("moves.json", &list)?;
+        let of = ["--reassignment-json-file", &file];
+        let said = ["Successfully started log directory move for: r-0-1"];
+        let execute = [&["--execute"], &of[..]].concat();
+        tools.ask("reassign-partitions", &execute, &said)?;
+        let said = ["Reassignment of replica r-0-1 completed successfully."];
+        let verify = [&["--verify"], &of[..]].concat();
+        tools.ask("reassign-partitions", &verify, &said)?;
+    }
+    Ok(())
 }
 
 fn directories(tools: &Tools) -> Outcome {

@@ -141,7 +141,12 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     let history = History::fold(ledger, scan).await?;
     let unsettled = note_journal(&history, &mut report).await?;
     for name in &others {
-        report.note(format!("{name} is no partition's directory of ours"));
+        let what = match name.rsplit('-').next() {
+            Some("future") => "is a copy that a move did not end: the next start removes it",
+            Some("delete") => "is what a removal left: the next start removes it",
+            _ => "is no partition's directory of ours",
+        };
+        report.note(format!("{name} {what}"));
     }
     let mut check = Checking {
         disk,

@@ -394,6 +394,8 @@ async fn read_identity(disk: &dyn millrace_host::Disk, path: &Path) -> Option<[u
 }
 
 #[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 pub(crate) mod log_tests;

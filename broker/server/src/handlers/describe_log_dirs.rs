@@ -152,7 +152,9 @@ async fn describe(context: &RequestContext, topic: &Topic, index: i32, lying: &m
         topic_id: topic.id.to_bytes(),
         partition: index,
     };
-    if let Some(future) = lying.futures.get(&incarnation).copied() {
+    let future = lying.futures.get(&incarnation).copied();
+    // A wish for where it lies ends the move before it.
+    if let Some(future) = future.filter(|future| future.directory != directory) {
         let end = node.partitions.log_end(topic, index).await.unwrap_or(0);
         let mut row = DescribeLogDirsPartition::default();
         row.partition_index = index;
