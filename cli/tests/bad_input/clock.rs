@@ -126,6 +126,8 @@ fn a_year_off_deletes_nothing_elects_nobody_and_loses_nothing() {
                     let found = client.list_offset(&witness, 0, time).await.unwrap();
                     assert_eq!(found.is_some(), is_later, "{shift_s}");
                 }
+                let doubted = node.metric("millrace_log_directory_clock_doubted", "");
+                assert_eq!(doubted, u64::from(shift_s != 0), "{shift_s}");
                 let seen = everything(&client, &by_time).await;
                 let offsets: Vec<i64> = seen.iter().map(|(offset, _)| *offset).collect();
                 let expected: Vec<i64> = (0..count).collect();
@@ -134,6 +136,7 @@ fn a_year_off_deletes_nothing_elects_nobody_and_loses_nothing() {
                 count += 1;
             });
         }
+        assert!(node.log().contains("the wall clock stepped"));
         node.stop();
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::task::Waker;
 use std::time::Duration;
 
-use millrace_host::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use millrace_host::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify, Weak};
 use millrace_host::{File, Host, LockGuard, Mono, Pool};
 use millrace_probe::{Branch, Bug, planted, reached};
@@ -61,6 +61,7 @@ pub(super) struct Counts {
     pub(super) journal_bytes: AtomicU64,
     pub(super) direct_syncs: AtomicU64,
     pub(super) ledgers: AtomicU64,
+    clock_doubted: AtomicBool,
 }
 
 /// Figures of one directory's flusher since the start.
@@ -74,6 +75,9 @@ pub struct FlusherCounts {
     pub direct_syncs: u64,
     /// Ledgers written.
     pub ledgers: u64,
+    /// The wall clock was doubted at the last commit, or at the start: it stepped, or lies far from
+    /// the last stamp (A4).
+    pub clock_doubted: bool,
 }
 
 impl fmt::Debug for Shared {
@@ -265,6 +269,19 @@ impl Shared {
         Err(self.offline())
     }
 
+    /// One line when the wall clock begins to be doubted (A4), and one when it is believed again.
+    pub(super) fn tell_of_clock(&self, doubted: bool) {
+        let before = self.counts.clock_doubted.swap(doubted, Ordering::Relaxed);
+        let path = self.path.display();
+        if doubted && !before {
+            tracing::warn!(%path, "the wall clock stepped, or lies far from the last time that the \
+                log directory knows: it is doubted for a day, and retention by time waits; set the \
+                clock if it is wrong");
+        } else if before && !doubted {
+            tracing::info!(%path, "the wall clock is believed again");
+        }
+    }
+
     /// Tells the next start on the same boot that the directory failed (R5). To the page cache, and
     /// as far as it goes: without it that start takes what a failed sync dropped for damage.
     fn leave_word(&self) {
@@ -356,6 +373,7 @@ impl Shared {
             journal_bytes: get(&self.counts.journal_bytes),
             direct_syncs: get(&self.counts.direct_syncs),
             ledgers: get(&self.counts.ledgers),
+            clock_doubted: self.counts.clock_doubted.load(Ordering::Relaxed),
         }
     }
 }

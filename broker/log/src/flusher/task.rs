@@ -108,8 +108,10 @@ impl Flusher {
             entry_count: 0,
         };
         let last_stamp_ms = lock(&shared.ledger).wall_ms;
+        let wall = Believed::new(shared.host.clock.now(), last_stamp_ms);
+        shared.tell_of_clock(wall.is_doubted());
         Self {
-            wall: Believed::new(shared.host.clock.now(), last_stamp_ms),
+            wall,
             shared,
             journal,
             round: Round::default(),
@@ -280,7 +282,7 @@ impl Flusher {
         std::mem::swap(&mut self.header.partitions, &mut self.round.partitions);
         self.header.closing = closing;
         self.header.entry_count = count;
-        self.header.wall_ms = self.wall.stamp(self.shared.host.clock.now());
+        self.header.wall_ms = self.stamp();
         let entries = &mut self.round.entries[self.round_at..self.round_at + len];
         let commit = Commit {
             header: &mut self.header,
@@ -303,7 +305,7 @@ impl Flusher {
         self.header.partitions.clear();
         self.header.closing = true;
         self.header.entry_count = 0;
-        self.header.wall_ms = self.wall.stamp(self.shared.host.clock.now());
+        self.header.wall_ms = self.stamp();
         let round = self.round.number;
         let commit = Commit {
             header: &mut self.header,
@@ -316,6 +318,13 @@ impl Flusher {
         lock(&self.shared.gather).committing = true;
         self.sent(sync, 0);
         Ok(())
+    }
+
+    /// The wall time for a commit (A4).
+    fn stamp(&mut self) -> i64 {
+        let stamp_ms = self.wall.stamp(self.shared.host.clock.now());
+        self.shared.tell_of_clock(self.wall.is_doubted());
+        stamp_ms
     }
 
     /// Nothing followed for a while: memory that load needed is not kept.

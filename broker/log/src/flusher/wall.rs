@@ -41,6 +41,11 @@ impl Believed {
         }
     }
 
+    /// Whether the clock was doubted at the last look.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted_until.is_some()
+    }
+
     /// What to stamp now.
     pub(crate) fn stamp(&mut self, now: Now) -> i64 {
         let passed = now.mono.since(self.last.mono).as_millis();
@@ -83,7 +88,9 @@ mod tests {
                 assert_eq!(stamp, (10_000 + hour as i64) * HOUR_MS);
             }
             let after = 10_026 + jump;
+            assert!(believed.is_doubted() && !back.is_doubted());
             assert_eq!(believed.stamp(at(26, after)), after * HOUR_MS);
+            assert!(!believed.is_doubted());
             assert_eq!(back.stamp(at(2, 10_002 + jump)), 10_002 * HOUR_MS);
             assert_eq!(back.stamp(at(3, 10_003)), 10_003 * HOUR_MS);
         }

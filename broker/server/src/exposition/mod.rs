@@ -238,6 +238,11 @@ const DIRECTORY_DIRECT: Family = Family {
     help: "Syncs of segments beside the journal: large appends, and settling.",
     kind: Kind::Counter,
 };
+const DIRECTORY_CLOCK: Family = Family {
+    name: "millrace_log_directory_clock_doubted",
+    help: "1 while the wall clock is doubted since it stepped: retention by time waits.",
+    kind: Kind::Gauge,
+};
 
 /// One log directory of the configuration at the moment of the scrape.
 #[derive(Default)]
@@ -251,6 +256,7 @@ struct DirectoryRow {
     commits: i64,
     journal_bytes: i64,
     direct_syncs: i64,
+    clock_doubted: i64,
 }
 
 fn directories(node: &Node, page: &mut Page) {
@@ -274,11 +280,12 @@ fn directories(node: &Node, page: &mut Page) {
             row.commits = counts.commits as i64;
             row.journal_bytes = counts.journal_bytes as i64;
             row.direct_syncs = counts.direct_syncs as i64;
+            row.clock_doubted = i64::from(counts.clock_doubted);
         }
         row
     };
     let rows: Vec<DirectoryRow> = node.config.log.dirs.iter().map(row).collect();
-    let families: [Column<DirectoryRow>; 8] = [
+    let families: [Column<DirectoryRow>; 9] = [
         (DIRECTORY_OFFLINE, |row| row.offline),
         (DIRECTORY_FULL, |row| row.full),
         (DIRECTORY_TOTAL, |row| row.total),
@@ -287,6 +294,7 @@ fn directories(node: &Node, page: &mut Page) {
         (DIRECTORY_COMMITS, |row| row.commits),
         (DIRECTORY_JOURNAL, |row| row.journal_bytes),
         (DIRECTORY_DIRECT, |row| row.direct_syncs),
+        (DIRECTORY_CLOCK, |row| row.clock_doubted),
     ];
     for (family, value) in families {
         page.begin(family);
