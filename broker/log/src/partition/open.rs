@@ -328,7 +328,8 @@ impl Partitions {
         };
         let segment = Segment::new(known.path.clone(), active.id, active.holes, Tail::new(end));
         let segment = Arc::new(segment);
-        self.revive(&segment, true).await?;
+        self.revive(&segment, Some(known.settings.index_interval_bytes))
+            .await?;
         segments.push(segment);
         Ok(Some(Recovered {
             segments,
@@ -345,11 +346,12 @@ impl Partitions {
     }
 
     /// Learns of a segment that grows on what its first header and its indexes say. An index that
-    /// says nothing usable starts anew with the next batches; of times only when the log was closed.
+    /// says nothing usable starts anew with the next batches; of times only when the log was closed:
+    /// `closed` is `index.interval.bytes` then.
     pub(super) async fn revive(
         &self,
         segment: &Arc<Segment>,
-        is_closed: bool,
+        closed: Option<u64>,
     ) -> Result<(), Error> {
         let end = segment.end();
         if end.bytes == 0 {
@@ -367,9 +369,46 @@ impl Partitions {
             tail.first_timestamp = first.map(|step| step.header.max_timestamp);
             tail.offsets_written = offsets.0;
             tail.times_written = times.0;
-            tail.resume(times.1, is_closed);
         });
+        let largest = match (times.1, closed) {
+            (Some(last), Some(interval)) => self.largest_behind(segment, last, interval).await?,
+            _ => None,
+        };
+        segment.tail(|tail| tail.resume(times.1, largest));
         Ok(())
+    }
+
+    /// The largest timestamp of a closed segment: that of the last entry of its time index, or of a
+    /// batch behind that. An index to which nothing could be added any more, because a start before
+    /// did not know either, was closed without an entry for it. `None` where too much lies behind.
+    async fn largest_behind(
+        &self,
+        segment: &Arc<Segment>,
+        last: TimeEntry,
+        interval: u64,
+    ) -> Result<Option<TimeEntry>, Error> {
+        let behind = last.last_offset.saturating_add(1);
+        let end = segment.end();
+        if behind >= end.offset {
+            return Ok(Some(last));
+        }
+        let Some(span) = lookup::find(&self.handles, segment, behind, interval).await? else {
+            return Ok(None);
+        };
+        if end.bytes.saturating_sub(span.position) > WALKED_FOR_TIMES_MAX {
+            return Ok(None);
+        }
+        let mut largest = last;
+        let mut walk = lookup::walk(&self.handles, segment, span.position)?;
+        while let Some(step) = lookup::next(&mut walk, segment).await? {
+            if step.header.max_timestamp > largest.timestamp {
+                largest = TimeEntry {
+                    timestamp: step.header.max_timestamp,
+                    last_offset: step.header.last_offset(),
+                };
+            }
+        }
+        Ok(Some(largest))
     }
 
     /// Cuts an index file back to the entries of batches below `end`: how many, and the last one.
@@ -407,6 +446,10 @@ impl Partitions {
         Ok((kept, last))
     }
 }
+
+/// Bytes of batches whose headers a start walks to learn a segment's largest timestamp; where more lie
+/// behind the last entry of its time index, that gets no more entries.
+const WALKED_FOR_TIMES_MAX: u64 = 1 << 20;
 
 /// What opening a partition works from.
 pub(super) struct Known<'a> {

@@ -269,7 +269,7 @@ impl Sweep<'_> {
         // Until it is synced: what is written again stays with the descriptor that wrote (S2).
         segment.pin(self.must_sync());
         self.partitions.handles.admit(&segment);
-        if self.partitions.revive(&segment, false).await.is_err() {
+        if self.partitions.revive(&segment, None).await.is_err() {
             reached(Branch::FrontUnreadable);
             // The front is damaged below the settled mark; look-ups there will say so.
             segment.tail(|tail| *tail = Tail::new(from));

@@ -181,17 +181,17 @@ impl Tail {
     }
 
     /// Goes on behind what the time index file holds: `last` is its last entry, believed only as a
-    /// start for look-ups. Of a log that was not closed, or an index that says nothing, batches
-    /// behind that entry may have later timestamps; then nothing is added to the index any more,
-    /// since an entry says that no batch before it has, and look-ups scan from `last` on.
-    pub(crate) fn resume(&mut self, last: Option<TimeEntry>, is_closed: bool) {
+    /// start for look-ups, and `largest` the largest timestamp of all. Where that is not known, batches
+    /// behind the entry may have later ones; then nothing is added to the index any more, since an
+    /// entry says that no batch before it has, and look-ups scan from `last` on.
+    pub(crate) fn resume(&mut self, last: Option<TimeEntry>, largest: Option<TimeEntry>) {
         const NO_MORE: TimeEntry = TimeEntry {
             timestamp: i64::MAX,
             last_offset: i64::MAX,
         };
-        self.last_time = last.filter(|_| is_closed).or(Some(NO_MORE));
+        self.last_time = last.filter(|_| largest.is_some()).or(Some(NO_MORE));
         if self.largest.is_none() {
-            self.largest = last;
+            self.largest = largest.or(last);
         }
     }
 
