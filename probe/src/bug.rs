@@ -85,6 +85,20 @@ crate::listed! {
         ReplayIntoReplacedSegment,
         /// A partition whose directory is absent is looked for, and made anew, in another (A1).
         PartitionRecreatedElsewhere,
+        /// A change of a configuration is seen and answered before its commit (A2).
+        ConfigAckedBeforeCommit,
+        /// Of a change of several keys only the first one is kept.
+        ConfigChangedInPart,
+        /// A change that was only to be validated is made.
+        ValidateOnlyApplied,
+        /// Configurations are left out of metadata snapshots (A2).
+        ConfigsLeftOutOfSnapshot,
+        /// The last partition of a topic that has several is left out of metadata snapshots (A2).
+        AddedPartitionLeftOutOfSnapshot,
+        /// A topic made again under a name has the configuration of the one before.
+        ConfigInherited,
+        /// A topic goes by the configuration that was resolved first while the process lives.
+        TopicConfigResolvedOnce,
         /// A move is recorded while what was copied is in the page cache only (M2).
         MoveBeforeCopyIsDurable,
         /// Appends go on while the last bytes of a log are copied (M2).

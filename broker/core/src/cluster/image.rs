@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use millrace_probe::{Bug, planted};
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{
     BrokerEndpoint, ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
@@ -475,7 +476,8 @@ impl Image {
             .topic_config(&topic.name)
             .map(|(key, _)| key.to_owned())
             .collect();
-        for key in keys {
+        for key in keys.iter().filter(|_| !planted(Bug::ConfigInherited)) {
+            let key = key.clone();
             self.configs
                 .remove_mut(&(RESOURCE_TOPIC, topic.name.to_string(), key));
         }

@@ -9,6 +9,7 @@ use millrace_config::{
 use millrace_core::cluster::{
     AlterConfigs, ConfigRules, Configured, Image, Refusal, alter_configs,
 };
+use millrace_probe::{Bug, planted};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::{Cluster, MetadataError};
@@ -100,15 +101,22 @@ impl Cluster {
         requests: &[AlterConfigs],
         validate_only: bool,
     ) -> Result<Vec<Result<(), Refusal>>, MetadataError> {
-        self.propose(|image, _| {
+        let decide = |image: &Image, _| {
             let mut table = Table {
                 image,
                 started,
                 live: None,
             };
-            let (outcomes, records) = alter_configs(image, requests, &mut table);
-            (outcomes, if validate_only { Vec::new() } else { records })
-        })
-        .await
+            let (outcomes, mut records) = alter_configs(image, requests, &mut table);
+            if records.len() > 1 && planted(Bug::ConfigChangedInPart) {
+                records.truncate(1);
+            }
+            let drops = validate_only && !planted(Bug::ValidateOnlyApplied);
+            (outcomes, if drops { Vec::new() } else { records })
+        };
+        if planted(Bug::ConfigAckedBeforeCommit) {
+            return self.propose_unsafely(decide);
+        }
+        self.propose(decide).await
     }
 }

@@ -218,6 +218,17 @@ impl Cluster {
         Ok(reply)
     }
 
+    /// What the planted bug `ConfigAckedBeforeCommit` does in place of [`Self::propose`].
+    fn propose_unsafely<R>(
+        &self,
+        decide: impl FnOnce(&Image, i64) -> (R, Vec<MetadataRecord>),
+    ) -> Result<R, MetadataError> {
+        let (reply, _) = self.decide(false, decide)?;
+        let decided = self.decided();
+        self.image.store(Arc::clone(&decided.newest.image));
+        Ok(reply)
+    }
+
     /// Says that this node is there. It is published at once and durable in company of the next
     /// change: it speaks of nobody but this process, and a start that doesn't find it says it anew.
     /// Where leaders change with it, it is a proposal as every other. It tells the generations of

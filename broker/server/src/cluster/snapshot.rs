@@ -13,6 +13,7 @@ use bytes::Bytes;
 use millrace_core::cluster::{Image, Loading};
 use millrace_host::{Disk, OpenMode};
 use millrace_log::dir::LogDir;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::metadata::MetadataRecord;
 use millrace_protocol::metadata::control::{ControlValue, SnapshotFooter, SnapshotHeader};
 use millrace_protocol::records::{
@@ -82,7 +83,21 @@ fn encode(image: &Image, entry: Entry) -> Result<Vec<Bytes>, RecordError> {
     )];
     let mut next = 1;
     let mut builder = BatchBuilder::new(options(next));
-    for record in image.to_records() {
+    let mut records = image.to_records();
+    if planted(Bug::ConfigsLeftOutOfSnapshot) {
+        records.retain(|record| !matches!(record, MetadataRecord::Config(_)));
+    }
+    if planted(Bug::AddedPartitionLeftOutOfSnapshot) {
+        records.retain(|record| {
+            let MetadataRecord::Partition(partition) = record else {
+                return true;
+            };
+            let topic = image.topic(partition.topic_id);
+            let count = topic.map_or(0, |topic| topic.partitions.size());
+            count < 2 || partition.partition_id as usize + 1 < count
+        });
+    }
+    for record in records {
         if builder.len() >= BATCH_BYTES {
             next += builder.record_count() as i64;
             let full = std::mem::replace(&mut builder, BatchBuilder::new(options(next)));
