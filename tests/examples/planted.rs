@@ -77,7 +77,11 @@ impl Planted {
             }
             Self::Lie(lie) => {
                 setup.bug = Some(lie);
-                (run_setup(setup).err(), 1)
+                let by_its_rule = |failure: &Failure| {
+                    let mut rules = failure.rules.iter();
+                    rules.any(|rule| lie.rules().contains(rule))
+                };
+                (run_setup(setup).err().filter(by_its_rule), 1)
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millrace_host::real::{Options, RealHost};
 use millrace_tests::faults::Only;
+use millrace_tests::seeds::once_failed;
 use millrace_tests::shape::Row;
 use millrace_tests::shrink::{command, in_words, shrink};
 use millrace_tests::simulation::{Failure, Setup, run_setup};
@@ -139,18 +140,36 @@ fn fresh(seconds: u64) -> Result<(), String> {
     let deadline = host.clock.now().mono + Duration::from_secs(seconds);
     // Short enough to be typed.
     let seeds = std::iter::repeat_with(|| host.rng.next_u64() >> 24);
-    all(seeds.take_while(|_| host.clock.now().mono < deadline), None)
+    let seeds = seeds.take_while(|_| host.clock.now().mono < deadline);
+    all(seeds.map(setup), None)
 }
 
-/// The same seeds each time: what a gate may depend on. Every part runs the first one too, so that
-/// two processes can be held against each other.
+/// The same seeds each time: what a gate may depend on, and all that ever failed. Every part runs the
+/// first one too, so that two processes can be held against each other, and a seed of its rows twice.
 fn fixed(first: &str, count: &str, part: &str) -> Result<(), String> {
     let (first, count, part) = (number(first)?, number(count)?, number(part)?);
     let step = usize::try_from(PARTS).unwrap_or(usize::MAX);
     let mine = (first + 1 + part..first.saturating_add(count)).step_by(step);
-    let mine = mine.filter(|seed| !is_open(*seed));
+    let mine = mine.filter(|seed| !is_open(*seed)).map(setup);
     let outcome = run_setup(setup(first)).map_err(|failure| failure.reason)?;
-    all(mine, Some(outcome.trace.hash))
+    for row in Row::ALL.into_iter().skip(part as usize).step_by(step) {
+        same_twice(row)?;
+    }
+    let once_failed = once_failed().skip(part as usize).step_by(step);
+    all(once_failed.chain(mine), Some(outcome.trace.hash))
+}
+
+/// Whatever the row, and the faults that it has of its own, a seed is one run.
+fn same_twice(row: Row) -> Result<(), String> {
+    let setup = Setup {
+        row: Some(row),
+        ..setup(row as u64)
+    };
+    let run = || run_setup(setup).map_err(|failure| explain(setup, failure));
+    if run()? == run()? {
+        return Ok(());
+    }
+    Err(format!("{} is two runs", command(setup)))
 }
 
 /// One seed that fails, with the faults that it takes.
@@ -188,14 +207,14 @@ fn setup(seed: u64) -> Setup {
 }
 
 /// Runs seeds until one fails, and says what they came to in one line of output.
-fn all(seeds: impl Iterator<Item = u64>, hash: Option<u64>) -> Result<(), String> {
+fn all(setups: impl Iterator<Item = Setup>, hash: Option<u64>) -> Result<(), String> {
     let mut tally = Tally::default();
     let mut failed = Ok(());
-    for seed in seeds {
-        match run_setup(setup(seed)) {
+    for setup in setups {
+        match run_setup(setup) {
             Ok(outcome) => tally.add(&outcome),
             Err(failure) => {
-                failed = Err(explain(setup(seed), failure));
+                failed = Err(explain(setup, failure));
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! Whatever needs more than one room: the oracle of durability, and the workload that it judges,
 //! which runs over real sockets and in the simulation alike.
 
+pub mod admin;
 pub mod anomaly;
 pub mod asker;
 pub mod churn;
@@ -18,6 +19,7 @@ pub mod process;
 pub mod producer;
 pub mod pulse;
 pub mod reader;
+pub mod seeds;
 pub mod seen;
 pub mod session;
 pub mod shape;

@@ -15,6 +15,7 @@ use millrace_host::{Host, Mono, Pool};
 use millrace_protocol::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 
+use crate::admin::Admin;
 use crate::anomaly::Anomaly;
 use crate::asker::Asker;
 use crate::churn::Churn;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub asks: Option<Duration>,
     /// The pause of somebody who makes and deletes topics beside.
     pub sides: Option<Duration>,
+    /// The pause of somebody who administers: partitions, configurations, questions.
+    pub admin: Option<Duration>,
     /// The pause of somebody who deletes records; not of a topic that is removed.
     pub trims: Option<Duration>,
     /// How long the topic lives before it is removed and made again; `None` for ever.
@@ -84,6 +87,7 @@ impl Plan {
             time_spread_ms: 0,
             asks: None,
             sides: None,
+            admin: None,
             trims: None,
             churn: None,
             patience: Duration::from_mins(1),
@@ -242,6 +246,13 @@ impl Workload {
             let pulse = self.pulse("topics beside".to_owned());
             let run = async move { sides.run(&reach, &progress, &pulse).await };
             self.spawn("topics beside", run);
+        }
+        if let Some(pause) = plan.admin {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let admin = Admin::new(pause, plan, &self.topic());
+            let pulse = self.pulse("administrator".to_owned());
+            let run = async move { admin.run(&reach, &progress, &pulse).await };
+            self.spawn("administrator", run);
         }
         if let Some(pause) = plan.trims {
             let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));

@@ -5,6 +5,7 @@
 mod answers;
 mod batch;
 mod disk;
+mod table;
 mod wire;
 
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use millrace_host::Host;
 
 use crate::shape::Row;
+
+pub use table::TABLE;
 
 /// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +103,12 @@ impl Bug {
         Self::AnswersNoOffset,
         Self::LosesATopic,
     ];
+
+    /// The rules of which one must catch it.
+    pub fn rules(self) -> &'static [&'static str] {
+        let own = TABLE.iter().find(|(bug, _)| *bug == self);
+        own.map_or(&[], |(_, rules)| rules)
+    }
 
     /// The promises that it breaks.
     pub fn row(self) -> Row {

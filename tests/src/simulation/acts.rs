@@ -50,6 +50,8 @@ pub(super) fn shape(
     for reading in &mut plan.consumers {
         reading.twice = io.below(3) == 0;
     }
+    let mut admin = Draw::new(seed ^ 0x61_646d_696e);
+    plan.admin = (admin.below(2) == 0).then(|| Duration::from_millis(2 + admin.below(100)));
     let between = [20_971_520, 200, 1000][draw.below(3) as usize];
     let own = [
         (
