@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::copy::Ending;
 use super::log_tests::{append, bytes_of, read_all, small};
 use super::*;
 use crate::dir::LogDir;

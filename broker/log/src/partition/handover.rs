@@ -99,6 +99,7 @@ impl PartitionLog {
 
     /// Puts a copy, which [`super::LogCopy::finish`] gave, in the log's place; gives the old one,
     /// to be removed. Settings and leader epochs that came since its outline are carried over.
+    #[must_use = "the old log is to be removed"]
     pub fn hand_over(&mut self, mut copy: Self) -> Self {
         debug_assert_eq!(
             copy.log_end(),

@@ -5,6 +5,7 @@
 //! written has no directory, no descriptor and no entry anywhere.
 
 mod copy;
+mod copy_finish;
 mod cut;
 mod handover;
 mod open;
@@ -40,7 +41,8 @@ use crate::segment::tail::{End, Tail};
 use crate::sink::DurabilitySink;
 use crate::{epoch_checkpoint, partition_metadata};
 
-pub use copy::{Ending, LogCopy, Step};
+pub use copy::{LogCopy, Step};
+pub use copy_finish::Ending;
 pub use cut::{CutWork, Truncation};
 pub use handover::Outline;
 pub use open::{Opened, Replay};
@@ -121,6 +123,10 @@ enum Phase {
 }
 
 /// The writer half of one partition's log. Every `&mut` call is made under the partition's lock.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 #[derive(Debug)]
 pub struct PartitionLog {
     incarnation: Incarnation,
