@@ -27,6 +27,7 @@ use millrace_log::partition::Partitions;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::MetadataRecord;
 use millrace_protocol::records::RecordError;
+use tokio::sync::Semaphore;
 
 pub(crate) use log::is_metadata_name;
 use log::{MetadataLog, Written};
@@ -34,6 +35,9 @@ pub(crate) use producer_ids::ProducerIds;
 
 /// Entries that may wait for the disk at once.
 const WAITING_MAX: usize = 4096;
+/// Proposals under way at once; further ones wait for their turn, in order. A few entries fewer: a
+/// term's first and this node's registrations need no place.
+const PROPOSALS_MAX: usize = WAITING_MAX - 64;
 
 /// Why the metadata log can't be read or a proposal has no certain outcome.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +134,8 @@ pub(crate) struct Cluster {
     log: MetadataLog,
     decided: Mutex<Decided>,
     progress: Changing<Progress>,
+    /// Places of proposals under way.
+    places: Semaphore,
 }
 
 impl Cluster {
@@ -151,6 +157,7 @@ impl Cluster {
                 published: state.entry.end_offset,
                 over: None,
             }),
+            places: Semaphore::new(PROPOSALS_MAX),
             decided: Mutex::new(Decided {
                 newest: state.clone(),
                 waiting: VecDeque::new(),
@@ -205,7 +212,8 @@ impl Cluster {
     /// Decides on the newest image, writes what the decision has of records as one entry, and gives
     /// the decision's reply once that, and all it stands on, is committed and published. `decide` is
     /// told the offset of the first record. What was written takes its course when the caller goes
-    /// away.
+    /// away. Proposals that come while the disk is busy become durable together; those of thousands
+    /// of connections at once are decided in their turn.
     ///
     /// On [`MetadataError::Unknown`] nobody knows whether it will be found after a restart; the node
     /// takes no further proposals. On every other error nothing happened.
@@ -213,6 +221,8 @@ impl Cluster {
         &self,
         decide: impl FnOnce(&Image, i64) -> (R, Vec<MetadataRecord>),
     ) -> Result<R, MetadataError> {
+        let place = self.places.acquire().await;
+        let _place = place.expect("the semaphore of proposals is never closed");
         let (reply, entry) = self.decide(true, decide)?;
         self.published(entry.end_offset).await?;
         Ok(reply)

@@ -391,6 +391,39 @@ fn after_an_unknown_outcome_nothing_is_decided_until_the_next_start() {
 }
 
 #[test]
+fn more_proposals_at_once_than_may_wait_for_the_disk_are_made_in_their_turn_in_few_commits() {
+    let sim = Sim::new(3);
+    sim.block_on(async {
+        let node = start(&sim, QUORUM).await;
+        let before = node.dir.flusher_counts().commits;
+        let count = 2 * WAITING_MAX as u64;
+        let proposing = (0..count).map(|at| Box::pin(node.create(at)));
+        let mut proposing: Vec<_> = proposing.collect();
+        std::future::poll_fn(|cx| {
+            proposing.retain_mut(|proposal| match proposal.as_mut().poll(cx) {
+                std::task::Poll::Ready(made) => {
+                    made.unwrap();
+                    false
+                }
+                std::task::Poll::Pending => true,
+            });
+            assert!(node.cluster.decided().waiting.len() <= WAITING_MAX);
+            if proposing.is_empty() {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        drop(proposing);
+        assert_eq!(node.cluster.image().topic_count() as u64, count);
+        let commits = node.dir.flusher_counts().commits - before;
+        assert!(commits < count / 20, "{commits} commits");
+        node.stop().await;
+    });
+}
+
+#[test]
 fn what_was_written_takes_its_course_when_the_proposer_goes_away() {
     let sim = Sim::new(7);
     sim.block_on(async {

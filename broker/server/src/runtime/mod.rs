@@ -14,6 +14,7 @@ pub(crate) mod producer_count;
 pub(crate) mod recompress;
 pub(crate) mod registry;
 mod removal;
+mod removal_reports;
 mod schedule;
 #[cfg(all(test, feature = "schedules"))]
 #[path = "tests/schedules/mod.rs"]

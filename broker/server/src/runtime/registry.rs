@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 use super::moving::Moves;
 use super::partition::{Configuration, OpenPartition, PartitionSink};
 use super::producer_count::ProducerCount;
+use super::removal_reports::Reports;
 use super::schedule::Schedule;
 use super::settings::{core_durability, core_settings, log_settings};
 pub(crate) use super::slot::NotServed;
@@ -53,6 +54,8 @@ pub(crate) struct Registry {
     topic_configs: TopicConfigs,
     producer_count: Arc<ProducerCount>,
     pub(super) schedule: Arc<Schedule>,
+    /// Removed topics whose data are gone.
+    pub(super) reports: Reports,
     /// Where the metadata ended when the node started.
     started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
@@ -74,6 +77,7 @@ impl Registry {
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
             producer_count: Arc::new(ProducerCount::new(config.produce.producers_max as usize)),
             schedule: Arc::default(),
+            reports: Reports::default(),
             started_at: cluster.image().offset(),
             moves: Moves::new(config.log.moves_at_once as usize),
             config,

@@ -46,7 +46,11 @@ impl Registry {
                 }
             }
             registry.remove_unopened(topic).await;
-            registry.report_removed(&[topic]).await;
+            if registry.reports.add(topic) {
+                while let Some(topics) = registry.reports.take() {
+                    registry.report_removed(&topics).await;
+                }
+            }
         };
         drop(
             self.host
