@@ -4,17 +4,18 @@
 //! fitted to those traits by more code than there is here, and would bring keep-alive, chunking and
 //! upgrades that nobody needs. What always holds: a request's head is at most [`HEAD_BYTES_MAX`]
 //! and comes within [`EXCHANGE_TIMEOUT`], its body is never read; one answer, then the connection
-//! is closed; at most [`EXCHANGES_MAX`] at once, the others wait in the machine's backlog; paths
-//! match exactly or not at all; nothing here changes anything.
+//! is closed; at most [`EXCHANGES_MAX`] at once, the others wait in the machine's backlog, and at
+//! most [`PAGES_MAX`] pages of metrics are in memory; paths match exactly or not at all; nothing
+//! here changes anything.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use millrace_config::AdminListener;
-use millrace_host::{Clock, Connection, Host, Listener, Mono, Piece, Pool};
+use millrace_host::{Clock, Connection, Host, Listener, Mono, Piece, Pool, Rope};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,9 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests served at once.
 const EXCHANGES_MAX: usize = 16;
+/// Pages of metrics that are made or sent at once: with ten thousand topics each is megabytes. The
+/// next one waits, within its own time.
+const PAGES_MAX: usize = 2;
 /// Connections the machine may hold that were not accepted yet.
 const BACKLOG: u32 = 16;
 /// How long accepting pauses after a failure.
@@ -54,6 +58,8 @@ pub(crate) struct Subject {
     pub(crate) health: Arc<Health>,
     /// The node, once there is one.
     pub(crate) node: Arc<OnceLock<Weak<Node>>>,
+    /// Places of pages.
+    pages: Arc<Semaphore>,
 }
 
 impl Subject {
@@ -63,6 +69,7 @@ impl Subject {
             metrics: Arc::clone(metrics),
             health: Arc::clone(health),
             node: Arc::default(),
+            pages: Arc::new(Semaphore::new(PAGES_MAX)),
         }
     }
 }
@@ -154,7 +161,7 @@ struct Answerer(Subject);
 struct Answer {
     status: &'static str,
     content_type: &'static str,
-    body: String,
+    body: Rope,
 }
 
 impl Answer {
@@ -162,7 +169,7 @@ impl Answer {
         Self {
             status,
             content_type: "text/plain; charset=utf-8",
-            body: body.into(),
+            body: rope(body.into()),
         }
     }
 }
@@ -175,7 +182,7 @@ impl Answer {
         }
     }
 
-    fn metrics(body: String) -> Self {
+    fn metrics(body: Rope) -> Self {
         Self {
             status: "200 OK",
             content_type: "text/plain; version=0.0.4; charset=utf-8",
@@ -184,16 +191,20 @@ impl Answer {
     }
 }
 
+fn rope(text: String) -> Rope {
+    vec![Piece::Bytes(text.into())]
+}
+
+/// The head.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-             connection: close\r\n\r\n{}",
+             connection: close\r\n\r\n",
             self.status,
             self.content_type,
-            self.body.len(),
-            self.body
+            self.body.iter().map(Piece::len).sum::<u64>(),
         )
     }
 }
@@ -209,12 +220,12 @@ impl Answerer {
         };
         match path {
             b"/metrics" => Answer::metrics(match self.node() {
-                Some(node) => exposition::text(&node),
-                None => self.0.metrics.text(),
+                Some(node) => exposition::page(&node),
+                None => rope(self.0.metrics.text()),
             }),
             b"/metrics/partitions" => Answer::metrics(
                 self.node()
-                    .map_or_else(String::new, |node| exposition::partitions_text(&node)),
+                    .map_or_else(Rope::new, |node| exposition::partitions_page(&node)),
             ),
             b"/health/live" => Answer::health(self.0.health.live(now)),
             b"/health/ready" => Answer::health(self.0.health.ready(self.node().as_deref())),
@@ -242,16 +253,29 @@ async fn exchange(
     answerer: Answerer,
     clock: &dyn Clock,
 ) -> io::Result<()> {
-    let answer = match read_head(&mut connection).await? {
+    let head = read_head(&mut connection).await?;
+    let pages = Arc::clone(&answerer.0.pages);
+    let page = match &head {
+        Some(head) if is_page(head) => Some(pages.acquire().await),
+        _ => None,
+    };
+    let answer = match head {
         Some(head) => answerer.answer(&head, clock.now().mono),
         None => Answer::text(
             "431 Request Header Fields Too Large",
             "the head is too long\n",
         ),
     };
-    let bytes = Bytes::from(answer.to_string());
-    connection.write.send(vec![Piece::Bytes(bytes)]).await?;
+    let mut rope = rope(answer.to_string());
+    rope.extend(answer.body);
+    connection.write.send(rope).await?;
+    drop(page);
     connection.write.shutdown().await
+}
+
+/// Whether a page of metrics is asked for, which may be long.
+fn is_page(head: &[u8]) -> bool {
+    get_path(head).is_some_and(|path| path.starts_with(b"/metrics"))
 }
 
 /// Everything up to the empty line; `None` when that does not come within the limit.

@@ -3,53 +3,63 @@
 //!
 //! Written as text by hand: the library's structures for ten thousand topics cost several times what
 //! the lines do, every few seconds. What always holds: a scrape waits for nothing but a partition's
-//! lock, and there is one series of each family for each topic; by partition only where somebody
-//! asks for that page.
+//! lock, and there is one series of each family for each topic, in the order of their ids; by
+//! partition only where somebody asks for that page. What a page takes is its bytes and a row for
+//! each topic, or each partition.
 
 mod page;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millrace_core::partition::Bounds;
+use millrace_host::Rope;
 
 use crate::context::Node;
-use crate::runtime::partition::{OpenPartition, Sums};
-use page::{Family, Kind, Page};
+use crate::runtime::partition::{OpenPartition, Shown, Sums};
+use page::{Family, Kind, Labels, Page};
 
 /// A family, and its value in a row.
 type Column<R> = (Family, fn(&R) -> i64);
 
 /// Everything of the node, by topic and by directory.
-pub(crate) fn text(node: &Node) -> String {
+pub(crate) fn page(node: &Node) -> Rope {
     let mut page = Page::new(node.metrics.text());
     topics(node, &mut page);
     directories(node, &mut page);
     moves(node, &mut page);
-    page.into_text()
+    page.into_rope()
+}
+
+/// The same in one piece.
+pub(crate) fn text(node: &Node) -> String {
+    page::text(&page(node))
 }
 
 /// Offsets and sizes of every open partition.
-pub(crate) fn partitions_text(node: &Node) -> String {
+pub(crate) fn partitions_page(node: &Node) -> Rope {
     let mut page = Page::new(String::new());
     let open = node.partitions.open_partitions();
-    let rows: Vec<_> = open.iter().filter_map(Row::of).collect();
+    let rows = open.iter().filter_map(Row::of);
+    let rows: Vec<_> = rows
+        .map(|row| {
+            let partition = row.partition.to_string();
+            let labels = [("topic", &*row.topic), ("partition", &partition)];
+            (Labels::of(&labels), row)
+        })
+        .collect();
     let families: [Column<Row>; 4] = [
-        (PARTITION_LOG_START, |row| row.bounds.log_start),
-        (PARTITION_HIGH_WATERMARK, |row| row.bounds.high_watermark),
-        (PARTITION_LOG_END, |row| row.bounds.log_end),
-        (PARTITION_LOG_BYTES, |row| row.log_bytes as i64),
+        (PARTITION_LOG_START, |row| row.shown.log_start),
+        (PARTITION_HIGH_WATERMARK, |row| row.shown.high_watermark),
+        (PARTITION_LOG_END, |row| row.shown.log_end),
+        (PARTITION_LOG_BYTES, |row| row.shown.log_bytes as i64),
     ];
     for (family, value) in families {
         page.begin(family);
-        for row in &rows {
-            let partition = row.partition.to_string();
-            let labels = [("topic", &*row.topic), ("partition", &partition)];
-            page.line(family, &labels, value(row));
+        for (labels, row) in &rows {
+            page.line(family, labels, value(row));
         }
     }
-    page.into_text()
+    page.into_rope()
 }
 
 const PARTITION_LOG_START: Family = Family {
@@ -77,20 +87,18 @@ const PARTITION_LOG_BYTES: Family = Family {
 struct Row {
     topic: Arc<str>,
     partition: i32,
-    bounds: Bounds,
-    log_bytes: u64,
+    shown: Shown,
     traffic: Sums,
 }
 
 impl Row {
     /// `None` of one that serves no more.
     fn of(open: &Arc<OpenPartition>) -> Option<Self> {
-        let (bounds, log_bytes) = open.measure().ok()?;
+        let shown = open.measure().ok()?;
         Some(Self {
             topic: Arc::clone(open.topic()),
             partition: open.incarnation().partition,
-            bounds,
-            log_bytes,
+            shown,
             traffic: open.traffic().sums(),
         })
     }
@@ -108,8 +116,8 @@ struct TopicSums {
 impl TopicSums {
     fn add(&mut self, row: &Row) {
         self.open += 1;
-        self.records += row.bounds.high_watermark - row.bounds.log_start;
-        self.log_bytes += row.log_bytes as i64;
+        self.records += row.shown.high_watermark - row.shown.log_start;
+        self.log_bytes += row.shown.log_bytes as i64;
         self.traffic.records_in += row.traffic.records_in;
         self.traffic.bytes_in += row.traffic.bytes_in;
         self.traffic.bytes_out += row.traffic.bytes_out;
@@ -163,10 +171,21 @@ const TOPICS: Family = Family {
 };
 
 fn topics(node: &Node, page: &mut Page) {
-    let mut topics: BTreeMap<Arc<str>, TopicSums> = BTreeMap::new();
+    let mut topics: Vec<(Labels, TopicSums)> = Vec::new();
+    let mut last = None;
+    // By topic id: partitions of one topic follow each other.
     for open in node.partitions.open_partitions() {
-        if let Some(row) = Row::of(&open) {
-            topics.entry(Arc::clone(&row.topic)).or_default().add(&row);
+        let Some(row) = Row::of(&open) else {
+            continue;
+        };
+        let id = Some(open.incarnation().topic_id);
+        if last != id {
+            last = id;
+            let labels = Labels::of(&[("topic", &row.topic)]);
+            topics.push((labels, TopicSums::default()));
+        }
+        if let Some((_, sums)) = topics.last_mut() {
+            sums.add(&row);
         }
     }
     let families: [Column<TopicSums>; 5] = [
@@ -178,24 +197,16 @@ fn topics(node: &Node, page: &mut Page) {
     ];
     for (family, value) in families {
         page.begin(family);
-        for (topic, sums) in &topics {
-            page.line(family, &[("topic", topic)], value(sums));
+        for (labels, sums) in &topics {
+            page.line(family, labels, value(sums));
         }
     }
-    let image = node.cluster.image();
-    let (mut known, mut all, mut offline) = (0, 0, 0);
-    for topic in image.topics_by_name() {
-        known += 1;
-        for partition in topic.partitions.values() {
-            all += 1;
-            offline += i64::from(partition.leader < 0);
-        }
-    }
-    let open = topics.values().map(|sums| sums.open).sum();
-    page.single(TOPICS, known);
-    page.single(PARTITIONS, all);
+    let there = node.cluster.image().extent();
+    let open = topics.iter().map(|(_, sums)| sums.open).sum();
+    page.single(TOPICS, there.topics as i64);
+    page.single(PARTITIONS, there.partitions as i64);
     page.single(PARTITIONS_OPEN, open);
-    page.single(PARTITIONS_OFFLINE, offline);
+    page.single(PARTITIONS_OFFLINE, there.leaderless as i64);
 }
 
 const DIRECTORY_OFFLINE: Family = Family {
@@ -247,7 +258,7 @@ const DIRECTORY_CLOCK: Family = Family {
 /// One log directory of the configuration at the moment of the scrape.
 #[derive(Default)]
 struct DirectoryRow {
-    path: String,
+    labels: Labels,
     offline: i64,
     full: i64,
     total: i64,
@@ -263,7 +274,7 @@ fn directories(node: &Node, page: &mut Page) {
     let opened = node.partitions.opened_directories();
     let row = |path: &PathBuf| {
         let mut row = DirectoryRow {
-            path: path.display().to_string(),
+            labels: Labels::of(&[("dir", &path.display().to_string())]),
             offline: 1,
             ..DirectoryRow::default()
         };
@@ -299,7 +310,7 @@ fn directories(node: &Node, page: &mut Page) {
     for (family, value) in families {
         page.begin(family);
         for row in &rows {
-            page.line(family, &[("dir", &row.path)], value(row));
+            page.line(family, &row.labels, value(row));
         }
     }
 }
@@ -329,7 +340,7 @@ fn moves(node: &Node, page: &mut Page) {
         ("failed", counted.failed),
         ("cancelled", counted.cancelled),
     ] {
-        page.line(MOVES_ENDED, &[("how", how)], count as i64);
+        page.line(MOVES_ENDED, &Labels::of(&[("how", how)]), count as i64);
     }
     page.single(MOVED_BYTES, counted.bytes as i64);
 }

@@ -13,6 +13,7 @@ mod log_start;
 mod log_start_tests;
 mod moving;
 mod plan;
+mod shown;
 mod sink;
 mod traffic;
 
@@ -22,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_core::Now;
-use millrace_core::partition::{Bounds, Effect, Event, Partition, Reject, Token, Unserved};
+use millrace_core::partition::{Effect, Event, Partition, Reject, Token, Unserved};
 use millrace_host::sync::{Arc, ArcSwap, Mutex, MutexGuard, PoisonError, Weak};
 use millrace_host::{Changing, Clock};
 use millrace_log::dir::LogDir;
@@ -39,6 +40,8 @@ pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
 pub(crate) use log_start::{Deleted, NotDeleted};
 pub(crate) use moving::Held;
+use shown::LastShown;
+pub(crate) use shown::Shown;
 pub(crate) use sink::PartitionSink;
 pub(crate) use traffic::{Sums, Traffic};
 
@@ -63,6 +66,7 @@ pub(crate) struct OpenPartition {
     /// Appends are held, as the state says: whoever appends waits here.
     held: Changing<bool>,
     traffic: Traffic,
+    shown: LastShown,
     schedule: Arc<Schedule>,
     /// Held by whoever moves the log start, across waits.
     moving_start: Arc<tokio::sync::Mutex<()>>,
@@ -129,6 +133,7 @@ impl OpenPartition {
                 broken: false,
             }),
             traffic: Traffic::default(),
+            shown: LastShown::new(),
             schedule: Arc::clone(schedule),
             moving_start: Arc::default(),
         }
@@ -154,9 +159,24 @@ impl OpenPartition {
         &self.traffic
     }
 
-    /// Its offsets, and the bytes of its segments.
-    pub(crate) fn measure(&self) -> Result<(Bounds, u64), Unserved> {
-        self.with(|state, _, _| (state.core.bounds(), state.log.size_bytes()))
+    /// Its offsets, and the bytes of its segments, as they were when somebody touched it last.
+    pub(crate) fn measure(&self) -> Result<Shown, Unserved> {
+        if let Some(shown) = self.shown.get() {
+            return Ok(shown);
+        }
+        let guard = self.lock();
+        if guard.broken {
+            return Err(Unserved::StorageFailed);
+        }
+        let bounds = guard.core.bounds();
+        let shown = Shown {
+            log_start: bounds.log_start,
+            high_watermark: bounds.high_watermark,
+            log_end: bounds.log_end,
+            log_bytes: guard.log.size_bytes(),
+        };
+        self.shown.keep(shown);
+        Ok(shown)
     }
 
     /// Whether it lies in that directory.
@@ -212,6 +232,7 @@ impl OpenPartition {
     /// Deletes the partition: it serves nothing any more; its names are gone when the future ends.
     pub(crate) fn remove(&self) -> millrace_log::flusher::Durable {
         let mut guard = self.lock();
+        self.shown.touch();
         let (now, state) = (self.now(), &mut *guard);
         let mut effects = Vec::new();
         if !state.broken {
@@ -232,6 +253,7 @@ impl OpenPartition {
         let now = self.now();
         let mut effects = Vec::new();
         let mut guard = self.lock();
+        self.shown.touch();
         if guard.broken {
             return Err(Unserved::StorageFailed);
         }
