@@ -1,10 +1,13 @@
-//! `millrace config`: every key of brokers and topics, what it means, and what it is set to.
+//! `millrace config`: every key of brokers and topics, what it means, and what it is set to; and those
+//! of Kafka's that are refused, with the reason.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use millrace_config::{BrokerConfig, Described, TopicOverrides, annotated_properties};
+use millrace_config::{
+    AbsentKey, BrokerConfig, Described, TopicOverrides, absent_keys, annotated_properties,
+};
 use serde_json::{Value, json};
 
 use crate::{BAD_CONFIGURATION, ServeOptions, fail};
@@ -34,13 +37,19 @@ pub(crate) fn run(options: ConfigOptions) -> ExitCode {
             Ok(config) => {
                 let name = options.name.as_deref().unwrap_or_default();
                 let keys = keys(&config, name);
-                if keys.is_empty() {
+                let absent: Vec<AbsentKey> = absent_keys()
+                    .filter(|absent| absent.name.contains(name))
+                    .collect();
+                if keys.is_empty() && absent.is_empty() {
                     return fail(1, &format!("no key has {name} in its name"));
                 }
                 if options.json {
-                    format!("{:#}\n", Value::Array(keys.iter().map(object).collect()))
+                    let all = keys.iter().map(object);
+                    let all = all.chain(absent.iter().map(absent_object));
+                    format!("{:#}\n", Value::Array(all.collect()))
                 } else {
-                    keys.iter().map(paragraph).collect()
+                    let all = keys.iter().map(paragraph);
+                    all.chain(absent.iter().map(absent_paragraph)).collect()
                 }
             }
             Err(error) => return fail(BAD_CONFIGURATION, &error),
@@ -76,6 +85,22 @@ fn paragraph(described: &Described) -> String {
     lines.extend(key.explained().iter().map(|line| format!("    {line}\n")));
     lines.push("\n".to_owned());
     lines.concat()
+}
+
+/// A key of Kafka's that is refused, and why.
+fn absent_paragraph(absent: &AbsentKey) -> String {
+    let AbsentKey { name, reason, .. } = absent;
+    format!("{name}  (refused)\n    Kafka's, without effect in this version: {reason}.\n\n")
+}
+
+fn absent_object(absent: &AbsentKey) -> Value {
+    json!({
+        "name": absent.name,
+        "scope": if absent.is_topics { "of a topic" } else { "of a broker" },
+        "maker": "Kafka",
+        "refused": true,
+        "documentation": absent.reason,
+    })
 }
 
 fn object(described: &Described) -> Value {

@@ -63,6 +63,29 @@ fn a_name_chooses_and_json_says_the_same() {
 }
 
 #[test]
+fn a_key_of_kafkas_that_is_refused_is_explained() {
+    for (name, reason) in [
+        ("ssl.keystore.location", "there is no encryption yet"),
+        ("leader.replication.throttled.rate", "one node"),
+        ("num.io.threads", "follow the number of processors"),
+    ] {
+        let said = says(&[name]);
+        assert!(
+            said.contains("(refused)") && said.contains(reason),
+            "{said}"
+        );
+        let all: serde_json::Value = serde_json::from_str(&says(&[name, "--json"])).unwrap();
+        assert_eq!(all[0]["refused"], true);
+        let refused = run(&["--set", &format!("{name}=1")]);
+        let words = String::from_utf8(refused.stderr).unwrap();
+        assert!(words.contains(reason), "{words}");
+    }
+    let said = says(&["remote.copy.lag.ms"]);
+    assert!(said.contains("no tiered storage"), "{said}");
+    assert!(says(&[]).contains("zookeeper.connect  (refused)"));
+}
+
+#[test]
 fn the_file_that_it_writes_sets_nothing_and_what_is_wrong_has_its_code() {
     let file = says(&["--properties"]);
     assert!(

@@ -50,6 +50,9 @@ fn a_sound_machine_serves_and_nothing_is_left_behind() {
         "data is empty; the first start formats it",
         "more will be made",
         "a sync of 4 KiB takes",
+        "data threads",
+        "of memory (",
+        "open files (",
         "are on one file system",
         "listener PLAINTEXT can have 127.0.0.1:0",
     ] {

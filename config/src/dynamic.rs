@@ -35,6 +35,7 @@ impl BrokerConfig {
                 config.produce = ProduceConfig::read(&values);
                 config.network.connections_max = self.narrowed(network.connections_max);
                 config.network.connections_per_ip_max = network.connections_per_ip_max;
+                config.network.connection_creation_rate = network.connection_creation_rate;
                 config.network.slow_after = network.slow_after;
                 config.values = values;
             }

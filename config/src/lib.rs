@@ -49,6 +49,7 @@ pub use memory::Lowered;
 pub use metadata::MetadataConfig;
 pub use network::{AdminListener, NetworkConfig};
 pub use node::{LoggerFormat, NodeConfig};
+pub use not_in_effect::{AbsentKey, absent_keys};
 pub use produce::ProduceConfig;
 pub use table::{broker_key, broker_keys, topic_key, topic_keys};
 pub use topic::{CleanupPolicy, Compression, Durability, RecordValidation, TimestampType};

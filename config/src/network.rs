@@ -40,6 +40,15 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(1))
     .dynamic(),
+    // Kafka takes 0 too, which lets nobody in.
+    Key::kafka(
+        "max.connection.creation.rate",
+        Kind::Int,
+        Some("2147483647"),
+        "Most connections accepted in a second; past it, others wait to be accepted.",
+    )
+    .check(Check::AtLeast(1))
+    .dynamic(),
     Key::kafka(
         "connections.max.idle.ms",
         Kind::Long,
@@ -133,6 +142,8 @@ pub struct NetworkConfig {
     pub connections_max: u32,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: u32,
+    /// `max.connection.creation.rate`: in a second.
+    pub connection_creation_rate: u32,
     /// `connections.max.idle.ms`.
     pub idle_timeout: Duration,
     /// `queued.max.request.bytes`: the budget from which a frame reserves its length before its
@@ -164,6 +175,7 @@ impl NetworkConfig {
             backlog: values.count32("socket.listen.backlog.size"),
             connections_max: values.count32("max.connections"),
             connections_per_ip_max: values.count32("max.connections.per.ip"),
+            connection_creation_rate: values.count32("max.connection.creation.rate"),
             idle_timeout: values.millis("connections.max.idle.ms"),
             queued_bytes_max: values.count("queued.max.request.bytes"),
             connection_requests_max: values.count32("connection.requests.max"),

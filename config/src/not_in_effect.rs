@@ -8,6 +8,29 @@ pub(crate) struct Absent {
     pub(crate) advice: &'static str,
 }
 
+/// A key of Kafka's that this version does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbsentKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is a topic's; else it is a broker's.
+    pub is_topics: bool,
+    /// Why it is refused, and what to do instead.
+    pub reason: &'static str,
+}
+
+/// Every key of Kafka's that this version does not take: those of brokers, then those of topics.
+pub fn absent_keys() -> impl Iterator<Item = AbsentKey> {
+    let rows = |keys: &'static [&'static str], is_topics| {
+        keys.iter().map(move |name| AbsentKey {
+            name,
+            is_topics,
+            reason: advice(name),
+        })
+    };
+    rows(BROKER, false).chain(rows(TOPIC, true))
+}
+
 /// The broker key of this name, if Kafka has it and it has no effect here.
 pub(crate) fn broker(name: &str) -> Option<Absent> {
     find(BROKER, name)
@@ -33,12 +56,88 @@ fn advice(key: &str) -> &'static str {
             "a node is broker and controller of its own cluster; leave the key out"
         }
         "zookeeper.connect" => "there is no ZooKeeper; leave the key out",
-        "num.network.threads" | "num.io.threads" => {
-            "threads follow the number of cores; leave the key out"
+        "metadata.log.dir" => {
+            "the metadata lie in the first of log.dirs that a node was begun with; leave the key out"
         }
-        _ => "leave it out",
+        "num.network.threads"
+        | "num.io.threads"
+        | "background.threads"
+        | "num.recovery.threads.per.data.dir" => {
+            "threads follow the number of processors; leave the key out"
+        }
+        "queued.max.requests" => {
+            "requests are bounded by queued.max.request.bytes and, on each connection, by \
+             connection.requests.max; give these instead"
+        }
+        "log.flush.scheduler.interval.ms" => "give log.flush.lag.ms instead",
+        "socket.send.buffer.bytes" | "socket.receive.buffer.bytes" => {
+            "the machine sizes the buffers of sockets; leave the key out"
+        }
+        _ => FAMILIES
+            .iter()
+            .find(|(beginning, _)| key.starts_with(beginning))
+            .map_or("leave it out", |(_, reason)| reason),
     }
 }
+
+/// What the keys that begin so are for, where this version does without; the first that fits counts.
+const FAMILIES: &[(&str, &str)] = &[
+    ("ssl.", "there is no encryption yet; leave it out"),
+    ("sasl.", NO_AUTHENTICATION),
+    ("delegation.token.", NO_AUTHENTICATION),
+    ("connections.max.reauth.ms", NO_AUTHENTICATION),
+    ("connection.failed.authentication", NO_AUTHENTICATION),
+    ("principal.builder", NO_AUTHENTICATION),
+    ("super.users", NO_AUTHORISATION),
+    ("authorizer.class.name", NO_AUTHORISATION),
+    ("allow.everyone", NO_AUTHORISATION),
+    ("security.inter.broker", ONE_NODE),
+    ("group.", NO_GROUPS),
+    ("offset.metadata.", NO_GROUPS),
+    ("offsets.", NO_GROUPS),
+    ("share.", NO_GROUPS),
+    ("errors.deadletterqueue", NO_GROUPS),
+    ("transaction", NO_TRANSACTIONS),
+    ("add.partitions.to.txn", NO_TRANSACTIONS),
+    ("remote.", NO_TIERS),
+    ("log.remote.", NO_TIERS),
+    ("follower.fetch.last.tiered", NO_TIERS),
+    ("log.cleaner.", "logs are not compacted yet; leave it out"),
+    ("client.quota.", NO_QUOTAS),
+    ("quota.", NO_QUOTAS),
+    ("controller.quota.", NO_QUOTAS),
+    ("alter.log.dirs.replication.quota", NO_QUOTAS),
+    ("replica.alter.log.dirs.io", NO_QUOTAS),
+    ("replication.quota.", NO_QUOTAS),
+    ("leader.replication.throttled", ONE_NODE),
+    ("follower.replication.throttled", ONE_NODE),
+    ("replica.", ONE_NODE),
+    ("num.replica.fetchers", ONE_NODE),
+    ("auto.leader.rebalance", ONE_NODE),
+    ("leader.imbalance", ONE_NODE),
+    ("unclean.leader.election.interval", ONE_NODE),
+    ("controlled.shutdown", ONE_NODE),
+    ("controller.", ONE_NODE),
+    ("broker.heartbeat", ONE_NODE),
+    ("broker.session", ONE_NODE),
+    ("initial.broker.registration", ONE_NODE),
+    ("inter.broker.", ONE_NODE),
+    ("metric", OWN_METRICS),
+    ("kafka.metrics.", OWN_METRICS),
+    (
+        "telemetry.",
+        "no metrics are taken from clients yet; leave it out",
+    ),
+];
+
+const NO_AUTHENTICATION: &str = "there is no authentication yet; leave it out";
+const NO_AUTHORISATION: &str = "there is no authorisation yet; leave it out";
+const NO_GROUPS: &str = "there are no groups yet; leave it out";
+const NO_TRANSACTIONS: &str = "there are no transactions yet; leave it out";
+const NO_TIERS: &str = "there is no tiered storage yet; leave it out";
+const NO_QUOTAS: &str = "there are no quotas yet; leave it out";
+const ONE_NODE: &str = "a cluster is one node yet; leave it out";
+const OWN_METRICS: &str = "metrics are shown over HTTP (admin.listener); leave it out";
 
 /// Broker keys, sorted.
 const BROKER: &[&str] = &[
@@ -182,7 +281,6 @@ const BROKER: &[&str] = &[
     "log.initial.task.delay.ms",
     "log.remote.copy.lag.bytes",
     "log.remote.copy.lag.ms",
-    "max.connection.creation.rate",
     "max.connections.per.ip.overrides",
     "max.request.partition.size.limit",
     "metadata.log.dir",

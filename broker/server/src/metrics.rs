@@ -115,6 +115,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     /// Connections accepted, those closed at once for a limit included.
     pub(crate) accepted: IntCounter,
+    /// Times a listener waited before it accepted, by the limit on the rate.
+    pub(crate) accepts_delayed: IntCounter,
     /// Failures to accept (too few descriptors, as a rule).
     pub(crate) accept_errors: IntCounter,
     /// Bytes of requests received, their length fields included.
@@ -218,6 +220,10 @@ impl Metrics {
             accepted: make.counter(
                 "millrace_connections_accepted_total",
                 "Connections accepted.",
+            ),
+            accepts_delayed: make.counter(
+                "millrace_accepts_delayed_total",
+                "Times a listener waited before it accepted, by max.connection.creation.rate.",
             ),
             accept_errors: make.counter("millrace_accept_errors_total", "Failures to accept."),
             received_bytes: make.counter("millrace_received_bytes_total", "Bytes of requests."),

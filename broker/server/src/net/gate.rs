@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use millrace_host::Mono;
 use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_probe::{Bug, planted};
 
@@ -19,7 +21,14 @@ struct Open {
     total: u32,
     /// Only addresses with at least one connection.
     by_ip: BTreeMap<IpAddr, u32>,
+    /// Connections that may be accepted in a second; 0 before it was said, for no limit.
+    rate: u32,
+    /// When all that were accepted would have been, had they come evenly at that rate.
+    due: Mono,
 }
+
+/// As many as come in this time at the rate may be accepted at once.
+const BURST: Duration = Duration::from_secs(1);
 
 /// Which limit a connection met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +71,30 @@ impl Gate {
         let mut open = self.open();
         open.connections_max = connections_max;
         open.per_ip_max = per_ip_max;
+    }
+
+    /// From now on accepts at most so many in a second, on all listeners together.
+    pub(crate) fn limit_rate(&self, per_second: u32) {
+        let mut open = self.open();
+        if open.rate != per_second {
+            open.rate = per_second;
+            open.due = Mono::default();
+        }
+    }
+
+    /// A connection was accepted at `now`.
+    pub(crate) fn accepted(&self, now: Mono) {
+        let mut open = self.open();
+        if open.rate > 0 {
+            let apart = Duration::from_secs(1) / open.rate;
+            open.due = open.due.max(now) + apart;
+        }
+    }
+
+    /// How long no connection may be accepted from `now` on.
+    pub(crate) fn wait(&self, now: Mono) -> Duration {
+        let ahead = self.open().due.since(now);
+        ahead.saturating_sub(BURST)
     }
 
     /// Takes a place for a connection from `ip`, or says which limit is met. An IPv4 address
@@ -124,5 +157,26 @@ mod tests {
         drop(first);
         let _fourth = gate.enter(a).unwrap();
         assert_eq!(gate.open().by_ip.len(), 2);
+    }
+
+    #[test]
+    fn a_second_lets_in_as_many_as_the_rate_and_then_one_at_a_time() {
+        let gate = Gate::new(100, 100);
+        let start = Mono(5_000_000_000);
+        gate.accepted(start);
+        assert_eq!(gate.wait(start), Duration::ZERO, "no limit yet");
+        gate.limit_rate(4);
+        for _ in 0..4 {
+            assert_eq!(gate.wait(start), Duration::ZERO);
+            gate.accepted(start);
+        }
+        gate.accepted(start);
+        let apart = Duration::from_millis(250);
+        assert_eq!(gate.wait(start), apart);
+        assert_eq!(gate.wait(start + apart), Duration::ZERO);
+        gate.accepted(start + apart);
+        assert_eq!(gate.wait(start + apart), apart);
+        gate.limit_rate(1000);
+        assert_eq!(gate.wait(start + apart), Duration::ZERO);
     }
 }

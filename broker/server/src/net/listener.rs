@@ -17,6 +17,9 @@ use crate::outcome::{Close, CloseReason};
 /// How long accepting pauses after a failure, so that a lack of descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a listener that is ahead of `max.connection.creation.rate` waits before it looks again.
+const RATE_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -173,13 +176,17 @@ impl Door {
     pub(crate) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
+            self.keep_to_rate().await;
             let accepted = tokio::select! {
                 biased;
                 () = shared.stopping.cancelled() => return,
                 accepted = self.bound.listener.accept() => accepted,
             };
             match accepted {
-                Ok(connection) => self.let_in(connection),
+                Ok(connection) => {
+                    shared.gate.accepted(shared.host.clock.now().mono);
+                    self.let_in(connection);
+                }
                 Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
                     shared.metrics.accepted.inc();
                     let detail = "the descriptors that are left are kept for files: raise the limit \
@@ -199,6 +206,32 @@ impl Door {
                         () = pause => {}
                     }
                 }
+            }
+        }
+    }
+
+    /// Waits until one more connection may be accepted; those that come wait in the backlog.
+    async fn keep_to_rate(&self) {
+        let shared = &self.shared;
+        let mut delayed = false;
+        loop {
+            let now = shared.host.clock.now().mono;
+            let wait = shared.gate.wait(now);
+            if wait.is_zero() || shared.stopping.is_cancelled() {
+                return;
+            }
+            if !std::mem::replace(&mut delayed, true) {
+                shared.metrics.accepts_delayed.inc();
+            }
+            // The rate may change meanwhile.
+            let pause = shared
+                .host
+                .clock
+                .sleep_until(now + wait.min(RATE_PAUSE_MAX));
+            tokio::select! {
+                biased;
+                () = shared.stopping.cancelled() => return,
+                () = pause => {}
             }
         }
     }

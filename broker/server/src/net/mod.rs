@@ -135,6 +135,8 @@ impl Shared {
         cut: CancellationToken,
     ) -> (Arc<Self>, LastGone) {
         let (alive, last_gone) = mpsc::channel(1);
+        let gate = Gate::new(limits.connections_max, limits.connections_per_ip_max);
+        gate.limit_rate(limits.connection_creation_rate);
         let budget_bytes = limits
             .queued_bytes_max
             .max(u64::from(limits.request_bytes_max));
@@ -150,7 +152,7 @@ impl Shared {
                 metrics.answers_waits.clone(),
             )),
             buffers: Arc::default(),
-            gate: Gate::new(limits.connections_max, limits.connections_per_ip_max),
+            gate,
             closing: ClosingLog::default(),
             slow: Arc::new(SlowLog::new(limits.slow_after)),
             next_connection: AtomicU64::new(1),

@@ -17,6 +17,7 @@ impl Node {
         let network = &self.partitions.broker_config(&image).network;
         self.gate
             .limit(network.connections_max, network.connections_per_ip_max);
+        self.gate.limit_rate(network.connection_creation_rate);
         self.slow.limit(network.slow_after);
         let compacted = image.topics_by_name().filter(|topic| {
             let config = self.partitions.topic_config(&image, topic);

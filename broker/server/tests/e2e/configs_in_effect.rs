@@ -231,6 +231,29 @@ fn connections_are_limited_by_what_is_set_while_the_node_runs() {
 }
 
 #[test]
+fn connections_are_accepted_at_the_rate_that_is_set_while_the_node_runs() {
+    with(&[], async |mut node| {
+        let elapsed = async |node: &Node, count| {
+            let start = node.now();
+            for _ in 0..count {
+                assert!(node.connect().await.is_served().await);
+            }
+            node.since(start)
+        };
+        assert!(elapsed(&node, 20).await < Duration::from_secs(1));
+        set(&mut node, BROKER, "1", "max.connection.creation.rate", "2").await;
+        let slow = elapsed(&node, 10).await;
+        let expected = Duration::from_secs(3)..Duration::from_secs(6);
+        assert!(expected.contains(&slow), "{slow:?}");
+        assert!(node.metric("millrace_accepts_delayed_total") > 0);
+        let rate = "max.connection.creation.rate";
+        set(&mut node, BROKER, "1", rate, "1000").await;
+        node.world.pause(Duration::from_secs(2)).await;
+        assert!(elapsed(&node, 20).await < Duration::from_secs(1));
+    });
+}
+
+#[test]
 fn durability_changes_both_ways_while_records_come() {
     with(&[], async |mut node| {
         let topic = node.topic("t", &[]).await;

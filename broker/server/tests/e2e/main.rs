@@ -17,6 +17,7 @@ mod fetch;
 mod fetch_sessions;
 mod health;
 mod hung_sync;
+mod log_configs;
 mod log_dirs;
 mod loggers;
 mod many_partitions;
