@@ -212,6 +212,7 @@ fn a_bad_value_is_refused_with_what_is_allowed() {
         ),
         ("log.dirs=a,,b", ["a,,b", "not empty"]),
         ("log.dirs=a,a/", ["a,a/", "each directory once"]),
+        ("log.dirs=a/t-0,ab,a", ["a/t-0", "lies in another"]),
         ("log.dir=", ["log.dir", "not empty"]),
         ("queued.max.request.bytes=-1", ["-1", "from 1 to"]),
         (

@@ -189,5 +189,14 @@ fn dirs(values: &Values) -> Result<Vec<PathBuf>, ConfigError> {
     if distinct.len() != dirs.len() {
         return Err(values.refuse(key, "each directory once"));
     }
+    // One that lies in another looks there like a partition's, or like somebody else's. By
+    // components, too, each stands directly behind the one that it lies in, or behind its like.
+    let mut above: Option<&PathBuf> = None;
+    for dir in distinct {
+        if above.is_some_and(|above| dir.starts_with(above)) {
+            return Err(values.refuse(key, "directories none of which lies in another"));
+        }
+        above = Some(dir);
+    }
     Ok(dirs)
 }

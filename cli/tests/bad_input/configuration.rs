@@ -92,6 +92,12 @@ fn what_cannot_be_is_refused_at_a_start_and_nothing_is_touched() {
         REFUSED,
         &["each directory once"],
     );
+    let nested = format!("log.dirs={0},{0}/t-0", place.path("data").display());
+    Place::refuses(
+        place.serve(&["data"], &[&nested]),
+        REFUSED,
+        &["lies in another"],
+    );
     let mut from_environment = place.serve(&["data"], &[]);
     from_environment.env("MILLRACE_NUM_PARTITIONS", "none");
     let words = ["num.partitions=none", "MILLRACE_NUM_PARTITIONS"];
