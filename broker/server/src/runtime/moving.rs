@@ -236,12 +236,11 @@ impl Moves {
             if paid > 0 || queue.debt == 0 {
                 queue.paid_at = now;
             }
-            pause = match per_second {
-                0 => Duration::MAX,
-                _ => {
-                    let ns = u128::from(queue.debt) * SECOND_NS / u128::from(per_second);
-                    Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
-                }
+            pause = if per_second == 0 {
+                Duration::MAX
+            } else {
+                let ns = u128::from(queue.debt) * SECOND_NS / u128::from(per_second);
+                Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
             };
         });
         pause

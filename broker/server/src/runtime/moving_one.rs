@@ -365,16 +365,15 @@ impl Registry {
         }
         let removal = open.hand_over((way.target.dir(), log), sink);
         drop(held);
-        match removal {
-            Ok(removal) => {
-                if let Err(error) = removal.await {
-                    tracing::warn!(incarnation = %wish.incarnation, %error,
-                        "the old copy of a replica that moved stays on disk until the next start");
-                }
-            }
+        let Some(removal) = removal else {
             // It was removed meanwhile, or its old directory failed: who asks for it next opens it
             // where it lies now.
-            Err(_) => self.forget(open),
+            self.forget(open);
+            return Ok(Attempt::Ended(Ended::Moved));
+        };
+        if let Err(error) = removal.await {
+            tracing::warn!(incarnation = %wish.incarnation, %error,
+                "the old copy of a replica that moved stays on disk until the next start");
         }
         Ok(Attempt::Ended(Ended::Moved))
     }

@@ -72,6 +72,10 @@ pub(crate) struct OpenPartition {
     moving_start: Arc<tokio::sync::Mutex<()>>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by itself"
+)]
 #[derive(Debug)]
 struct State {
     core: Partition,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use millrace_core::partition::{Event, Unserved};
 use millrace_log::dir::LogDir;
-use millrace_log::error::Error;
 use millrace_log::flusher::Durable;
 use millrace_log::partition::{Ending, Outline, PartitionLog};
 
@@ -41,7 +40,8 @@ fn unserved(unserved: Unserved) -> String {
 impl OpenPartition {
     /// How its log stands, for a copy; refused, with the reason, where it can't move.
     pub(crate) fn outline(&self) -> Result<Outline, String> {
-        let outline = self.with(|state, _, _| leading(state)?.outline().map_err(said));
+        let outline =
+            self.with(|state, _, _| leading(state)?.outline().map_err(|error| error.to_string()));
         outline.map_err(unserved)?
     }
 
@@ -75,7 +75,9 @@ impl OpenPartition {
     pub(crate) fn ending(&self, sink: &Arc<PartitionSink>) -> Result<Ending, String> {
         let ending = self.with(|state, now, _| {
             Ok(Ending {
-                outline: leading(state)?.outline().map_err(said)?,
+                outline: leading(state)?
+                    .outline()
+                    .map_err(|error| error.to_string())?,
                 high_watermark: state.core.bounds().high_watermark,
                 producers: state.core.producers_snapshot(now),
                 sink: sink.clone(),
@@ -85,13 +87,13 @@ impl OpenPartition {
     }
 
     /// Puts the copy in `dir`, which the metadata name, in the held log's place, and begins to
-    /// remove the old one. Gives the copy back when the partition serves no more.
+    /// remove the old one. `None` when the partition serves no more: the copy was let go, as a log
+    /// that was closed.
     pub(crate) fn hand_over(
         self: &Arc<Self>,
         (dir, copy): (&Arc<LogDir>, PartitionLog),
         sink: &Arc<PartitionSink>,
-    ) -> Result<Durable, PartitionLog> {
-        let mut copy = Some(copy);
+    ) -> Option<Durable> {
         let handed = self.with(|state, now, effects| {
             if leading(state).is_err() {
                 return None;
@@ -102,22 +104,17 @@ impl OpenPartition {
                 cut_count: state.log.cut_count(),
             };
             state.core.step(now, flushed, effects);
-            let mut old = state.log.hand_over(copy.take()?);
+            let mut old = state.log.hand_over(copy);
             self.dir.store(Arc::clone(dir));
             Some(old.remove())
         });
-        if let Ok(Some(removal)) = handed {
-            sink.attach(self);
-            // What it was told before is lost.
-            if dir.offline().is_some() {
-                self.step(Event::DirectoryFailed).ok();
-            }
-            return Ok(removal);
+        let removal = handed.ok()??;
+        sink.attach(self);
+        // What it was told before is lost.
+        if dir.offline().is_some() {
+            self.step(Event::DirectoryFailed).ok();
         }
-        match copy {
-            Some(copy) => Err(copy),
-            None => Ok(Box::pin(std::future::ready(Ok(())))),
-        }
+        Some(removal)
     }
 
     /// Whether its durability is not the configured one and has to be changed now, by
@@ -139,8 +136,4 @@ fn leading(state: &State) -> Result<&PartitionLog, String> {
         return Ok(&state.log);
     }
     Err("it serves no more".to_owned())
-}
-
-fn said(error: Error) -> String {
-    error.to_string()
 }
