@@ -32,6 +32,19 @@ pub struct Handles {
     /// Length of `open`, to be looked at without its lock.
     count: AtomicUsize,
     indexes_rebuilt: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// How the set is used, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandleCounts {
+    /// Times the log file of a segment was wanted and open.
+    pub hits: u64,
+    /// Times it had to be opened.
+    pub misses: u64,
+    /// Segments that are open now.
+    pub open: u64,
 }
 
 impl Handles {
@@ -44,6 +57,8 @@ impl Handles {
             open: Mutex::new(VecDeque::new()),
             count: AtomicUsize::new(0),
             indexes_rebuilt: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         }
     }
 
@@ -55,6 +70,15 @@ impl Handles {
     /// How many segments are open now.
     pub fn open_segments(&self) -> usize {
         lock(&self.open).len()
+    }
+
+    /// How the set is used. Takes no lock.
+    pub fn counts(&self) -> HandleCounts {
+        HandleCounts {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            open: self.count.load(Ordering::Relaxed) as u64,
+        }
     }
 
     /// How many indexes were found damaged and built anew since the start.
@@ -70,6 +94,8 @@ impl Handles {
     /// The log file of a segment, opened when it was closed.
     pub(crate) fn log(&self, segment: &Arc<Segment>) -> io::Result<Arc<dyn File>> {
         let (file, opened) = segment.log_file(self.disk.as_ref())?;
+        let count = if opened { &self.misses } else { &self.hits };
+        count.fetch_add(1, Ordering::Relaxed);
         if opened {
             self.admit(segment);
         } else if self.count.load(Ordering::Relaxed) > self.limit {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use millrace_host::Rope;
 
+use millrace_log::handles::HandleCounts;
+
 use crate::context::Node;
 use crate::runtime::partition::{OpenPartition, Shown, Sums};
 use page::{Family, Kind, Labels, Page};
@@ -219,6 +221,21 @@ const DIRECTORY_FULL: Family = Family {
     help: "1 of a log directory that refuses produces for want of room.",
     kind: Kind::Gauge,
 };
+const SEGMENT_HITS: Family = Family {
+    name: "millrace_segment_cache_hits_total",
+    help: "Times the file of a segment was wanted and open.",
+    kind: Kind::Counter,
+};
+const SEGMENT_MISSES: Family = Family {
+    name: "millrace_segment_cache_misses_total",
+    help: "Times the file of a segment had to be opened.",
+    kind: Kind::Counter,
+};
+const SEGMENTS_OPEN: Family = Family {
+    name: "millrace_segments_open",
+    help: "Segments whose files are open, log.open.files.max of them where all are settled.",
+    kind: Kind::Gauge,
+};
 const DIRECTORY_TOTAL: Family = Family {
     name: "millrace_log_directory_total_bytes",
     help: "Bytes of the file system that the log directory is on.",
@@ -261,6 +278,7 @@ struct DirectoryRow {
     labels: Labels,
     offline: i64,
     full: i64,
+    segments: HandleCounts,
     total: i64,
     free: i64,
     unflushed: i64,
@@ -283,7 +301,9 @@ fn directories(node: &Node, page: &mut Page) {
             row.total = i64::try_from(space.total).unwrap_or(i64::MAX);
             row.free = i64::try_from(space.available).unwrap_or(i64::MAX);
         }
-        if let Some((_, dir)) = opened.iter().find(|(_, dir)| dir.path() == path) {
+        if let Some((directory, dir)) = opened.iter().find(|(_, dir)| dir.path() == path) {
+            let handles = node.partitions.handles(*directory);
+            row.segments = handles.map_or_else(HandleCounts::default, |handles| handles.counts());
             let counts = dir.flusher_counts();
             row.offline = i64::from(dir.offline().is_some());
             row.full = i64::from(dir.is_full());
@@ -296,7 +316,7 @@ fn directories(node: &Node, page: &mut Page) {
         row
     };
     let rows: Vec<DirectoryRow> = node.config.log.dirs.iter().map(row).collect();
-    let families: [Column<DirectoryRow>; 9] = [
+    let families: [Column<DirectoryRow>; 12] = [
         (DIRECTORY_OFFLINE, |row| row.offline),
         (DIRECTORY_FULL, |row| row.full),
         (DIRECTORY_TOTAL, |row| row.total),
@@ -305,6 +325,9 @@ fn directories(node: &Node, page: &mut Page) {
         (DIRECTORY_COMMITS, |row| row.commits),
         (DIRECTORY_JOURNAL, |row| row.journal_bytes),
         (DIRECTORY_DIRECT, |row| row.direct_syncs),
+        (SEGMENT_HITS, |row| row.segments.hits as i64),
+        (SEGMENT_MISSES, |row| row.segments.misses as i64),
+        (SEGMENTS_OPEN, |row| row.segments.open as i64),
         (DIRECTORY_CLOCK, |row| row.clock_doubted),
     ];
     for (family, value) in families {

@@ -18,6 +18,7 @@ use millrace_core::partition::{
 use millrace_host::{Host, Pool};
 use millrace_log::dir::LogDir;
 use millrace_log::error::Error;
+use millrace_log::handles::Handles;
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Opened, Partitions, Replay};
 use millrace_probe::{Branch, Bug, planted, reached};
@@ -434,6 +435,12 @@ impl Registry {
     pub(crate) async fn log_end(self: &Arc<Self>, topic: &Topic, partition: i32) -> Option<i64> {
         let open = self.get(topic, partition).await.ok()?;
         open.look(|core| core.bounds().log_end).ok()
+    }
+
+    /// The open segments of a directory in use.
+    pub(crate) fn handles(&self, directory: Directory) -> Option<&Arc<Handles>> {
+        let partitions = self.directories.get(&directory)?;
+        Some(partitions.handles())
     }
 
     /// The log directories that were opened.

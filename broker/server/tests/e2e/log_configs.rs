@@ -150,3 +150,27 @@ fn what_is_stored_is_compressed_at_the_level_that_is_set() {
         });
     }
 }
+
+#[test]
+fn a_segment_that_is_wanted_again_and_again_is_opened_once() {
+    with(&[], async |mut node| {
+        let count = |node: &Node, name: &str| {
+            node.metric(&format!("millrace_segment_{name}{{dir=\"/data\"}}"))
+        };
+        let topic = node.topic("t", &[]).await;
+        produce(&mut node, &topic, 1, "first").await;
+        let (hits, misses) = (
+            count(&node, "cache_hits_total"),
+            count(&node, "cache_misses_total"),
+        );
+        for _ in 0..10 {
+            assert_eq!(node.values(&topic, 0).await, ["first"]);
+        }
+        assert!(count(&node, "cache_hits_total") >= hits + 10);
+        assert_eq!(count(&node, "cache_misses_total"), misses);
+        assert!(node.metric("millrace_segments_open{dir=\"/data\"}") > 0);
+        node.restart().await;
+        assert_eq!(node.values(&topic, 0).await, ["first"]);
+        assert!(count(&node, "cache_misses_total") > 0);
+    });
+}
