@@ -164,8 +164,8 @@ impl LogCopy {
             .unwrap_or_default()
     }
 
-    /// Tells the directory's ledger all there is to know of the copy, as of a log that was closed,
-    /// and looks whether it does.
+    /// Tells the directory's ledger all there is to know of the copy, as of one that was
+    /// recovered, and looks whether it does.
     async fn mark(
         &mut self,
         flush: &FlushHandle,
@@ -186,11 +186,13 @@ impl LogCopy {
                 .mark_now(Mark::HighWatermark(ending.high_watermark))
                 .await?;
         }
-        flush.mark_now(Mark::Close(end)).await?;
+        // Not as one that was closed: of its indexes nobody knows what a power cut leaves.
+        flush.mark_now(Mark::Recovered(end)).await?;
         let entry = self.partitions.dir.entry(&self.incarnation);
         let is_known = entry.is_some_and(|entry| {
             let segments = entry.segments.iter().map(|segment| segment.id);
-            entry.close == Some(end)
+            entry.settled == Some(end)
+                && entry.flushed == Some(end)
                 && segments.eq(self.segments.values().map(|copied| copied.segment.id()))
                 && entry.cut_count == outline.cut_count
                 && entry.mode == outline.mode
