@@ -37,6 +37,8 @@ impl BrokerConfig {
                 config.network.connections_per_ip_max = network.connections_per_ip_max;
                 config.network.connection_creation_rate = network.connection_creation_rate;
                 config.network.slow_after = network.slow_after;
+                config.log.move_bytes_per_second_max =
+                    values.count("replica.alter.log.dirs.io.max.bytes.per.second");
                 config.values = values;
             }
             (Err(error), _) | (_, Err(error)) => refused.push(error),

@@ -154,3 +154,15 @@ fn a_key_without_effect_takes_its_default_and_nothing_else() {
     // A topic that is there is not taken out of service because its broker's values changed.
     TopicConfig::resolve(&broker, &overrides(&lags)).unwrap();
 }
+
+#[test]
+fn how_fast_replicas_move_follows_what_was_set_last() {
+    const KEY: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+    let started = BrokerConfig::from_pairs([(KEY, "1000")]).unwrap();
+    let own = overrides(&[(KEY, "20")]);
+    let (config, refused) = started.with_dynamic(&Overrides::new(), &own);
+    assert_eq!(refused, []);
+    assert_eq!(config.log.move_bytes_per_second_max, 20);
+    let (config, _) = started.with_dynamic(&Overrides::new(), &Overrides::new());
+    assert_eq!(config.log.move_bytes_per_second_max, 1000);
+}
