@@ -414,6 +414,8 @@ async fn retention_goes_by_time_and_by_size_and_stops_at_the_high_watermark() {
         None,
         "the clock isn't believed"
     );
+    assert_eq!(log.next_retention(30), NextLook::At(due_at + 1));
+    assert_eq!(log.next_retention(29), NextLook::Soon);
     // All of it: the active segment is closed first.
     assert_eq!(log.retention_due(now(1_000_000), 30, true), Some(30));
     assert_eq!(log.reader().list().all().last().unwrap().base(), 30);
@@ -434,11 +436,13 @@ async fn retention_goes_by_time_and_by_size_and_stops_at_the_high_watermark() {
     assert_eq!(log.retention_due(now(0), 30, false), None);
     log.configure(by_size(total - one));
     assert_eq!(log.retention_due(now(0), 30, false), Some(bases[1]));
+    assert_eq!(log.next_retention(30), NextLook::Soon);
     log.configure(LogSettings {
         delete: false,
         ..by_size(0)
     });
     assert_eq!(log.retention_due(now(0), 30, false), None);
+    assert_eq!(log.next_retention(30), NextLook::Never);
 }
 
 #[tokio::test]

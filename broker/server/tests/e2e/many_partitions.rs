@@ -100,7 +100,7 @@ fn an_old_record_behind_a_young_one_holds_nothing_up() {
         let topic = node.topic("t", &[("retention.ms", "60000")]).await;
         // Its producer's clock is years back.
         let old = batch_of(
-            millrace_protocol::records::Options::default(),
+            Options::default(),
             1_000,
             &["a"],
         );
