@@ -1,14 +1,15 @@
 //! `CreateTopics`, `DeleteTopics` and Metadata at every version.
 
 use millrace_protocol::api::Api;
+use millrace_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use millrace_protocol::messages::create_topics_request::CreatableReplicaAssignment;
 use millrace_protocol::messages::delete_topics_request::DeleteTopicState;
 use millrace_protocol::messages::delete_topics_response::DeletableTopicResult;
 use millrace_protocol::messages::metadata_request::MetadataRequestTopic;
 use millrace_protocol::messages::metadata_response::MetadataResponseTopic;
 use millrace_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
-    MetadataResponse, Uuid,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, DeleteTopicsRequest,
+    DeleteTopicsResponse, MetadataRequest, MetadataResponse, Uuid,
 };
 
 use crate::node::{Node, new_topic, with};
@@ -104,6 +105,61 @@ fn all_topics_or_none_are_asked_for_in_each_versions_way() {
             assert_eq!(rows(&mut node, version, &none).await.len(), 0);
             let all = rows(&mut node, version, &by_name(None)).await;
             assert_eq!(codes(&all), [("a".to_owned(), 0), ("b".to_owned(), 0)]);
+        }
+    });
+}
+
+#[test]
+fn an_answer_of_all_topics_shows_what_was_acknowledged_and_is_encoded_once() {
+    const HITS: &str = "millrace_metadata_cache_hits_total";
+    const MISSES: &str = "millrace_metadata_cache_misses_total";
+    with(&[], async |mut node| {
+        let mut other = node.connect().await;
+        let mut expected: Vec<(String, usize)> = Vec::new();
+        for round in 0..4 {
+            match round {
+                0 => expected = Vec::new(),
+                1 => {
+                    node.topic_of("a", 1, &[]).await;
+                    node.topic_of("b", 2, &[]).await;
+                    expected = vec![("a".to_owned(), 1), ("b".to_owned(), 2)];
+                }
+                2 => {
+                    let mut topic = CreatePartitionsTopic::default();
+                    topic.name = "a".into();
+                    topic.count = 3;
+                    topic.assignments = None;
+                    let mut request = CreatePartitionsRequest::default();
+                    request.topics = vec![topic];
+                    request.timeout_ms = 10_000;
+                    let grown: CreatePartitionsResponse =
+                        node.client.ask(Api::CreatePartitions, 3, &request).await;
+                    assert_eq!(grown.results[0].error_code, 0);
+                    expected[0].1 = 3;
+                }
+                _ => {
+                    let gone = delete(&mut node, 6, &["b"], &[]).await;
+                    assert_eq!(gone[0].error_code, 0);
+                    expected.pop();
+                }
+            }
+            for version in 1..=13 {
+                let misses = node.metric(MISSES);
+                let all = rows(&mut node, version, &by_name(None)).await;
+                let again: MetadataResponse =
+                    other.ask(Api::Metadata, version, &by_name(None)).await;
+                assert_eq!(again.topics, all, "version {version}");
+                let found: Vec<(String, usize)> = all
+                    .iter()
+                    .map(|row| {
+                        let name = row.name.as_ref().map(ToString::to_string);
+                        (name.unwrap_or_default(), row.partitions.len())
+                    })
+                    .collect();
+                assert_eq!(found, expected, "version {version}");
+                assert_eq!(node.metric(MISSES), misses + 1, "version {version}");
+            }
+            assert_eq!(node.metric(HITS), 13 * (round + 1));
         }
     });
 }
