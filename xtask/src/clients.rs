@@ -99,24 +99,27 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it; clients reach it by the recorder, where there is one.
     fn start(binary: &Path, recorder: Option<&mut Recorder>) -> Result<Self, String> {
-        Self::with(binary, "log.dirs=data", recorder)
+        Self::with(binary, &["data"], recorder)
     }
 
-    /// Starts it on these log directories.
-    pub(crate) fn on(binary: &Path, directories: &str) -> Result<Self, String> {
-        Self::with(binary, &format!("log.dirs={directories}"), None)
+    /// Starts it on log directories of these names.
+    pub(crate) fn on(binary: &Path, directories: &[&str]) -> Result<Self, String> {
+        Self::with(binary, directories, None)
     }
 
     fn with(
         binary: &Path,
-        directories: &str,
+        directories: &[&str],
         recorder: Option<&mut Recorder>,
     ) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let paths = directories.iter().map(|name| directory.path().join(name));
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
         let mut line = format!(
             "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
-             --set {directories}",
-            binary.display()
+             --set log.dirs={}",
+            binary.display(),
+            paths.join(",")
         );
         if let Some(recorder) = &recorder {
             line.push_str(" --set advertised.listeners=PLAINTEXT://");

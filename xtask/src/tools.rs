@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
         Some(binary) => binary.clone(),
         None => binaries::millrace()?,
     };
-    let broker = Served::on(&binary, "data,more")?;
+    let broker = Served::on(&binary, &["data", "more"])?;
     let tools = Tools {
         address: broker.address.clone(),
         directory: broker.directory.path().to_owned(),
