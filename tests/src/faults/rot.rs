@@ -56,6 +56,8 @@ pub struct Reading {
     pub records: Vec<Record>,
     /// The log start.
     pub start: i64,
+    /// Where the next record is looked for, once it is known where the first one is.
+    next: Option<i64>,
     /// Why it was not read to its end.
     pub broken: Option<String>,
 }
@@ -93,7 +95,7 @@ pub async fn read(witness: &Witness, topic: &Topic, partition: i32, bytes: i32) 
     let mut reading = Reading::default();
     let mut refusals = 0;
     for _ in 0..REACHES {
-        reading = Reading::default();
+        reading.broken = None;
         let read = async {
             let client = witness.connect().await?;
             read_once(&client, (topic, partition), bytes, &mut reading).await
@@ -101,6 +103,10 @@ pub async fn read(witness: &Witness, topic: &Topic, partition: i32, bytes: i32) 
         match read.await {
             Ok(()) => return reading,
             Err(error) => {
+                if matches!(error, Error::Broker { .. }) {
+                    // Else a connection ended, and the next one goes on.
+                    reading = Reading::default();
+                }
                 reading.broken = Some(error.to_string());
                 refusals += u32::from(matches!(error, Error::Broker { .. }));
                 // Its front may leave while it is read.
@@ -125,14 +131,18 @@ async fn read_once(
         let bound = client.list_offset(topic, partition, of).await?;
         bound.ok_or_else(|| malformed(client, "the partition has no bounds"))
     };
-    reading.start = bound(OffsetOf::Start).await?;
+    let mut offset = if let Some(next) = reading.next {
+        next
+    } else {
+        reading.start = bound(OffsetOf::Start).await?;
+        reading.start
+    };
     let end = bound(OffsetOf::End).await?;
     let options = FetchOptions {
         partition_max_bytes: bytes,
         ..FetchOptions::default()
     };
     let mut scratch = Scratch::new(INFLATED_BYTES_MAX);
-    let mut offset = reading.start;
     while offset < end {
         let from = FetchFrom { partition, offset };
         let fetched = client.fetch(topic, &[from], &options).await?;
@@ -154,6 +164,7 @@ async fn read_once(
             let taken = records_of(&batch, (before, &mut scratch), &mut reading.records);
             taken.map_err(|error| malformed(client, &error.to_string()))?;
             offset = batch.header.last_offset().saturating_add(1);
+            reading.next = Some(offset);
         }
         if offset <= before {
             return Err(malformed(client, "nothing comes though there is more"));
