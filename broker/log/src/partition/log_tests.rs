@@ -642,6 +642,44 @@ async fn after_a_kill_look_ups_by_time_meet_what_the_index_had_not_told_yet() {
     }
 }
 
+#[tokio::test]
+async fn behind_a_clean_stop_of_a_life_after_a_kill_the_time_index_claims_nothing_false() {
+    let at = |timestamp| BatchSpec {
+        timestamp,
+        ..BatchSpec::default()
+    };
+    let settings = LogSettings {
+        index_interval_bytes: 150,
+        ..LogSettings::default()
+    };
+    for before in 3..8 {
+        let fixture = Fixture::new().await;
+        let mut log = fixture.open(settings).await.log;
+        for number in 0..before {
+            append(&mut log, at(100 * number));
+        }
+        settle(&log).await;
+        drop(log);
+        let fixture = fixture.restart().await;
+        let mut log = fixture.open(settings).await.log;
+        // This start does not know the largest time; nothing of its life is indexed by time.
+        append(&mut log, at(5_000));
+        log.close().await.unwrap();
+        drop(log);
+        let fixture = fixture.restart().await;
+        let mut log = fixture.open(settings).await.log;
+        for number in 0..10 {
+            append(&mut log, at(2_000 + number));
+        }
+        append(&mut log, at(9_000));
+        let mut scratch = Scratch::new(1 << 20);
+        let reader = log.reader();
+        let found = reader.offset_for_timestamp(4_000, before + 12, &mut scratch);
+        let found = found.await.unwrap().map(|found| found.offset);
+        assert_eq!(found, Some(before), "{before} batches before");
+    }
+}
+
 /// Appends one batch of records with these times.
 fn append_timed(log: &mut PartitionLog, timestamps: &[i64]) {
     let base_offset = log.log_end();
