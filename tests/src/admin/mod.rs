@@ -159,11 +159,10 @@ impl Admin {
         let mut draw = Draw(session.reach.host.rng.next_u64());
         let at = draw.below(self.subjects.len());
         match draw.below(16) {
-            0..4 => self.look(at, session, &mut draw).await,
             4..10 if self.subjects[at].register.may_change(session.life) => {
                 self.change(at, session, &mut draw).await
             }
-            4..10 => self.look(at, session, &mut draw).await,
+            0..10 => self.look(at, session, &mut draw).await,
             action => {
                 let Some((topic, there)) = self.some_topic(session.life, &mut draw) else {
                     return self.look(at, session, &mut draw).await;

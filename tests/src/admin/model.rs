@@ -213,6 +213,10 @@ impl Register {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "a state is that there is something, or not"
+    )]
     fn there(partitions: i32, configs: &[(&str, &str)]) -> State {
         let configs = configs.iter();
         Some(There {
