@@ -115,6 +115,14 @@ fn lies_in(told: &str, partition: &str, is_future: bool) -> Option<String> {
     found["logDir"].as_str().map(str::to_owned)
 }
 
+/// What `kafka-reassign-partitions` reads to have the replica lie in a directory.
+fn wished(directory: &str) -> String {
+    format!(
+        "{{\"version\":1,\"partitions\":[{{\"topic\":\"m\",\"partition\":0,\
+         \"replicas\":[1],\"log_dirs\":[\"{directory}\"]}}]}}"
+    )
+}
+
 /// A replica with records is moved to the other directory, slowly enough to be seen, then back.
 fn moved(tools: &Tools) -> Outcome {
     let new = ["--create", "--topic", "m", "--partitions", "1"];
@@ -128,13 +136,7 @@ fn moved(tools: &Tools) -> Outcome {
     let (stem, name) = from.rsplit_once('/').ok_or_else(unclear)?;
     let other = if name == "data" { "more" } else { "data" };
     let to = format!("{stem}/{other}");
-    let list = |directory: &str| {
-        format!(
-            "{{\"version\":1,\"partitions\":[{{\"topic\":\"m\",\"partition\":0,\
-             \"replicas\":[1],\"log_dirs\":[\"{directory}\"]}}]}}"
-        )
-    };
-    let file = tools.file("moved.json", &list(&to))?;
+    let file = tools.file("moved.json", &wished(&to))?;
     let of = ["--reassignment-json-file", &file];
     let execute = [&["--execute"], &of[..]].concat();
     let verify = [&["--verify"], &of[..]].concat();
@@ -171,7 +173,7 @@ fn moved(tools: &Tools) -> Outcome {
     if lies_in(&told, "m-0", false).as_ref() != Some(&to) {
         return Err(format!("m-0 should lie in {to} now:\n{told}"));
     }
-    tools.file("moved.json", &list(&from))?;
+    tools.file("moved.json", &wished(&from))?;
     tools.ask(
         "reassign-partitions",
         &execute,

@@ -161,6 +161,8 @@ pub(super) fn text(page: &Rope) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     const FAMILY: Family = Family {
@@ -191,7 +193,7 @@ mod tests {
             let topic = format!("topic-{at}");
             let value = values[at % values.len()];
             page.line(FAMILY, &Labels::of(&[("topic", &topic)]), value);
-            expected += &format!("m{{topic=\"{topic}\"}} {value}\n");
+            writeln!(expected, "m{{topic=\"{topic}\"}} {value}").unwrap();
         }
         let rope = page.into_rope();
         assert_eq!(text(&rope), expected);

@@ -99,11 +99,7 @@ fn an_old_record_behind_a_young_one_holds_nothing_up() {
     with(&pairs, async |mut node| {
         let topic = node.topic("t", &[("retention.ms", "60000")]).await;
         // Its producer's clock is years back.
-        let old = batch_of(
-            Options::default(),
-            1_000,
-            &["a"],
-        );
+        let old = batch_of(Options::default(), 1_000, &["a"]);
         assert_eq!(node.produce(&topic, old).await.error_code, 0);
         node.world.pause(Duration::from_secs(25)).await;
         assert_eq!(log_start(&mut node, &topic).await, 1);

@@ -232,7 +232,7 @@ fn while_it_moves_both_copies_are_told_and_another_wish_ends_it() {
             node.world.pause(Duration::from_millis(100)).await;
         }
         let (current, future) = lies(&mut node, "t").await;
-        assert_eq!(current, [from.clone()]);
+        assert_eq!(current, std::slice::from_ref(&from));
         let (path, bytes, lag) = future.unwrap();
         assert_eq!(path, to);
         assert!(bytes > 0 && lag > 0 && lag < 30, "{bytes} {lag}");
