@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod limits;
 pub mod liveness;
 pub mod load;
+pub mod mover;
 pub mod node_images;
 pub mod oracle;
 pub mod planted;

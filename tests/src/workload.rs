@@ -21,6 +21,7 @@ use crate::asker::Asker;
 use crate::churn::Churn;
 use crate::consumer::{Consumer, Reading};
 use crate::ledger::{Progress, Terms};
+use crate::mover::Mover;
 use crate::oracle;
 use crate::producer::{Producer, Sending};
 use crate::pulse::Pulse;
@@ -61,6 +62,8 @@ pub struct Plan {
     pub sides: Option<Duration>,
     /// The pause of somebody who administers: partitions, configurations, questions.
     pub admin: Option<Duration>,
+    /// The pause of somebody who moves replicas between log directories.
+    pub moves: Option<Duration>,
     /// The pause of somebody who deletes records; not of a topic that is removed.
     pub trims: Option<Duration>,
     /// How long the topic lives before it is removed and made again; `None` for ever.
@@ -88,6 +91,7 @@ impl Plan {
             asks: None,
             sides: None,
             admin: None,
+            moves: None,
             trims: None,
             churn: None,
             patience: Duration::from_mins(1),
@@ -253,6 +257,13 @@ impl Workload {
             let pulse = self.pulse("administrator".to_owned());
             let run = async move { admin.run(&reach, &progress, &pulse).await };
             self.spawn("administrator", run);
+        }
+        if let Some(pause) = plan.moves {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let mover = Mover::new(pause, crate::liveness::TOPIC);
+            let pulse = self.pulse("mover".to_owned());
+            let run = async move { mover.run(&reach, &progress, &pulse).await };
+            self.spawn("mover", run);
         }
         if let Some(pause) = plan.trims {
             let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));

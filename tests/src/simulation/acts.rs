@@ -52,6 +52,15 @@ pub(super) fn shape(
     }
     let mut admin = Draw::new(seed ^ 0x61_646d_696e);
     plan.admin = (admin.below(2) == 0).then(|| Duration::from_millis(2 + admin.below(100)));
+    let mut moves = Draw::new(seed ^ 0x6d_6f76_6573);
+    // Where a failed sync is judged, everything stays where it was.
+    let moved = moves.below(4) > 0 && row != Row::SyncError;
+    plan.moves = moved.then(|| Duration::from_millis(1 + moves.below(40)));
+    let rate = [i64::MAX, i64::MAX, 1_000_000, 30_000, 3000][moves.below(5) as usize];
+    settings.push((
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        rate.to_string(),
+    ));
     let between = [20_971_520, 200, 1000][draw.below(3) as usize];
     let own = [
         (
