@@ -48,6 +48,9 @@ const KNOWN: &[(&str, u64)] = &[
     ("ReadPastHighWatermark", 1000),
     ("SequenceAdvancedOnFailedWrite", 1000),
     ("WindowOfOneAfterRestart", 1005),
+    ("MoveBeforeCopyIsDurable", 1006),
+    ("AppendsDuringHandover", 1006),
+    ("OldCopyServedAfterMove", 1006),
 ];
 
 impl Planted {

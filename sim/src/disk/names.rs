@@ -142,6 +142,18 @@ impl Names {
         durable || self.pending.iter().any(names)
     }
 
+    /// All files to which a power cut may give a name again.
+    pub(crate) fn returning(&self) -> BTreeSet<u64> {
+        let durable = self
+            .dirs
+            .values()
+            .flat_map(|dir| dir.durable.values().copied());
+        let pending = self.pending.iter().flat_map(|change| &change.names);
+        durable
+            .chain(pending.filter_map(|(_, number)| *number))
+            .collect()
+    }
+
     /// Puts a directory at a name of the root, or takes it away, at once and durably.
     pub(crate) fn mount(&mut self, name: &str, number: Option<u64>) {
         self.pending

@@ -81,9 +81,10 @@ impl DiskState {
 
     /// Drops files that have neither name nor handle, now or after any power cut.
     pub(super) fn forget_unheld(&mut self) {
-        let Self { files, names, .. } = self;
-        files
-            .retain(|number, file| file.links > 0 || file.handles > 0 || names.may_return(*number));
+        let returning = self.names.returning();
+        self.files.retain(|number, file| {
+            file.links > 0 || file.handles > 0 || returning.contains(number)
+        });
     }
 
     pub(super) fn free_pages(&self) -> u64 {
@@ -269,7 +270,10 @@ impl DiskState {
             // A power cut may bring the file back, so its bytes stay; its room is counted anew then.
             let pages = self.files.get(&number).map_or(0, |file| file.room.pages());
             self.used_pages = self.used_pages.saturating_sub(pages);
-            self.forget_unheld();
+            // The others go when their names do, durably: nothing changed for them.
+            if !self.names.may_return(number) {
+                self.files.remove(&number);
+            }
         }
     }
 
