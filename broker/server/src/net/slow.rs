@@ -93,8 +93,9 @@ impl SlowLog {
     /// Counts the request, and tells of it, if it was slow.
     pub(crate) fn served(&self, now: Mono, api: &ApiMetrics, stages: Stages, served: Served<'_>) {
         let after_ms = self.after_ms.load(Ordering::Relaxed);
-        let counted_ms = millis(stages.counted());
-        if after_ms == NEVER || counted_ms <= after_ms {
+        let counted = stages.counted();
+        // Whatever part of a millisecond is more than the limit counts.
+        if after_ms == NEVER || counted <= Duration::from_millis(after_ms) {
             return;
         }
         api.slow.inc();
@@ -109,7 +110,7 @@ impl SlowLog {
             connection = served.connection.id,
             request_bytes = served.request_bytes,
             response_bytes = served.response_bytes,
-            took_ms = counted_ms,
+            took_ms = millis(counted),
             queue_ms = millis(stages.queue),
             effect_ms = millis(stages.effect),
             wait_ms = millis(stages.wait),
