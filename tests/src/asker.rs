@@ -76,8 +76,7 @@ impl Asker {
         let mut since = reach.host.clock.now().mono;
         while !progress.is_stopping() {
             self.topic = self.topics.borrow().clone();
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let life = progress.life();
             let ended = match connected {
                 Ok(client) => {

@@ -125,9 +125,8 @@ impl Consumer {
                 self.topic = self.topics.borrow().clone();
                 self.next = self.topic.fresh();
             }
-            let address = *reach.address.borrow();
             let before = pulse.count();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let life = progress.life();
             if self.reading.rewinds && life != self.life {
                 self.next = self.topic.fresh();

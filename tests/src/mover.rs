@@ -59,8 +59,7 @@ impl Mover {
         let mut since = clock.now().mono;
         while !progress.is_stopping() {
             clock.sleep_until(clock.now().mono + self.pause).await;
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let draw = reach.host.rng.next_u64();
             let ended = match connected {
                 Ok(client) if draw.is_multiple_of(LOOKS) || self.seen.is_empty() => {

@@ -138,9 +138,8 @@ impl Producer {
         let mut since = reach.host.clock.now().mono;
         loop {
             self.follow_topic();
-            let address = *reach.address.borrow();
             let before = pulse.count();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let ended = match connected {
                 Ok(client) => {
                     let session = Session {

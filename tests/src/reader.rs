@@ -50,8 +50,7 @@ impl Whole {
         let mut whole = Self::begin(place, progress.life());
         let mut since = reach.host.clock.now().mono;
         loop {
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             if whole.life != progress.life() {
                 // What was read may be gone.
                 whole = Self::begin(place, progress.life());

@@ -163,8 +163,7 @@ impl Sides {
         let mut since = clock.now().mono;
         loop {
             let is_last = progress.is_stopping();
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let life = progress.life();
             let ended = match connected {
                 Ok(client) if is_last => self.look(&client, progress, life).await,

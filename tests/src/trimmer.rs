@@ -37,8 +37,7 @@ impl Trimmer {
         let mut since = clock.now().mono;
         while !progress.is_stopping() {
             clock.sleep_until(clock.now().mono + self.pause).await;
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let ended = match connected {
                 Ok(client) => self.trim(&client, reach, progress).await,
                 Err(error) => Err(error),

@@ -130,6 +130,12 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// A connection to the broker where it is now.
+    pub(crate) async fn connect(&self) -> Result<Client, Error> {
+        let address = *self.address.borrow();
+        Client::connect(&self.host, address, self.options.clone()).await
+    }
+
     /// The same with more time for requests that may wait for so long.
     #[must_use]
     pub fn waiting(&self, span: Duration) -> Self {

@@ -42,6 +42,15 @@ pub(super) fn missing(client: &Client, what: &str) -> Error {
     Error::Malformed { address, reason }
 }
 
+/// What became of the one thing that was asked for, by the codes of the answer's rows.
+fn outcome(
+    client: &Client,
+    what: &str,
+    mut codes: impl Iterator<Item = i16>,
+) -> Result<Refused, Error> {
+    codes.next().map(code).ok_or_else(|| missing(client, what))
+}
+
 /// A code that says nothing of what was asked.
 pub(super) fn refused(what: &str, code: ErrorCode) -> Error {
     let what = what.to_owned();
@@ -93,9 +102,8 @@ async fn create(
     request.timeout_ms = TIMEOUT_MS;
     request.validate_only = validate_only;
     let answer = client.call(&request).await?;
-    let mut rows = answer.read()?.topics.into_iter();
-    let row = rows.next().ok_or_else(|| missing(client, name))?;
-    Ok(code(row.error_code))
+    let rows = answer.read()?.topics.into_iter();
+    outcome(client, name, rows.map(|row| row.error_code))
 }
 
 async fn delete(client: &Client, name: &str) -> Result<Refused, Error> {
@@ -105,9 +113,8 @@ async fn delete(client: &Client, name: &str) -> Result<Refused, Error> {
     request.topics = vec![topic];
     request.timeout_ms = TIMEOUT_MS;
     let answer = client.call(&request).await?;
-    let mut rows = answer.read()?.responses.into_iter();
-    let row = rows.next().ok_or_else(|| missing(client, name))?;
-    Ok(code(row.error_code))
+    let rows = answer.read()?.responses.into_iter();
+    outcome(client, name, rows.map(|row| row.error_code))
 }
 
 async fn grow(
@@ -125,9 +132,8 @@ async fn grow(
     request.timeout_ms = TIMEOUT_MS;
     request.validate_only = validate_only;
     let answer = client.call(&request).await?;
-    let mut rows = answer.read()?.results.into_iter();
-    let row = rows.next().ok_or_else(|| missing(client, name))?;
-    Ok(code(row.error_code))
+    let rows = answer.read()?.results.into_iter();
+    outcome(client, name, rows.map(|row| row.error_code))
 }
 
 async fn alter(
@@ -151,9 +157,8 @@ async fn alter(
     request.resources = vec![resource];
     request.validate_only = validate_only;
     let answer = client.call(&request).await?;
-    let mut rows = answer.read()?.responses.into_iter();
-    let row = rows.next().ok_or_else(|| missing(client, name))?;
-    Ok(code(row.error_code))
+    let rows = answer.read()?.responses.into_iter();
+    outcome(client, name, rows.map(|row| row.error_code))
 }
 
 async fn replace(
@@ -176,9 +181,8 @@ async fn replace(
     request.resources = vec![resource];
     request.validate_only = validate_only;
     let answer = client.call(&request).await?;
-    let mut rows = answer.read()?.responses.into_iter();
-    let row = rows.next().ok_or_else(|| missing(client, name))?;
-    Ok(code(row.error_code))
+    let rows = answer.read()?.responses.into_iter();
+    outcome(client, name, rows.map(|row| row.error_code))
 }
 
 /// A topic's id and partitions, `None` when there is none of that name: by `Metadata`, or by

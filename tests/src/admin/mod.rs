@@ -123,8 +123,7 @@ impl Admin {
         let mut since = clock.now().mono;
         loop {
             let is_last = progress.is_stopping();
-            let address = *reach.address.borrow();
-            let connected = Client::connect(&reach.host, address, reach.options.clone()).await;
+            let connected = reach.connect().await;
             let life = progress.life();
             let ended = match &connected {
                 Ok(client) => {
