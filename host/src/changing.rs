@@ -22,10 +22,16 @@ impl<T> Changing<T> {
         }
     }
 
-    /// Changes the value, then lets every waiter look at it.
-    pub fn modify(&self, change: impl FnOnce(&mut T)) {
-        self.look(change);
+    /// Changes the value, then lets every waiter look at it. Gives what `change` gives.
+    pub fn modify<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = self.locked(change);
         self.changed.notify_waiters();
+        result
+    }
+
+    /// Looks at the value; nobody is woken.
+    pub fn look<R>(&self, at: impl FnOnce(&T) -> R) -> R {
+        self.locked(|value| at(value))
     }
 
     /// Waits until `settled` gives something for the value, which may be at once. No change is
@@ -42,7 +48,7 @@ impl<T> Changing<T> {
         }
     }
 
-    fn look<R>(&self, at: impl FnOnce(&mut T) -> R) -> R {
+    fn locked<R>(&self, at: impl FnOnce(&mut T) -> R) -> R {
         at(&mut self.value.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -19,9 +19,9 @@ use super::snapshots::{Snapshots, write_both};
 use super::{PartitionLog, partition_path, position};
 use crate::error::Error;
 use crate::flusher::FlushHandle;
-use crate::mark::{Durability, Mark, Position, SegmentId, SnapshotName};
+use crate::mark::{Durability, Mark, Position, SnapshotName};
 use crate::segment::list::SegmentList;
-use crate::segment::tail::{End, Tail};
+use crate::segment::tail::Tail;
 use crate::segment::{Segment, names};
 use crate::sink::DurabilitySink;
 use crate::{epoch_checkpoint, producer_snapshot};
@@ -89,11 +89,10 @@ impl LogCopy {
 
     /// Of a log in whose place something else stands nothing is said.
     fn check_whole(&self, outline: &Outline) -> Result<(), Error> {
-        let of = |id: SegmentId, end: End| (id, end);
         let copied = self.segments.values();
-        let copied = copied.map(|one| of(one.segment.id(), one.segment.end()));
+        let copied = copied.map(|one| (one.segment.id(), one.segment.end()));
         let there = outline.segments();
-        if copied.eq(there.map(|(segment, end)| of(segment.id(), end))) {
+        if copied.eq(there.map(|(segment, end)| (segment.id(), end))) {
             return Ok(());
         }
         Err(self.refused("it changed while its end was copied"))

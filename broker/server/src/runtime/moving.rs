@@ -155,23 +155,16 @@ impl Moves {
 
     /// The next move that may run; it counts as running.
     pub(super) fn take_next(&self) -> Option<Arc<Wish>> {
-        let mut next = None;
         self.queue.modify(|queue| {
             if !queue.is_begun || queue.is_over || queue.running.len() >= self.at_once {
-                return;
+                return None;
             }
-            let mut waiting = queue.waiting.iter();
             let free = |wish: &Arc<Wish>| !queue.running.contains_key(&wish.incarnation);
-            let Some(wish) = waiting
-                .position(free)
-                .and_then(|at| queue.waiting.remove(at))
-            else {
-                return;
-            };
+            let at = queue.waiting.iter().position(free)?;
+            let wish = queue.waiting.remove(at)?;
             queue.running.insert(wish.incarnation, Arc::clone(&wish));
-            next = Some(wish);
-        });
-        next
+            Some(wish)
+        })
     }
 
     /// A move that ran has ended.
@@ -203,16 +196,15 @@ impl Moves {
 
     /// The copies that are being made, or will be.
     pub(crate) fn futures(&self) -> BTreeMap<Incarnation, Future> {
-        let mut futures = BTreeMap::new();
-        self.queue.modify(|queue| {
+        self.queue.look(|queue| {
             let running = queue.running.values();
             let running = running.filter(|wish| !wish.cancelled.is_cancelled());
             // A wish comes behind what runs, and is the one that holds.
-            for wish in running.chain(&queue.waiting) {
-                futures.insert(wish.incarnation, wish.future());
-            }
-        });
-        futures
+            let wishes = running.chain(&queue.waiting);
+            wishes
+                .map(|wish| (wish.incarnation, wish.future()))
+                .collect()
+        })
     }
 
     /// Bytes were copied.
@@ -226,7 +218,6 @@ impl Moves {
     /// second; none while that is 0.
     pub(super) fn pause(&self, now: Mono, per_second: u64) -> Duration {
         const SECOND_NS: u128 = 1_000_000_000;
-        let mut pause = Duration::ZERO;
         self.queue.modify(|queue| {
             let passed_ns = now.since(queue.paid_at).as_nanos();
             let paid = passed_ns.saturating_mul(u128::from(per_second)) / SECOND_NS;
@@ -236,30 +227,25 @@ impl Moves {
             if paid > 0 || queue.debt == 0 {
                 queue.paid_at = now;
             }
-            pause = if per_second == 0 {
-                Duration::MAX
-            } else {
-                let ns = u128::from(queue.debt) * SECOND_NS / u128::from(per_second);
-                Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
-            };
-        });
-        pause
+            if per_second == 0 {
+                return Duration::MAX;
+            }
+            let ns = u128::from(queue.debt) * SECOND_NS / u128::from(per_second);
+            Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+        })
     }
 
     /// The figures as they stand.
     pub(crate) fn counted(&self) -> Counted {
         let get = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        let mut counted = Counted {
+        let wished = |queue: &Queue| queue.waiting.len() + queue.running.len();
+        Counted {
             moved: get(&self.figures.moved),
             failed: get(&self.figures.failed),
             cancelled: get(&self.figures.cancelled),
             bytes: get(&self.figures.bytes),
-            wished: 0,
-        };
-        self.queue.modify(|queue| {
-            counted.wished = (queue.waiting.len() + queue.running.len()) as u64;
-        });
-        counted
+            wished: self.queue.look(wished) as u64,
+        }
     }
 }
 
