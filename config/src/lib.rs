@@ -10,6 +10,7 @@ mod describe;
 mod dynamic;
 mod error;
 mod fetch;
+mod groups;
 mod key;
 mod listener;
 mod load;
@@ -41,6 +42,7 @@ pub use annotated::annotated_properties;
 pub use describe::{Described, Origin, SynonymValue, describe_cluster};
 pub use error::{ConfigError, Source};
 pub use fetch::FetchConfig;
+pub use groups::GroupConfig;
 pub use key::{Check, Effect, Key, Kind, Maker, Scope, Synonym};
 pub use listener::{Advertised, Listener};
 pub use load::{FILE_BYTES_MAX, Sources};
@@ -75,6 +77,8 @@ pub struct BrokerConfig {
     pub topics: TopicsConfig,
     /// The cluster metadata log.
     pub metadata: MetadataConfig,
+    /// Consumer groups.
+    pub groups: GroupConfig,
     /// What was set, as text, with its source.
     values: Values,
 }
@@ -106,6 +110,7 @@ impl BrokerConfig {
             fetch: FetchConfig::read(&values),
             topics: TopicsConfig::read(&values)?,
             metadata: MetadataConfig::read(&values),
+            groups: GroupConfig::read(&values),
             values,
         })
     }

@@ -172,7 +172,7 @@ fn a_key_of_kafkas_without_effect_is_refused_and_says_so() {
         ("broker.id=1", "give node.id instead"),
         ("process.roles=broker,controller", "leave the key out"),
         ("ssl.keystore.location=/x", "no effect in this version"),
-        ("group.max.size=5", "no effect in this version"),
+        ("group.consumer.max.size=5", "no effect in this version"),
     ] {
         let message = refused(&[option]);
         assert!(message.contains(part), "{message:?} lacks {part:?}");

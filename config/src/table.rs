@@ -6,10 +6,11 @@ use crate::key::Key;
 use crate::nearest::nearest;
 use crate::not_in_effect::{self, Absent};
 use crate::{
-    fetch, listener, log, metadata, network, node, produce, topic_default_rows, topic_rows, topics,
+    fetch, groups, listener, log, metadata, network, node, produce, topic_default_rows, topic_rows,
+    topics,
 };
 
-const BROKER_SECTIONS: [&[Key]; 9] = [
+const BROKER_SECTIONS: [&[Key]; 10] = [
     node::KEYS,
     listener::KEYS,
     network::KEYS,
@@ -19,6 +20,7 @@ const BROKER_SECTIONS: [&[Key]; 9] = [
     topics::KEYS,
     topic_default_rows::KEYS,
     metadata::KEYS,
+    groups::KEYS,
 ];
 
 /// All broker keys, by section.

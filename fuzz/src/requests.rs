@@ -50,6 +50,16 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ListOffsets = ListOffsetsRequest<'_>;
         Metadata = MetadataRequest<'_>;
         FindCoordinator = FindCoordinatorRequest<'_>;
+        OffsetCommit = OffsetCommitRequest<'_>;
+        OffsetFetch = OffsetFetchRequest<'_>;
+        JoinGroup = JoinGroupRequest<'_>;
+        Heartbeat = HeartbeatRequest<'_>;
+        LeaveGroup = LeaveGroupRequest<'_>;
+        SyncGroup = SyncGroupRequest<'_>;
+        DescribeGroups = DescribeGroupsRequest<'_>;
+        ListGroups = ListGroupsRequest<'_>;
+        DeleteGroups = DeleteGroupsRequest<'_>;
+        OffsetDelete = OffsetDeleteRequest<'_>;
         SaslHandshake = SaslHandshakeRequest<'_>;
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;

@@ -50,6 +50,16 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
         ListOffsets = ListOffsetsResponse<'_>;
         Metadata = MetadataResponse<'_>;
         FindCoordinator = FindCoordinatorResponse<'_>;
+        OffsetCommit = OffsetCommitResponse<'_>;
+        OffsetFetch = OffsetFetchResponse<'_>;
+        JoinGroup = JoinGroupResponse<'_>;
+        Heartbeat = HeartbeatResponse;
+        LeaveGroup = LeaveGroupResponse<'_>;
+        SyncGroup = SyncGroupResponse<'_>;
+        DescribeGroups = DescribeGroupsResponse<'_>;
+        ListGroups = ListGroupsResponse<'_>;
+        DeleteGroups = DeleteGroupsResponse<'_>;
+        OffsetDelete = OffsetDeleteResponse<'_>;
         SaslHandshake = SaslHandshakeResponse<'_>;
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;

@@ -34,6 +34,16 @@ pub fn run(bytes: &[u8]) {
         ListOffsets: ListOffsetsRequest, ListOffsetsResponse;
         Metadata: MetadataRequest, MetadataResponse;
         FindCoordinator: FindCoordinatorRequest, FindCoordinatorResponse;
+        OffsetCommit: OffsetCommitRequest, OffsetCommitResponse;
+        OffsetFetch: OffsetFetchRequest, OffsetFetchResponse;
+        JoinGroup: JoinGroupRequest, JoinGroupResponse;
+        Heartbeat: HeartbeatRequest, HeartbeatResponse;
+        LeaveGroup: LeaveGroupRequest, LeaveGroupResponse;
+        SyncGroup: SyncGroupRequest, SyncGroupResponse;
+        DescribeGroups: DescribeGroupsRequest, DescribeGroupsResponse;
+        ListGroups: ListGroupsRequest, ListGroupsResponse;
+        DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
+        OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
         SaslHandshake: SaslHandshakeRequest, SaslHandshakeResponse;
         ApiVersions: ApiVersionsRequest, ApiVersionsResponse;
         CreateTopics: CreateTopicsRequest, CreateTopicsResponse;

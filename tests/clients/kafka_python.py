@@ -1,6 +1,7 @@
 """kafka-python against a running broker: a topic made, each codec produced, everything consumed by
-assignment and compared: value, key, headers, timestamp, offset. The bootstrap address is the only
-argument; the last line says what was compared."""
+assignment and compared: value, key, headers, timestamp, offset. Then by a group: two members share
+the partitions, one leaves, the other goes on; the next member begins where they committed. The
+bootstrap address is the only argument; the last line says what was compared."""
 
 import sys
 import time
@@ -79,6 +80,55 @@ def consume(bootstrap, topic):
     consumer.close()
 
 
+def member(bootstrap, topic, group):
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        max_poll_records=50,
+    )
+    return consumer
+
+
+def poll_until(members, seen, done):
+    """Has every member poll, in turn, until `done`; what comes is noted as (partition, offset)."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline, f"{len(seen)} seen, {[m.assignment() for m in members]}"
+        for consumer in members:
+            for records in consumer.poll(timeout_ms=100).values():
+                seen.extend((record.partition, record.offset) for record in records)
+                consumer.commit()
+
+
+def consume_in_a_group(bootstrap, topic):
+    group = f"group of {topic}"
+    first, second = member(bootstrap, topic, group), member(bootstrap, topic, group)
+    seen = []
+    shared = lambda: first.assignment() and second.assignment()
+    poll_until([first, second], seen, shared)
+    both = first.assignment() | second.assignment()
+    assert len(both) == PARTITIONS and not first.assignment() & second.assignment(), both
+    second.close(autocommit=False)
+    poll_until([first], seen, lambda: len(set(seen)) == RECORDS)
+    assert len(first.assignment()) == PARTITIONS, first.assignment()
+    first.close(autocommit=False)
+    made = {(nth % PARTITIONS, nth // PARTITIONS) for nth in range(RECORDS)}
+    assert set(seen) == made, f"{len(made - set(seen))} records were not seen"
+    third = member(bootstrap, topic, group)
+    again = []
+    poll_until([third], again, lambda: third.assignment())
+    ends = third.end_offsets(list(third.assignment()))
+    committed = {partition: third.committed(partition) for partition in ends}
+    assert committed == ends and not again, f"{committed} of {ends}, {again[:5]}"
+    third.close(autocommit=False)
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    assert group in [name for name, *_ in admin.list_consumer_groups()]
+    admin.close()
+
+
 def main():
     bootstrap = sys.argv[1]
     for codec in CODECS:
@@ -86,7 +136,8 @@ def main():
         create(bootstrap, topic)
         produce(bootstrap, topic, codec)
         consume(bootstrap, topic)
-    print(f"kafka-python: {len(CODECS)} codecs, {RECORDS} records each, all alike")
+    consume_in_a_group(bootstrap, "kafka-python-none")
+    print(f"kafka-python: {len(CODECS)} codecs, {RECORDS} records each, all alike; a group of two")
 
 
 main()

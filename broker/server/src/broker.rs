@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin_http::{AdminError, AdminHttp, Subject};
 use crate::cluster::ProducerIds;
 use crate::context::Node;
+use crate::coordinator::groups::GroupShards;
 use crate::directories::StorageError;
 use crate::dispatch::Dispatch;
 use crate::exposition;
@@ -144,6 +145,7 @@ impl Broker {
             cluster: storage.cluster,
             producer_ids: ProducerIds::new(),
             partitions: storage.partitions,
+            groups: GroupShards::new(stopping.clone()),
             metadata_rows: KeptRows::new(
                 network.response_bytes_max / METADATA_ROWS_PART,
                 metrics.metadata_rows.clone(),
@@ -271,6 +273,7 @@ fn look_after(node: &Arc<Node>) {
     lost_directory::watch(node);
     let host = &node.host;
     begin(host, "log upkeep", upkeep::run(Arc::clone(node)));
+    begin(host, "group upkeep", Arc::clone(node).keep_groups());
     let late = lateness::watch(
         Arc::clone(&host.clock),
         node.metrics.lateness.clone(),

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, ProducerIds};
+use crate::coordinator::groups::GroupShards;
 use crate::handlers::fetch::SharedSession;
 use crate::handlers::metadata::KeptRows;
 use crate::health::{Health, Phase};
@@ -53,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) partitions: Arc<Registry>,
     /// Encoded rows of all topics, for Metadata.
     pub(crate) metadata_rows: KeptRows,
+    /// Consumer groups.
+    pub(crate) groups: GroupShards,
     /// Buffers for looking into batches.
     pub(crate) scratches: Scratches,
     /// Fetch sessions.

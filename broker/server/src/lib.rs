@@ -7,6 +7,7 @@ mod admin_http;
 mod broker;
 mod cluster;
 mod context;
+mod coordinator;
 mod directories;
 mod dispatch;
 mod exposition;

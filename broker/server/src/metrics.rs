@@ -135,6 +135,8 @@ pub(crate) struct Metrics {
     pub(crate) offline_directories: IntGauge,
     /// Topics whose logs should be compacted, which this version doesn't do.
     pub(crate) uncompacted_topics: IntGauge,
+    /// Joins and commits refused because groups take all the memory that they may.
+    pub(crate) groups_full: IntCounter,
     /// How late tasks of the data pool came to run that were due, in seconds.
     pub(crate) lateness: Histogram,
     /// Syncs of the log directories.
@@ -247,6 +249,10 @@ impl Metrics {
             uncompacted_topics: make.gauge(
                 "millrace_topics_not_compacted",
                 "Topics with cleanup.policy=compact: this version doesn't compact their logs.",
+            ),
+            groups_full: make.counter(
+                "millrace_groups_full_total",
+                "Joins and commits refused because groups take all of group.state.bytes.max.",
             ),
             offline_directories: make.gauge(
                 "millrace_log_directories_offline",

@@ -176,9 +176,35 @@ fn making() -> Asked {
 }
 
 /// In one test, as there is one allocator.
+/// Dense requests of groups' members, which are answered in a few bytes.
+fn of_members() -> Vec<Asked> {
+    let named = |at: u32, body: &mut BytesMut| {
+        put_name(at, body);
+        body.put_slice(b"\x01\0");
+    };
+    let number = |at: u32, body: &mut BytesMut| body.put_u32(at);
+    let left = |_: u32, body: &mut BytesMut| body.put_slice(b"\x01\0\0");
+    let joins = b"\x02g\0\0\x27\x10\0\0\x27\x10\x01\0\x02c";
+    vec![
+        (Api::JoinGroup, 7, dense(joins, 50_000, named, b"\0")),
+        (
+            Api::SyncGroup,
+            4,
+            dense(b"\x02g\0\0\0\0\x02m\0", 50_000, named, b"\0"),
+        ),
+        (Api::LeaveGroup, 4, dense(b"\x02g", 100_000, left, b"\0")),
+        (
+            Api::OffsetFetch,
+            8,
+            dense(b"\x02\x02g\x02\x02x", 100_000, number, b"\0\0\0\0"),
+        ),
+    ]
+}
+
 #[test]
 fn the_densest_requests_take_no_more_memory_than_they_reserve() {
-    for asked in densest().into_iter().chain(of_topics()) {
+    let more = of_topics().into_iter().chain(of_members());
+    for asked in densest().into_iter().chain(more) {
         within_what_is_reserved(None, &asked);
     }
     within_what_is_reserved(None, &making());

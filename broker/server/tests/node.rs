@@ -116,10 +116,10 @@ fn every_version_of_api_versions_is_answered() {
 }
 
 #[test]
-fn coordinators_are_not_available_and_transactional_ids_are_refused_for_good() {
+fn this_node_coordinates_groups_and_transactional_ids_are_refused_for_good() {
     Place::new().with_node(&[], async |broker, host| {
         let mut client = Client::connect(&host, address(&broker)).await;
-        let not_available = ErrorCode::CoordinatorNotAvailable.code();
+        let port = i32::from(address(&broker).port());
         for version in 0..=6 {
             let mut request = FindCoordinatorRequest::default();
             if version >= 4 {
@@ -130,14 +130,13 @@ fn coordinators_are_not_available_and_transactional_ids_are_refused_for_good() {
             let response: FindCoordinatorResponse =
                 client.ask(Api::FindCoordinator, version, &request).await;
             if version >= 4 {
-                let answers: Vec<_> = response
-                    .coordinators
-                    .iter()
-                    .map(|c| (c.key.as_str(), c.error_code))
-                    .collect();
-                assert_eq!(answers, [("g", not_available), ("h", not_available)]);
+                let rows = response.coordinators.iter();
+                let told = rows.map(|c| (c.key.as_str(), c.error_code, c.node_id, c.port));
+                assert!(told.eq([("g", 0, 1, port), ("h", 0, 1, port)]));
             } else {
-                assert_eq!((response.error_code, response.node_id), (not_available, -1));
+                let told = (response.error_code, response.node_id, response.port);
+                assert_eq!(told, (0, 1, port));
+                assert_eq!(response.host.as_str(), "127.0.0.1");
             }
         }
         let mut request = FindCoordinatorRequest::default();
@@ -204,9 +203,9 @@ fn what_is_not_served_closes_the_connection_and_nobody_elses() {
     Place::new().with_node(&[], async |broker, host| {
         let mut other = Client::connect(&host, address(&broker)).await;
         assert!(other.is_served().await);
-        // JoinGroup, an unknown key, Produce 2, Metadata 99, and a body that cannot be read.
+        // ConsumerGroupHeartbeat, an unknown key, Produce 2, Metadata 99, and a body that cannot be read.
         for (key, version) in [
-            (11, 5),
+            (68, 0),
             (999, 0),
             (-1, 0),
             (0, 2),

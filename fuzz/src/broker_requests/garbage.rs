@@ -88,7 +88,7 @@ impl Run<'_> {
         let answer: Option<FindCoordinatorResponse> = self.wire.ask(api, &request).await;
         let answer = answer.expect("it is answered");
         let code = match kind {
-            0 => ErrorCode::CoordinatorNotAvailable,
+            0 => ErrorCode::None,
             1 => ErrorCode::TransactionalIdAuthorizationFailed,
             2 if api.1 >= 6 => ErrorCode::CoordinatorNotAvailable,
             _ => ErrorCode::InvalidRequest,

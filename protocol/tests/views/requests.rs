@@ -39,6 +39,46 @@ structures! { requests:
         }
         MetadataRequestTopic<'a> { topic_id name }
     }
+    offset_commit in offset_commit_request {
+        OffsetCommitRequest<'a> { group_id generation_id_or_member_epoch member_id group_instance_id retention_time_ms topics }
+        OffsetCommitRequestTopic<'a> { name topic_id partitions }
+        OffsetCommitRequestPartition<'a> { partition_index committed_offset committed_leader_epoch committed_metadata }
+    }
+    offset_fetch in offset_fetch_request {
+        OffsetFetchRequest<'a> { group_id topics groups require_stable }
+        OffsetFetchRequestTopic<'a> { name partition_indexes }
+        OffsetFetchRequestGroup<'a> { group_id member_id member_epoch topics }
+        OffsetFetchRequestTopics<'a> { name topic_id partition_indexes }
+    }
+    join_group in join_group_request {
+        JoinGroupRequest<'a> { group_id session_timeout_ms rebalance_timeout_ms member_id group_instance_id protocol_type protocols reason }
+        JoinGroupRequestProtocol<'a> { name metadata }
+    }
+    heartbeat in heartbeat_request {
+        HeartbeatRequest<'a> { group_id generation_id member_id group_instance_id }
+    }
+    leave_group in leave_group_request {
+        LeaveGroupRequest<'a> { group_id member_id members }
+        MemberIdentity<'a> { member_id group_instance_id reason }
+    }
+    sync_group in sync_group_request {
+        SyncGroupRequest<'a> { group_id generation_id member_id group_instance_id protocol_type protocol_name assignments }
+        SyncGroupRequestAssignment<'a> { member_id assignment }
+    }
+    describe_groups in describe_groups_request {
+        DescribeGroupsRequest<'a> { groups include_authorized_operations }
+    }
+    list_groups in list_groups_request {
+        ListGroupsRequest<'a> { states_filter types_filter }
+    }
+    delete_groups in delete_groups_request {
+        DeleteGroupsRequest<'a> { groups_names }
+    }
+    offset_delete in offset_delete_request {
+        OffsetDeleteRequest<'a> { group_id topics }
+        OffsetDeleteRequestTopic<'a> { name partitions }
+        OffsetDeleteRequestPartition { partition_index }
+    }
     find_coordinator in find_coordinator_request {
         FindCoordinatorRequest<'a> { key key_type coordinator_keys }
     }
@@ -190,6 +230,16 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ListOffsets = ListOffsetsRequest<'_>;
         Metadata = MetadataRequest<'_>;
         FindCoordinator = FindCoordinatorRequest<'_>;
+        OffsetCommit = OffsetCommitRequest<'_>;
+        OffsetFetch = OffsetFetchRequest<'_>;
+        JoinGroup = JoinGroupRequest<'_>;
+        Heartbeat = HeartbeatRequest<'_>;
+        LeaveGroup = LeaveGroupRequest<'_>;
+        SyncGroup = SyncGroupRequest<'_>;
+        DescribeGroups = DescribeGroupsRequest<'_>;
+        ListGroups = ListGroupsRequest<'_>;
+        DeleteGroups = DeleteGroupsRequest<'_>;
+        OffsetDelete = OffsetDeleteRequest<'_>;
         SaslHandshake = SaslHandshakeRequest<'_>;
         ApiVersions = ApiVersionsRequest<'_>;
         CreateTopics = CreateTopicsRequest<'_>;

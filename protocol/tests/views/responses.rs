@@ -53,6 +53,51 @@ structures! { responses:
             offline_replicas
         }
     }
+    offset_commit in offset_commit_response {
+        OffsetCommitResponse<'a> { throttle_time_ms topics }
+        OffsetCommitResponseTopic<'a> { name topic_id partitions }
+        OffsetCommitResponsePartition { partition_index error_code }
+    }
+    offset_fetch in offset_fetch_response {
+        OffsetFetchResponse<'a> { throttle_time_ms topics error_code groups }
+        OffsetFetchResponseTopic<'a> { name partitions }
+        OffsetFetchResponsePartition<'a> { partition_index committed_offset committed_leader_epoch metadata error_code }
+        OffsetFetchResponseGroup<'a> { group_id topics error_code }
+        OffsetFetchResponseTopics<'a> { name topic_id partitions }
+        OffsetFetchResponsePartitions<'a> { partition_index committed_offset committed_leader_epoch metadata error_code }
+    }
+    join_group in join_group_response {
+        JoinGroupResponse<'a> { throttle_time_ms error_code generation_id protocol_type protocol_name leader skip_assignment member_id members }
+        JoinGroupResponseMember<'a> { member_id group_instance_id metadata }
+    }
+    heartbeat in heartbeat_response {
+        HeartbeatResponse { throttle_time_ms error_code }
+    }
+    leave_group in leave_group_response {
+        LeaveGroupResponse<'a> { throttle_time_ms error_code members }
+        MemberResponse<'a> { member_id group_instance_id error_code }
+    }
+    sync_group in sync_group_response {
+        SyncGroupResponse<'a> { throttle_time_ms error_code protocol_type protocol_name assignment }
+    }
+    describe_groups in describe_groups_response {
+        DescribeGroupsResponse<'a> { throttle_time_ms groups }
+        DescribedGroup<'a> { error_code error_message group_id group_state protocol_type protocol_data members authorized_operations }
+        DescribedGroupMember<'a> { member_id group_instance_id client_id client_host member_metadata member_assignment }
+    }
+    list_groups in list_groups_response {
+        ListGroupsResponse<'a> { throttle_time_ms error_code groups }
+        ListedGroup<'a> { group_id protocol_type group_state group_type }
+    }
+    delete_groups in delete_groups_response {
+        DeleteGroupsResponse<'a> { throttle_time_ms results }
+        DeletableGroupResult<'a> { group_id error_code }
+    }
+    offset_delete in offset_delete_response {
+        OffsetDeleteResponse<'a> { error_code throttle_time_ms topics }
+        OffsetDeleteResponseTopic<'a> { name partitions }
+        OffsetDeleteResponsePartition { partition_index error_code }
+    }
     find_coordinator in find_coordinator_response {
         FindCoordinatorResponse<'a> {
             throttle_time_ms error_code error_message node_id host port coordinators
@@ -232,6 +277,16 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
         ListOffsets = ListOffsetsResponse<'_>;
         Metadata = MetadataResponse<'_>;
         FindCoordinator = FindCoordinatorResponse<'_>;
+        OffsetCommit = OffsetCommitResponse<'_>;
+        OffsetFetch = OffsetFetchResponse<'_>;
+        JoinGroup = JoinGroupResponse<'_>;
+        Heartbeat = HeartbeatResponse;
+        LeaveGroup = LeaveGroupResponse<'_>;
+        SyncGroup = SyncGroupResponse<'_>;
+        DescribeGroups = DescribeGroupsResponse<'_>;
+        ListGroups = ListGroupsResponse<'_>;
+        DeleteGroups = DeleteGroupsResponse<'_>;
+        OffsetDelete = OffsetDeleteResponse<'_>;
         SaslHandshake = SaslHandshakeResponse<'_>;
         ApiVersions = ApiVersionsResponse<'_>;
         CreateTopics = CreateTopicsResponse<'_>;

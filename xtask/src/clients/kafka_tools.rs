@@ -125,7 +125,8 @@ pub(super) fn dump_logs(data: &Path) -> Outcome {
                 partition.display()
             ));
         }
-        if !is_metadata && !name.starts_with(DELETED) {
+        let is_internal = name.starts_with("__");
+        if !is_internal && !name.starts_with(DELETED) {
             records += dumped
                 .lines()
                 .filter(|line| line.starts_with("| offset:"))

@@ -1,4 +1,5 @@
-//! kcat: a topic of each codec made by producing to it, consumed as JSON, compared.
+//! kcat: a topic of each codec made by producing to it, consumed as JSON, compared; by assignment, and
+//! as a member of a group, which goes on behind what it committed.
 
 use std::process::Command;
 
@@ -50,6 +51,7 @@ pub(super) fn run(broker: &Served) -> Outcome {
             ],
         ))?;
         compare(&topic, &consumed)?;
+        consume_in_a_group(broker, &topic)?;
     }
     let listed = output(&mut kcat(broker, &["-L"]))?;
     for codec in CODECS {
@@ -58,10 +60,29 @@ pub(super) fn run(broker: &Served) -> Outcome {
         }
     }
     println(&format!(
-        "kcat: {} codecs, {RECORDS} records each, all alike",
+        "kcat: {} codecs, {RECORDS} records each, all alike, by assignment and in groups",
         CODECS.len()
     ));
     Ok(())
+}
+
+/// A member reads everything; the next one, which begins where it left off, nothing.
+fn consume_in_a_group(broker: &Served, topic: &str) -> Outcome {
+    let group = format!("group of {topic}");
+    let member = || {
+        let earliest = ["-X", "auto.offset.reset=earliest", "-e", "-q", "-J"];
+        output(kcat(broker, &["-G", &group]).args(earliest).arg(topic))
+    };
+    compare(topic, &member()?)?;
+    let again = member()?;
+    if again.is_empty() {
+        Ok(())
+    } else {
+        let lines = again.lines().count();
+        Err(format!(
+            "{topic}: the group read {lines} records that it had committed"
+        ))
+    }
 }
 
 fn kcat(broker: &Served, arguments: &[&str]) -> Command {

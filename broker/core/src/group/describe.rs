@@ -41,6 +41,27 @@ pub struct DescribedMember {
     pub assignment: Arc<[u8]>,
 }
 
+/// What a group may be doing, by Kafka's names.
+pub const STATES: [&str; 4] = [
+    "Empty",
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Stable",
+];
+
+/// One group in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures<'a> {
+    /// The group's id.
+    pub group: &'a Text,
+    /// One of [`STATES`].
+    pub state: &'static str,
+    /// Its members.
+    pub members: usize,
+    /// Its generation.
+    pub generation: i32,
+}
+
 /// One group, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -89,18 +110,9 @@ impl Groups {
         })
     }
 
-    /// Every group, by its id.
+    /// Every group, by its id: those that are kept first.
     pub fn list(&self) -> impl Iterator<Item = Listed> {
-        let kept = self
-            .hard
-            .iter()
-            .filter(|(_, hard)| !hard.is_empty())
-            .map(|(group, _)| group);
-        let soft_only = self.soft.iter().filter(|(group, soft)| {
-            let is_kept = self.hard.get(*group).is_some_and(|hard| !hard.is_empty());
-            !is_kept && !soft.is_vacant()
-        });
-        kept.chain(soft_only.map(|(group, _)| group)).map(|group| {
+        self.all().map(|group| {
             let soft = self.soft.get(group);
             Listed {
                 group: Arc::clone(group),
@@ -110,9 +122,44 @@ impl Groups {
         })
     }
 
+    /// Every group in numbers, in the same order.
+    pub fn figures(&self) -> impl Iterator<Item = Figures<'_>> {
+        self.all().map(|group| {
+            let soft = self.soft.get(group);
+            Figures {
+                group,
+                state: soft.map_or(Phase::Empty.name(), |soft| soft.phase.name()),
+                members: soft.map_or(0, |soft| soft.members.size()),
+                generation: soft.map_or(0, |soft| soft.generation),
+            }
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Text> {
+        let is_kept = |group: &Text| self.hard.get(group).is_some_and(|hard| !hard.is_empty());
+        let kept = self.hard.keys().filter(move |group| is_kept(group));
+        let soft_only = self.soft.iter().filter(move |(group, soft)| {
+            let is_kept = self.hard.get(*group).is_some_and(|hard| !hard.is_empty());
+            !is_kept && !soft.is_vacant()
+        });
+        kept.chain(soft_only.map(|(group, _)| group))
+    }
+
     /// The offset that is kept for a partition.
     pub fn offset(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
         self.hard.get(group)?.offsets.get(topic)?.get(&partition)
+    }
+
+    /// What a group takes in memory, in bytes, about.
+    pub fn group_bytes(&self, group: &str) -> usize {
+        let kept = self.hard.get(group).map_or(0, |hard| hard.held_bytes);
+        kept + self.soft.get(group).map_or(0, |soft| soft.said_bytes)
+    }
+
+    /// The topics that a group keeps offsets of.
+    pub fn topics(&self, group: &str) -> impl Iterator<Item = &Text> {
+        let hard = self.hard.get(group);
+        hard.into_iter().flat_map(|hard| hard.offsets.keys())
     }
 
     /// All offsets that a group keeps, by topic and partition.

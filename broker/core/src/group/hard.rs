@@ -16,6 +16,8 @@ pub(super) struct Hard {
     pub(super) generation: Option<Arc<Generation>>,
     /// Offsets by topic and partition.
     pub(super) offsets: BTreeMap<Text, BTreeMap<i32, Committed>>,
+    /// What all that takes, in bytes, about.
+    pub(super) held_bytes: usize,
     /// Offset of the newest record of the group, which may not be committed yet; -1 for none.
     pub(super) last_offset: i64,
 }
@@ -24,31 +26,44 @@ impl Hard {
     /// Takes in one of its records, which lies at `offset`.
     pub(super) fn replay(&mut self, offset: i64, record: &Record) {
         self.last_offset = offset;
-        match record {
-            Record::Group(_, generation) => self.generation.clone_from(generation),
-            Record::Offset {
-                topic,
-                partition,
-                value: Some(value),
-                ..
-            } => {
-                let partitions = self.offsets.entry(Arc::clone(topic)).or_default();
-                partitions.insert(*partition, value.clone());
+        let (before, after) = match record {
+            Record::Group(_, generation) => {
+                let before = std::mem::replace(&mut self.generation, generation.clone());
+                let bytes = |kept: &Option<Arc<Generation>>| kept.as_deref().map(Generation::bytes);
+                (bytes(&before), bytes(generation))
             }
             Record::Offset {
                 topic,
                 partition,
-                value: None,
+                value,
                 ..
             } => {
-                if let Some(partitions) = self.offsets.get_mut(topic) {
-                    partitions.remove(partition);
-                    if partitions.is_empty() {
-                        self.offsets.remove(topic);
-                    }
-                }
+                let before = self.set_offset(topic, *partition, value.as_ref());
+                let bytes = |kept: &Committed| kept.bytes();
+                (before.as_ref().map(bytes), value.as_ref().map(bytes))
             }
+        };
+        self.held_bytes += after.unwrap_or(0);
+        self.held_bytes = self.held_bytes.saturating_sub(before.unwrap_or(0));
+    }
+
+    /// Gives back what was kept before.
+    fn set_offset(
+        &mut self,
+        topic: &Text,
+        partition: i32,
+        value: Option<&Committed>,
+    ) -> Option<Committed> {
+        if let Some(value) = value {
+            let partitions = self.offsets.entry(Arc::clone(topic)).or_default();
+            return partitions.insert(partition, value.clone());
         }
+        let partitions = self.offsets.get_mut(topic)?;
+        let before = partitions.remove(&partition);
+        if partitions.is_empty() {
+            self.offsets.remove(topic);
+        }
+        before
     }
 
     /// Whether nothing is kept.

@@ -28,7 +28,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use describe::{DescribedMember, Description, Listed};
+pub use describe::{DescribedMember, Description, Figures, Listed, STATES};
 pub use record::{Committed, Generation, KeptMember, Record};
 pub use request::{
     Assigned, Commit, CommitPartition, Event, Join, Joined, JoinedMember, Leaving, Membership,
@@ -41,6 +41,20 @@ use soft::Soft;
 use turn::Turn;
 
 use crate::Now;
+
+/// The topic that keeps groups, as Kafka calls it.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// The partition of the topic that keeps a group: the absolute value of Java's hash of its id, by
+/// the number of partitions.
+pub fn partition_of(group: &str, partitions: usize) -> i32 {
+    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
+    // The least number has no absolute value; Kafka takes 0 for it.
+    let hash = hash.checked_abs().unwrap_or(0);
+    i32::try_from(partitions).map_or(0, |partitions| hash.checked_rem(partitions).unwrap_or(0))
+}
 
 /// What an event of one group leads to.
 #[derive(Debug)]
@@ -65,6 +79,8 @@ pub struct Groups {
     emptied: BTreeMap<i64, Text>,
     /// Offset of the newest record of all; -1 for none.
     newest: i64,
+    /// What all of it takes, in bytes, about.
+    held_bytes: usize,
 }
 
 impl Groups {
@@ -82,7 +98,9 @@ impl Groups {
         self.newest = offset;
         let group = record.group();
         let hard = self.hard.entry(Arc::clone(group)).or_default();
+        let before = hard.held_bytes;
         hard.replay(offset, record);
+        self.held_bytes = self.held_bytes - before + hard.held_bytes;
         if hard.is_empty() {
             self.emptied.insert(offset, Arc::clone(group));
         }
@@ -184,6 +202,11 @@ impl Groups {
         self.newest
     }
 
+    /// What all groups take in memory, in bytes, about: what the caller holds to a limit.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// The groups of which something is kept: those that may have what expires.
     pub fn kept(&self) -> impl Iterator<Item = &Text> {
         self.hard.keys()
@@ -200,6 +223,8 @@ impl Groups {
         {
             self.due.remove(&(old.check_at_ns, Arc::clone(&group)));
         }
+        let before = self.soft.get(&group).map_or(0, |soft| soft.said_bytes);
+        self.held_bytes = self.held_bytes - before + soft.said_bytes;
         let hard = self.hard.get(&group);
         let is_kept = hard.is_some_and(|hard| hard.generation.is_some());
         if soft.is_vacant() && !is_kept {
@@ -224,5 +249,21 @@ impl Turn<'_> {
             Request::DeleteOffsets(offsets) => self.delete_offsets(token, &offsets),
             Request::Delete => self.delete(token),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_lie_where_kafka_looks_for_them() {
+        // `Math.abs(id.hashCode()) % 50`, by Java itself.
+        for (group, partition) in [("", 0), ("g", 3), ("console-consumer-1", 24), ("größe", 7)] {
+            assert_eq!(partition_of(group, 50), partition, "{group}");
+        }
+        // The one of the shortest texts whose hash is the least number.
+        assert_eq!(partition_of("polygenelubricants", 50), 0);
+        assert_eq!(partition_of("g", 0), 0);
     }
 }

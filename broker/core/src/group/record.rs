@@ -143,7 +143,19 @@ impl Record {
     }
 }
 
+/// What a member, an offset or a group takes beside its texts, with what holds it.
+const KEPT_BYTES: usize = 256;
+
 impl Generation {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let members = self.members.iter().map(|member| {
+            let said = member.subscription.len() + member.assignment.len();
+            KEPT_BYTES + member.member_id.len() + member.client_id.len() + said
+        });
+        KEPT_BYTES + members.sum::<usize>()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let group = GroupMetadata {
             protocol_type: &self.protocol_type,
@@ -198,6 +210,11 @@ impl Generation {
 }
 
 impl Committed {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        KEPT_BYTES + self.metadata.len()
+    }
+
     fn encode(&self) -> Vec<u8> {
         offset_commit_value(OffsetCommitValue {
             offset: self.offset,

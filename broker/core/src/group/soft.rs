@@ -19,6 +19,11 @@ use crate::Now;
 /// What members speak whose subscriptions name topics.
 const CONSUMER: &str = "consumer";
 
+/// What a member takes beside its texts, with what holds it.
+const MEMBER_BYTES: usize = 512;
+/// What a protocol takes beside its texts, with its count.
+const PROTOCOL_BYTES: usize = 128;
+
 /// What a group is doing. Kafka's names are those of [`Phase::name`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -94,6 +99,13 @@ impl Member {
         found.map_or_else(|| Arc::from([]), |protocol| Arc::clone(&protocol.metadata))
     }
 
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let said = self.protocols.iter();
+        let said = said.map(|one| PROTOCOL_BYTES + one.name.len() + one.metadata.len());
+        MEMBER_BYTES + self.client_id.len() + said.sum::<usize>()
+    }
+
     /// Whether it waits for all to join.
     pub(super) fn awaits_join(&self) -> bool {
         matches!(self.awaiting, Awaiting::Join(_))
@@ -125,6 +137,8 @@ pub(super) struct Soft {
     /// How many members can follow each protocol.
     pub(super) supported: RedBlackTreeMapSync<Text, usize>,
     pub(super) awaiting_join: usize,
+    /// What the members said, with what they take beside it, in bytes, about.
+    pub(super) said_bytes: usize,
     pub(super) syncs: Option<Syncs>,
     /// The topics that members of protocol type `consumer` read, if that can be told.
     pub(super) subscribed: Option<Arc<BTreeSet<Text>>>,
@@ -146,6 +160,7 @@ impl Default for Soft {
             pending: RedBlackTreeMapSync::default(),
             supported: RedBlackTreeMapSync::default(),
             awaiting_join: 0,
+            said_bytes: 0,
             syncs: None,
             subscribed: None,
             check_at_ns: u64::MAX,
@@ -205,6 +220,7 @@ impl Soft {
                 .insert_mut(Arc::clone(instance), Arc::clone(&member_id));
         }
         self.awaiting_join += usize::from(member.awaits_join());
+        self.said_bytes += member.bytes();
         self.due_at(member.until_ns);
         self.leader.get_or_insert_with(|| Arc::clone(&member_id));
         self.members.insert_mut(member_id, member);
@@ -229,6 +245,7 @@ impl Soft {
             self.instances.remove_mut(instance);
         }
         self.awaiting_join -= usize::from(member.awaits_join());
+        self.said_bytes -= member.bytes();
         self.members.remove_mut(member_id);
         Some(member)
     }
@@ -348,6 +365,12 @@ impl Soft {
             self.awaiting_join,
             awaiting.count(),
             "who waits to join is counted"
+        );
+        let said = self.members.values().map(Member::bytes);
+        assert_eq!(
+            self.said_bytes,
+            said.sum::<usize>(),
+            "what members say is counted"
         );
         let names = self
             .members

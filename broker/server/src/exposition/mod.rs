@@ -7,6 +7,7 @@
 //! partition only where somebody asks for that page. What a page takes is its bytes and a row for
 //! each topic, or each partition.
 
+mod groups;
 mod page;
 
 use std::path::PathBuf;
@@ -24,16 +25,17 @@ use page::{Family, Kind, Labels, Page};
 type Column<R> = (Family, fn(&R) -> i64);
 
 /// Everything of the node, by topic and by directory.
-pub(crate) fn page(node: &Node) -> Rope {
+pub(crate) fn page(node: &Arc<Node>) -> Rope {
     let mut page = Page::new(node.metrics.text());
     topics(node, &mut page);
     directories(node, &mut page);
     moves(node, &mut page);
+    groups::groups(node, &mut page);
     page.into_rope()
 }
 
 /// The same in one piece.
-pub(crate) fn text(node: &Node) -> String {
+pub(crate) fn text(node: &Arc<Node>) -> String {
     page::text(&page(node))
 }
 

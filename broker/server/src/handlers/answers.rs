@@ -113,6 +113,7 @@ short! { ApiVersionsRequest<'_> DescribeClusterRequest InitProducerIdRequest<'_>
 
 mod admin;
 mod configs;
+mod groups;
 pub(super) use admin::described_producers_bytes;
 
 impl Answered for FindCoordinatorRequest<'_> {

@@ -44,6 +44,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             for (id, _) in outcomes.iter().flatten() {
                 context.node.partitions.remove_topic(*id);
             }
+            context.node.forget_offsets();
             for (place, outcome) in places.into_iter().zip(outcomes) {
                 match outcome {
                     Ok((id, name)) => {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_core::cluster::{CreateTopic, Image, Partition, Topic, check_topic_name};
+use millrace_core::group::OFFSETS_TOPIC;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::metadata_response::{
@@ -120,7 +121,7 @@ impl Seen for Asker<'_> {
 }
 
 /// The brokers that the client can reach by the listener it came by.
-fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataResponseBroker> {
+pub(super) fn brokers(context: &RequestContext, image: &Image) -> Vec<MetadataResponseBroker> {
     let own = context.node.config.node.id;
     let listener = &*context.connection.listener;
     image
@@ -382,6 +383,6 @@ fn partition_row(
 pub(crate) fn is_internal(name: &str) -> bool {
     matches!(
         name,
-        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+        OFFSETS_TOPIC | "__transaction_state" | "__share_group_state"
     )
 }

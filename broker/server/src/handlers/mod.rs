@@ -13,12 +13,14 @@ pub(crate) mod create_delegation_token;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_acls;
+pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_acls;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_delegation_token;
+pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_quorum;
@@ -28,18 +30,27 @@ mod error;
 pub(crate) mod expire_delegation_token;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+mod group_requests;
+pub(crate) mod heartbeat;
 pub(crate) mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
+pub(crate) mod join_group;
+pub(crate) mod leave_group;
 pub(crate) mod list_config_resources;
+pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_delete;
+pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 mod pace;
 pub(crate) mod produce;
 pub(crate) mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
+pub(crate) mod sync_group;
 pub(crate) mod update_features;
 
 use bytes::Bytes;
@@ -58,15 +69,21 @@ pub(crate) async fn read<'a, R: Request<'a> + Answered>(
     context: &RequestContext,
     body: &'a [u8],
 ) -> Result<R, Close> {
+    let request: R = parse(context, body)?;
+    take_room(context, request.answer_bytes(context)).await?;
+    Ok(request)
+}
+
+/// Reads the body, and takes no room: for answers whose size is told by more than the request. Room
+/// is taken once, before the answer is begun.
+fn parse<'a, R: Request<'a>>(context: &RequestContext, body: &'a [u8]) -> Result<R, Close> {
     let version = context.api_version;
-    let request: R = requests::read(version, body).map_err(|error| {
+    requests::read(version, body).map_err(|error| {
         let name = context.api.name;
         Close::unparsable(format_args!(
             "{name} version {version} can't be read: {error}"
         ))
-    })?;
-    take_room(context, request.answer_bytes(context)).await?;
-    Ok(request)
+    })
 }
 
 /// Takes room for an answer of `bytes` in memory, within the request's time.
@@ -148,6 +165,14 @@ pub(crate) fn cluster_operations(context: &RequestContext) -> i32 {
 /// What the principal may do to a topic.
 pub(crate) fn topic_operations(context: &RequestContext, topic: &str) -> i32 {
     operations(context, &TOPIC_OPERATIONS, Resource::Topic(topic))
+}
+
+/// What Kafka lets a principal do to a group.
+const GROUP_OPERATIONS: [Operation; 3] = [Operation::Read, Operation::Delete, Operation::Describe];
+
+/// What the principal may do to a group.
+pub(crate) fn group_operations(context: &RequestContext, group: &str) -> i32 {
+    operations(context, &GROUP_OPERATIONS, Resource::Group(group))
 }
 
 fn operations(context: &RequestContext, all: &[Operation], resource: Resource<'_>) -> i32 {

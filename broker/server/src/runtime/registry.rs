@@ -443,6 +443,16 @@ impl Registry {
         Some(partitions.handles())
     }
 
+    /// Whether anything of a partition was ever written.
+    pub(crate) fn was_written(&self, topic: &Topic, partition: i32) -> bool {
+        let incarnation = Incarnation {
+            topic_id: topic.id.to_bytes(),
+            partition,
+        };
+        let directory = self.directory(topic, partition);
+        directory.is_ok_and(|directory| directory.dir().entry(&incarnation).is_some())
+    }
+
     /// The log directories that were opened.
     pub(crate) fn opened_directories(&self) -> Vec<(Directory, Arc<LogDir>)> {
         let opened = self.directories.iter();

@@ -55,7 +55,7 @@ pub(crate) fn densest() -> Vec<(Api, i16, BytesMut)> {
         (
             Api::FindCoordinator,
             4,
-            dense(b"\0", 240_000, alike(b"\x01"), b"\0"),
+            dense(b"\x01", 240_000, alike(b"\x01"), b"\0"),
         ),
         (Api::Metadata, 9, dense(b"", 100_000, name, b"\0\0\0\0")),
         (
@@ -100,8 +100,42 @@ pub(crate) fn densest() -> Vec<(Api, i16, BytesMut)> {
         ),
     ]
     .into_iter()
+    .chain(densest_of_groups())
     .chain(densest_of_operators())
     .collect()
+}
+
+/// Those of groups' APIs.
+fn densest_of_groups() -> Vec<(Api, i16, BytesMut)> {
+    let number = |beside: usize| {
+        move |at: u32, body: &mut BytesMut| {
+            body.put_u32(at);
+            body.put_bytes(0, beside);
+        }
+    };
+    let group = |at: u32, body: &mut BytesMut| {
+        put_name(at, body);
+        body.put_slice(b"\x01\0");
+    };
+    let commit = b"\x02g\xff\xff\xff\xff\x01\0\x02\x02x";
+    vec![
+        (
+            Api::OffsetCommit,
+            8,
+            dense(commit, 50_000, number(14), b"\0\0"),
+        ),
+        (Api::OffsetFetch, 8, dense(b"", 50_000, group, b"\0\0")),
+        (
+            Api::DescribeGroups,
+            5,
+            dense(b"", 100_000, alike(b"\x02g"), b"\0\0"),
+        ),
+        (
+            Api::DeleteGroups,
+            2,
+            dense(b"", 240_000, alike(b"\x02g"), b"\0"),
+        ),
+    ]
 }
 
 /// Those of operators' APIs.

@@ -15,6 +15,7 @@ mod directories;
 mod disk;
 mod fetch;
 mod fetch_sessions;
+mod groups;
 mod health;
 mod hung_sync;
 mod log_configs;

@@ -1,0 +1,602 @@
+//! One shard: a state machine, the partition that keeps its records, and whoever waits for it.
+//!
+//! Lock order: shard, then partition. Nothing waits under the shard's lock; a commit is waited for by
+//! one task, which releases what waited for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use millrace_core::Now;
+use millrace_core::group::{Text, Token};
+use millrace_core::partition::{Acks, Reject};
+use millrace_host::{Host, Mono, Pool};
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::records::{BatchBuilder, BatchHeader, Options, Produced, Scratch};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Coordinate, load};
+use crate::runtime::partition::{AckWait, OpenPartition, Refused, next_token};
+
+/// How long after an append that failed what is due is tried again.
+const POSTPONED: Duration = Duration::from_secs(1);
+/// How often a shard whose rules broke is loaded again; then it stays down until the next start.
+const RELOADS_MAX: u32 = 1;
+
+/// Why a shard can't be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// Its records are being read.
+    Loading,
+    /// Nobody has begun to.
+    NotLoaded,
+    /// A rule of its state was broken, more than once.
+    Failed,
+    /// The decision could not be written, with the code that says why.
+    NotWritten(ErrorCode),
+}
+
+impl Unavailable {
+    /// What a client is told.
+    pub(crate) fn code(self) -> ErrorCode {
+        match self {
+            Self::Loading | Self::NotLoaded => ErrorCode::CoordinatorLoadInProgress,
+            Self::Failed => ErrorCode::CoordinatorNotAvailable,
+            Self::NotWritten(code) => code,
+        }
+    }
+}
+
+/// One shard.
+pub(crate) struct Shard<C: Coordinate> {
+    host: Host,
+    name: String,
+    state: Mutex<State<C>>,
+    /// The next time that something is due has changed.
+    rearmed: Notify,
+    /// What all shards of the kind hold, in bytes.
+    held: Arc<AtomicU64>,
+    /// A load has ended.
+    settled: Notify,
+    stopping: CancellationToken,
+}
+
+impl<C: Coordinate> fmt::Debug for Shard<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Phase<C: Coordinate> {
+    NotLoaded,
+    Loading,
+    Active(Box<Active<C>>),
+    Failed,
+}
+
+struct State<C: Coordinate> {
+    phase: Phase<C>,
+    reloads: u32,
+    /// Which load is the present one: tasks of an earlier one end.
+    life: u64,
+}
+
+/// What an answer waits for, and the answer.
+type Waiting<R> = BTreeMap<i64, Vec<(Token, R)>>;
+
+struct Active<C: Coordinate> {
+    machine: C,
+    share: HeldShare,
+    settings: Arc<C::Settings>,
+    partition: Arc<OpenPartition>,
+    /// Everything below is committed.
+    committed: i64,
+    next_offset: i64,
+    /// By the offset that must be committed.
+    waiting: Waiting<C::Reply>,
+    askers: BTreeMap<Token, oneshot::Sender<C::Reply>>,
+    /// The newest append that is not committed, and the offset after it.
+    uncommitted: Option<(i64, AckWait)>,
+    /// A task waits for commits.
+    is_watched: bool,
+}
+
+/// Somebody who waits for an answer. Dropping it says that nobody does any more.
+pub(crate) struct Asked<C: Coordinate> {
+    shard: Arc<Shard<C>>,
+    key: Text,
+    token: Token,
+    answer: oneshot::Receiver<C::Reply>,
+    ended: bool,
+}
+
+impl<C: Coordinate> Asked<C> {
+    /// The answer; `None` when the shard was dropped before.
+    pub(crate) async fn answer(mut self) -> Option<C::Reply> {
+        let answer = (&mut self.answer).await;
+        self.ended = true;
+        answer.ok()
+    }
+}
+
+impl<C: Coordinate> Drop for Asked<C> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shard.forget(&self.key, self.token);
+        }
+    }
+}
+
+impl<C: Coordinate> Shard<C> {
+    /// A shard that is not loaded yet; `name` is its partition's, for people.
+    pub(crate) fn new(
+        host: Host,
+        name: String,
+        held: Arc<AtomicU64>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            name,
+            held,
+            state: Mutex::new(State {
+                phase: Phase::NotLoaded,
+                reloads: 0,
+                life: 0,
+            }),
+            rearmed: Notify::new(),
+            settled: Notify::new(),
+            stopping,
+        })
+    }
+
+    /// Begins to load, unless that is under way or done.
+    pub(crate) fn begin_load(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::NotLoaded) {
+            return None;
+        }
+        state.phase = Phase::Loading;
+        state.life += 1;
+        Some(state.life)
+    }
+
+    /// Reads what `partition` holds and goes on from there.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        life: u64,
+        partition: Arc<OpenPartition>,
+        settings: Arc<C::Settings>,
+        (read_bytes, mut scratch): (usize, Scratch),
+    ) -> Result<(), String> {
+        let mut machine = C::empty();
+        let bounds = partition.measure().map_err(|why| why.to_string())?;
+        let upto = bounds.log_end;
+        if bounds.high_watermark < upto {
+            return Err("not all of it is committed yet".to_owned());
+        }
+        let mut skipped = 0_u64;
+        let take = |offset, key: &[u8], value: Option<&[u8]>| {
+            match C::decode(key, value)? {
+                Some(record) => machine.replay(offset, &record),
+                None => skipped += 1,
+            }
+            Ok(())
+        };
+        load::each_record(partition.reader(), upto, read_bytes, &mut scratch, take).await?;
+        if skipped > 0 {
+            tracing::warn!(
+                partition = self.name,
+                records = skipped,
+                "records of kinds that this version doesn't know are passed over"
+            );
+        }
+        machine.committed(upto);
+        machine.loaded(self.now());
+        let mut state = self.lock();
+        if state.life != life {
+            return Ok(());
+        }
+        let share = HeldShare::new(Arc::clone(&self.held), machine.held_bytes());
+        state.phase = Phase::Active(Box::new(Active {
+            machine,
+            share,
+            settings,
+            partition,
+            committed: upto,
+            next_offset: upto,
+            waiting: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            uncommitted: None,
+            is_watched: false,
+        }));
+        drop(state);
+        self.settled.notify_waiters();
+        let ticking = Arc::clone(self).tick(life);
+        drop(
+            self.host
+                .spawn
+                .spawn(Pool::Control, "coordinator timers", Box::pin(ticking)),
+        );
+        Ok(())
+    }
+
+    /// A load came to nothing: the next one who asks begins another.
+    pub(crate) fn load_failed(&self, life: u64) {
+        let mut state = self.lock();
+        if state.life == life && matches!(state.phase, Phase::Loading) {
+            state.phase = Phase::NotLoaded;
+        }
+        drop(state);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits for a load that is under way.
+    pub(crate) async fn until_settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if !matches!(self.lock().phase, Phase::Loading) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Asks about `key`.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        key: &Text,
+        request: C::Request,
+    ) -> Result<Asked<C>, Unavailable> {
+        let token = next_token();
+        let (sender, answer) = oneshot::channel();
+        self.happens(key, |active| {
+            active.askers.insert(token, sender);
+            C::request(token, request)
+        })
+        .inspect_err(|_| self.unask(token))?;
+        Ok(Asked {
+            shard: Arc::clone(self),
+            key: Arc::clone(key),
+            token,
+            answer,
+            ended: false,
+        })
+    }
+
+    /// Has something happen to `key` that nobody waits for.
+    pub(crate) fn happen(self: &Arc<Self>, key: &Text, event: C::Event) -> Result<(), Unavailable> {
+        self.happens(key, |_| event)
+    }
+
+    /// Looks at the state machine; what is seen is committed up to the offset that comes with it:
+    /// [`Shard::until_committed`] waits for the rest.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&C) -> R) -> Result<R, Unavailable> {
+        let mut state = self.lock();
+        let active = state.active()?;
+        Ok(look(&active.machine))
+    }
+
+    /// Waits until the record at `offset` is committed. An error: the shard was dropped before.
+    pub(crate) fn committed(
+        self: &Arc<Self>,
+        offset: i64,
+        answer: C::Reply,
+    ) -> Result<oneshot::Receiver<C::Reply>, Unavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let token = next_token();
+        let mut state = self.lock();
+        let active = state.active()?;
+        active.askers.insert(token, sender);
+        active.hold(vec![(token, answer)], offset);
+        Ok(receiver)
+    }
+
+    /// Has the shard go by other settings.
+    pub(crate) fn configure(&self, settings: &Arc<C::Settings>) {
+        if let Ok(active) = self.lock().active() {
+            active.settings = Arc::clone(settings);
+        }
+    }
+
+    fn unask(&self, token: Token) {
+        if let Ok(active) = self.lock().active() {
+            active.askers.remove(&token);
+        }
+    }
+
+    fn forget(self: &Arc<Self>, key: &Text, token: Token) {
+        self.unask(token);
+        if let Err(why) = self.happen(key, C::gone(token)) {
+            tracing::debug!(
+                partition = self.name,
+                ?why,
+                "nobody is told that a client has gone"
+            );
+        }
+    }
+
+    fn happens(
+        self: &Arc<Self>,
+        key: &Text,
+        event: impl FnOnce(&mut Active<C>) -> C::Event,
+    ) -> Result<(), Unavailable> {
+        let now = self.now();
+        let mut state = self.lock();
+        let active = state.active()?;
+        let event = event(active);
+        let due_before = active.machine.next_due_ns();
+        let done = catch_unwind(AssertUnwindSafe(|| active.decide(now, key, event)));
+        match done {
+            Ok(Ok(())) => {
+                let rearm = active.machine.next_due_ns() != due_before;
+                self.watch_commits(&mut state);
+                drop(state);
+                if rearm {
+                    self.rearmed.notify_one();
+                }
+                Ok(())
+            }
+            Ok(Err(Refused::Reject(Reject::Unserved(_)))) => {
+                // The partition was closed, or failed: whoever asks again loads it anew.
+                state.phase = Phase::NotLoaded;
+                Err(Unavailable::NotWritten(ErrorCode::NotCoordinator))
+            }
+            Ok(Err(refused)) => {
+                let reason = refused.to_string();
+                tracing::warn!(partition = self.name, reason, "a change can't be written");
+                Err(Unavailable::NotWritten(ErrorCode::CoordinatorNotAvailable))
+            }
+            Err(_) => {
+                self.broke(&mut state);
+                Err(Unavailable::NotWritten(ErrorCode::NotCoordinator))
+            }
+        }
+    }
+
+    /// A rule was broken: the state can't be trusted, the records can.
+    fn broke(&self, state: &mut State<C>) {
+        state.reloads += 1;
+        let stays_down = state.reloads > RELOADS_MAX;
+        state.phase = if stays_down {
+            Phase::Failed
+        } else {
+            Phase::NotLoaded
+        };
+        tracing::error!(
+            partition = self.name,
+            stays_down,
+            "a rule of a coordinator's state was broken; it is loaded from its records again, or \
+             stays down until the next start if that has happened before"
+        );
+    }
+
+    /// Has a task wait for what is not committed, if none does.
+    fn watch_commits(self: &Arc<Self>, state: &mut State<C>) {
+        let life = state.life;
+        let Phase::Active(active) = &mut state.phase else {
+            return;
+        };
+        if active.is_watched || active.uncommitted.is_none() {
+            return;
+        }
+        active.is_watched = true;
+        let watching = Arc::clone(self).follow_commits(life);
+        drop(
+            self.host
+                .spawn
+                .spawn(Pool::Data, "coordinator commits", Box::pin(watching)),
+        );
+    }
+
+    async fn follow_commits(self: Arc<Self>, life: u64) {
+        while let Some((upto, mut wait)) = self.newest_append(life) {
+            let ended = wait.end().await;
+            let mut state = self.lock();
+            if state.life != life {
+                return;
+            }
+            let Phase::Active(active) = &mut state.phase else {
+                return;
+            };
+            if let Err(reject) = ended {
+                tracing::warn!(partition = self.name, %reject, "a commit failed; loading anew");
+                state.phase = Phase::NotLoaded;
+                return;
+            }
+            active.commit(upto);
+        }
+    }
+
+    /// The append whose commit is waited for next; `None` when there is none, or nothing to wait.
+    fn newest_append(&self, life: u64) -> Option<(i64, AckWait)> {
+        let mut state = self.lock();
+        if state.life != life {
+            return None;
+        }
+        let Phase::Active(active) = &mut state.phase else {
+            return None;
+        };
+        let newest = active.uncommitted.take();
+        active.is_watched = newest.is_some();
+        newest
+    }
+
+    /// Does what is due, as long as this life lasts.
+    async fn tick(self: Arc<Self>, life: u64) {
+        let clock = Arc::clone(&self.host.clock);
+        loop {
+            let next = {
+                let mut state = self.lock();
+                if state.life != life {
+                    return;
+                }
+                match state.active() {
+                    Ok(active) => active.machine.next_due_ns(),
+                    Err(_) => return,
+                }
+            };
+            let due = async {
+                match next {
+                    Some(at_ns) => clock.sleep_until(Mono(at_ns)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                () = self.rearmed.notified() => {}
+                () = due => self.do_due(),
+            }
+        }
+    }
+
+    fn do_due(self: &Arc<Self>) {
+        let now = self.now();
+        while let Some(key) = self.key_due(now) {
+            if self.happen(&key, C::timer()).is_err() {
+                let until_ns = now.after_ms(POSTPONED.as_millis() as u64);
+                if let Ok(active) = self.lock().active() {
+                    active.machine.postpone(&key, until_ns);
+                }
+            }
+        }
+    }
+
+    fn key_due(&self, now: Now) -> Option<Text> {
+        let mut state = self.lock();
+        state.active().ok()?.machine.due(now)
+    }
+
+    fn now(&self) -> Now {
+        let now = self.host.clock.now();
+        Now {
+            mono_ns: now.mono.0,
+            wall_ms: now.wall_ms,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        // A panic under the lock is caught before the guard goes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one shard holds, as part of what all do.
+struct HeldShare {
+    all: Arc<AtomicU64>,
+    own: u64,
+}
+
+impl HeldShare {
+    fn new(all: Arc<AtomicU64>, bytes: usize) -> Self {
+        let mut share = Self { all, own: 0 };
+        share.set(bytes);
+        share
+    }
+
+    fn set(&mut self, bytes: usize) {
+        // A count: nothing else is ordered by it.
+        self.all.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
+        self.own = bytes as u64;
+    }
+}
+
+impl Drop for HeldShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl<C: Coordinate> State<C> {
+    fn active(&mut self) -> Result<&mut Active<C>, Unavailable> {
+        match &mut self.phase {
+            Phase::Active(active) => Ok(active),
+            Phase::NotLoaded => Err(Unavailable::NotLoaded),
+            Phase::Loading => Err(Unavailable::Loading),
+            Phase::Failed => Err(Unavailable::Failed),
+        }
+    }
+}
+
+impl<C: Coordinate> Active<C> {
+    /// Decides, appends, replays, applies.
+    fn decide(&mut self, now: Now, key: &Text, event: C::Event) -> Result<(), Refused> {
+        let decision = self.machine.decide(now, &self.settings, key, event);
+        let records = C::records(&decision);
+        if !records.is_empty() {
+            let base_offset = self.append(now, records)?;
+            for (offset, record) in (base_offset..).zip(records) {
+                self.machine.replay(offset, record);
+            }
+        }
+        let (replies, after) = self.machine.apply(decision);
+        self.share.set(self.machine.held_bytes());
+        self.hold(replies, after);
+        Ok(())
+    }
+
+    fn append(&mut self, now: Now, records: &[C::Record]) -> Result<i64, Refused> {
+        let mut batch = BatchBuilder::new(Options::default());
+        for record in records {
+            let (key, value) = C::encode(record);
+            batch
+                .push(now.wall_ms, Some(&key), value.as_deref(), &[])
+                .map_err(|_| Refused::Log(millrace_log::partition::AppendError::DiskFull))?;
+        }
+        let bytes = batch.build();
+        let header = BatchHeader::parse(&bytes).expect("it was built here");
+        let produced = Produced {
+            max_timestamp: header.max_timestamp,
+            header,
+            stamp: None,
+        };
+        let appended = self.partition.append(&bytes, &produced, Acks::All)?;
+        assert_eq!(
+            appended.base_offset, self.next_offset,
+            "nobody else appends there"
+        );
+        let count = i64::try_from(records.len()).expect("a batch counts in 32 bits");
+        self.next_offset = appended.base_offset + count;
+        match appended.wait {
+            Some(wait) => self.uncommitted = Some((self.next_offset, wait)),
+            None => self.commit(self.next_offset),
+        }
+        Ok(appended.base_offset)
+    }
+
+    /// Answers once the record at `after` is committed.
+    fn hold(&mut self, replies: Vec<(Token, C::Reply)>, after: i64) {
+        if after < self.committed {
+            self.answer(replies);
+        } else if !replies.is_empty() {
+            self.waiting.entry(after).or_default().extend(replies);
+        }
+    }
+
+    /// Everything below `upto` is committed.
+    fn commit(&mut self, upto: i64) {
+        self.committed = self.committed.max(upto);
+        self.machine.committed(self.committed);
+        let rest = self.waiting.split_off(&self.committed);
+        for replies in std::mem::replace(&mut self.waiting, rest).into_values() {
+            self.answer(replies);
+        }
+    }
+
+    fn answer(&mut self, replies: Vec<(Token, C::Reply)>) {
+        for (token, reply) in replies {
+            if let Some(asker) = self.askers.remove(&token) {
+                // Whoever no longer waits needs no answer.
+                asker.send(reply).ok();
+            }
+        }
+    }
+}
