@@ -4,11 +4,15 @@
 //
 //     javac -cp "libs/*" -d out Records.java
 //     java -cp "out:libs/*" Records batches  > protocol/tests/data/records/batches.txt
+//     java -cp "out:libs/*" Records rewrites > protocol/tests/data/records/rewrites.txt
 //     java -cp "out:libs/*" Records metadata > protocol/tests/data/records/metadata.txt
 //     java -cp "out:libs/*" Records read     < lines of "batch NAME HEX"
 //
 // `batches` and `read` give for each batch `batch NAME HEX`, then for each record
 // `record OFFSET TIMESTAMP KEY VALUE [NAME=VALUE ...]`, all bytes in hex, `-` for null, `.` for empty.
+// `rewrites` gives what Kafka's cleaner leaves of a batch: `rewrite NAME KEEP EMPTY MARKER HORIZON BEFORE AFTER`,
+// where KEEP has a digit for each record (1 keeps it), EMPTY says whether the batch stays without records, MARKER
+// whether it is a marker without data, and AFTER is `-` when nothing is left.
 // `metadata` gives `record NAME HEX` for framed records and `control NAME HEX` for control record values.
 
 import java.io.BufferedReader;
@@ -42,6 +46,7 @@ public class Records {
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
             case "batches" -> batches();
+            case "rewrites" -> rewrites();
             case "metadata" -> metadata();
             case "read" -> read();
             default -> throw new IllegalArgumentException(args[0]);
@@ -111,6 +116,88 @@ public class Records {
             @Override
             protected boolean shouldRetainRecord(RecordBatch batch, org.apache.kafka.common.record.internal.Record record) {
                 return kind == RecordFilterKind.ALL || kind == RecordFilterKind.ODD && record.offset() % 2 == 1;
+            }
+        }, out, BufferSupplier.NO_CACHING);
+        out.flip();
+        return MemoryRecords.readableRecords(out);
+    }
+
+    /** What is left of batches by each pattern of kept records that matters. */
+    static void rewrites() {
+        System.out.println("# Written by xtask/java/Records.java with Apache Kafka 4.3.1.");
+        Object[][] codecs = {{"none", Compression.NONE}, {"gzip", Compression.gzip().build()}, {"snappy", Compression.snappy().build()},
+            {"lz4", Compression.lz4().build()}, {"zstd", Compression.zstd().build()}};
+        for (Object[] codec : codecs) {
+            Compression compression = (Compression) codec[1];
+            MemoryRecords plain = build(compression, TimestampType.CREATE_TIME, 20, 0, many(5, 3));
+            MemoryRecords stamped = build(compression, TimestampType.LOG_APPEND_TIME, 20, T + 77, many(5, 3));
+            MemoryRecords deletes = build(compression, TimestampType.CREATE_TIME, 40, 0,
+                rec(T + 3, "k", null), rec(T + 9, "l", "v"), rec(T + 1, "m", null), rec(T - 5, "n", "w"));
+            MemoryRecords stampedDeletes = build(compression, TimestampType.LOG_APPEND_TIME, 40, T + 5,
+                rec(T + 3, "k", null), rec(T + 9, "l", "v"));
+            MemoryRecords produced = MemoryRecords.withIdempotentRecords(30L, compression, 99L, (short) 1, 2147483646, 2,
+                rec(T, "a", "1"), rec(T + 1, "b", "2"), rec(T + 2, "c", null));
+            MemoryRecords transactional = MemoryRecords.withTransactionalRecords(100L, compression, 4712L, (short) 0, 5, 9,
+                rec(T, "a", "1"), rec(T + 1, "b", "2"));
+            for (String keep : new String[] {"11111", "01010", "10000", "00001", "00000"}) {
+                rewrite(codec[0] + "_plain", keep, false, false, plain);
+                rewrite(codec[0] + "_stamped", keep, false, false, stamped);
+            }
+            for (String keep : new String[] {"1111", "0101", "0111", "1000", "0010", "0000"}) {
+                rewrite(codec[0] + "_deletes", keep, false, false, deletes);
+                // A second pass over what the first one stamped.
+                rewrite(codec[0] + "_deletes_again", keep, false, false, pass(deletes, "1111", false, false, HORIZON - 500));
+            }
+            for (String keep : new String[] {"11", "10", "01"})
+                rewrite(codec[0] + "_stamped_deletes", keep, false, false, stampedDeletes);
+            for (String keep : new String[] {"111", "001", "010", "000"}) {
+                rewrite(codec[0] + "_produced", keep, true, false, produced);
+                rewrite(codec[0] + "_produced", keep, false, false, produced);
+            }
+            for (String keep : new String[] {"11", "01", "00"})
+                rewrite(codec[0] + "_transactional", keep, true, false, transactional);
+            rewrite(codec[0] + "_emptied", "", true, false, pass(produced, "000", true, false, 0));
+            rewrite(codec[0] + "_emptied", "", false, false, pass(produced, "000", true, false, 0));
+        }
+        for (ControlRecordType type : new ControlRecordType[] {ControlRecordType.COMMIT, ControlRecordType.ABORT}) {
+            MemoryRecords marker = MemoryRecords.withEndTransactionMarker(55L, T, 6, 4712L, (short) 1, new EndTransactionMarker(type, 17));
+            String name = "marker_" + type.name().toLowerCase();
+            rewrite(name, "1", false, false, marker);
+            rewrite(name, "1", false, true, marker);
+            rewrite(name, "0", true, true, marker);
+            rewrite(name + "_again", "1", false, true, pass(marker, "1", false, true, HORIZON - 500));
+            rewrite(name + "_again", "0", true, true, pass(marker, "1", false, true, HORIZON - 500));
+        }
+    }
+
+    static final long HORIZON = T + 60_000;
+
+    static void rewrite(String name, String keep, boolean empty, boolean marker, MemoryRecords before) {
+        MemoryRecords after = pass(before, keep, empty, marker, HORIZON);
+        for (RecordBatch batch : after.batches()) batch.ensureValid();
+        System.out.println("rewrite " + name + " " + (keep.isEmpty() ? "-" : keep) + " " + empty + " " + marker + " " + HORIZON + " "
+            + raw(before) + " " + (after.sizeInBytes() == 0 ? "-" : raw(after)));
+    }
+
+    static String raw(MemoryRecords records) {
+        ByteBuffer bytes = records.buffer().duplicate();
+        byte[] raw = new byte[bytes.remaining()];
+        bytes.get(raw);
+        return HexFormat.of().formatHex(raw);
+    }
+
+    static MemoryRecords pass(MemoryRecords records, String keep, boolean empty, boolean marker, long horizon) {
+        ByteBuffer out = ByteBuffer.allocate(1 << 16);
+        long base = records.batches().iterator().next().baseOffset();
+        records.filterTo(new MemoryRecords.RecordFilter(horizon - 1000, 1000) {
+            @Override
+            protected BatchRetentionResult checkBatchRetention(RecordBatch batch) {
+                return new BatchRetentionResult(empty ? BatchRetention.RETAIN_EMPTY : BatchRetention.DELETE_EMPTY, marker);
+            }
+
+            @Override
+            protected boolean shouldRetainRecord(RecordBatch batch, org.apache.kafka.common.record.internal.Record record) {
+                return keep.charAt((int) (record.offset() - base)) == '1';
             }
         }, out, BufferSupplier.NO_CACHING);
         out.flip();

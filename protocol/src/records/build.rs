@@ -114,13 +114,7 @@ impl BatchBuilder {
             .and_then(|delta| i32::try_from(delta).ok())
             .filter(|delta| *delta >= self.next_offset_delta)
             .ok_or(RecordError::Header("offset not above the one before"))?;
-        let content = Content {
-            key: record.key,
-            value: record.value,
-            header_count: record.headers.len(),
-            headers: record.headers.raw(),
-        };
-        self.add(delta, record.timestamp, content)
+        self.add(delta, record.timestamp, Content::of(record))
     }
 
     /// Records so far.
@@ -212,9 +206,7 @@ impl BatchBuilder {
         {
             return Err(full);
         }
-        self.bytes.reserve(len + varlong_len(len as i64));
-        write_varint(&mut self.bytes, len as i32);
-        content.write(timestamp_delta, offset_delta, &mut self.bytes);
+        content.write_framed(timestamp_delta, offset_delta, &mut self.bytes);
         self.base_timestamp = Some(base_timestamp);
         self.max_timestamp = self.max_timestamp.max(timestamp);
         self.next_offset_delta = offset_delta + 1;
@@ -245,7 +237,7 @@ pub fn emptied(header: &BatchHeader) -> Bytes {
 
 /// The parts of a record that don't depend on its batch.
 #[derive(Clone, Copy)]
-struct Content<'a> {
+pub(super) struct Content<'a> {
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
     header_count: usize,
@@ -253,7 +245,17 @@ struct Content<'a> {
     headers: &'a [u8],
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// That of a record of another batch.
+    pub(super) fn of(record: &Record<'a>) -> Self {
+        Self {
+            key: record.key,
+            value: record.value,
+            header_count: record.headers.len(),
+            headers: record.headers.raw(),
+        }
+    }
+
     /// Bytes after the length field.
     fn len(&self, timestamp_delta: i64, offset_delta: i32) -> usize {
         1 + varlong_len(timestamp_delta)
@@ -264,7 +266,11 @@ impl Content<'_> {
             + self.headers.len()
     }
 
-    fn write(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Vec<u8>) {
+    /// Appends the record: its length, then its fields.
+    pub(super) fn write_framed(&self, timestamp_delta: i64, offset_delta: i32, out: &mut Vec<u8>) {
+        let len = self.len(timestamp_delta, offset_delta);
+        out.reserve(len + varlong_len(len as i64));
+        write_varlong(out, len as i64);
         out.push(0);
         write_varlong(out, timestamp_delta);
         write_varint(out, offset_delta);

@@ -13,6 +13,7 @@ mod error;
 mod header;
 mod read;
 mod refusal;
+mod rewrite;
 mod scan;
 pub mod validate;
 mod varint;
@@ -31,4 +32,5 @@ pub use read::{
     greatest_timestamp_from, record_iter,
 };
 pub use refusal::{RECORD_FAULTS_MAX, RecordFault, Refusal};
+pub use rewrite::{Kept, Rewrite, RewriteBuffer, keep_header, rewrite};
 pub use validate::{Depth, ProduceRules, Produced, check_produced};
