@@ -145,12 +145,16 @@ impl GroupShards {
             partition,
         };
         let mut shards = self.lock();
-        let shard = shards.entry(incarnation).or_insert_with(|| {
-            let name = format!("{}-{partition}", topic.name);
-            let held = Arc::clone(&self.held);
-            Shard::new(node.host.clone(), name, held, self.stopping.clone())
-        });
-        Arc::clone(shard)
+        if let Some(shard) = shards.get(&incarnation) {
+            return Arc::clone(shard);
+        }
+        // One of a topic that is gone keeps nothing that anybody may ask for.
+        shards.retain(|known, _| known.topic_id == incarnation.topic_id);
+        let name = format!("{}-{partition}", topic.name);
+        let held = Arc::clone(&self.held);
+        let shard = Shard::new(node.host.clone(), name, held, self.stopping.clone());
+        shards.insert(incarnation, Arc::clone(&shard));
+        shard
     }
 
     /// What all groups take in memory, in bytes, about.
@@ -267,10 +271,9 @@ impl Node {
     ) -> Result<(), String> {
         let open = self.partitions.get(topic, partition).await;
         let open = open.map_err(|why| why.message.to_string())?;
-        let config = self.live_config();
         let scratch = self.scratches.take();
-        let read_bytes = config.groups.load_bytes as usize;
-        let settings = Arc::new(settings(&config));
+        let read_bytes = self.config.groups.load_bytes as usize;
+        let settings = settings(&self.config);
         shard
             .load(life, open, settings, (read_bytes, scratch))
             .await
@@ -337,9 +340,7 @@ impl Node {
             let now = clock.now();
             if now.mono >= check_at {
                 check_at = now.mono + interval;
-                let settings = Arc::new(settings(&self.live_config()));
                 for shard in self.written_group_shards() {
-                    shard.configure(&settings);
                     self.expire(&shard, guard.allows(now).then_some(now.wall_ms));
                 }
             }

@@ -5,6 +5,7 @@
 //! it is committed; what is only read is answered once all that it rests on is committed; a shard
 //! whose commit failed is dropped and loaded from its records, by the same replay.
 
+mod active;
 pub(crate) mod groups;
 mod load;
 mod shard;

@@ -3,24 +3,23 @@
 //! Lock order: shard, then partition. Nothing waits under the shard's lock; a commit is waited for by
 //! one task, which releases what waited for it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millrace_core::Now;
 use millrace_core::group::{Text, Token};
-use millrace_core::partition::{Acks, Reject};
 use millrace_host::{Host, Mono, Pool};
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::records::{BatchBuilder, BatchHeader, Options, Produced, Scratch};
+use millrace_protocol::records::Scratch;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::active::{Active, Uncommitted};
 use super::{Coordinate, load};
-use crate::runtime::partition::{AckWait, OpenPartition, Refused, next_token};
+use crate::runtime::partition::{OpenPartition, next_token};
 
 /// How long after an append that failed what is due is tried again.
 const POSTPONED: Duration = Duration::from_secs(1);
@@ -85,26 +84,6 @@ struct State<C: Coordinate> {
     reloads: u32,
     /// Which load is the present one: tasks of an earlier one end.
     life: u64,
-}
-
-/// What an answer waits for, and the answer.
-type Waiting<R> = BTreeMap<i64, Vec<(Token, R)>>;
-
-struct Active<C: Coordinate> {
-    machine: C,
-    share: HeldShare,
-    settings: Arc<C::Settings>,
-    partition: Arc<OpenPartition>,
-    /// Everything below is committed.
-    committed: i64,
-    next_offset: i64,
-    /// By the offset that must be committed.
-    waiting: Waiting<C::Reply>,
-    askers: BTreeMap<Token, oneshot::Sender<C::Reply>>,
-    /// The newest append that is not committed, and the offset after it.
-    uncommitted: Option<(i64, AckWait)>,
-    /// A task waits for commits.
-    is_watched: bool,
 }
 
 /// Somebody who waits for an answer. Dropping it says that nobody does any more.
@@ -172,7 +151,7 @@ impl<C: Coordinate> Shard<C> {
         self: &Arc<Self>,
         life: u64,
         partition: Arc<OpenPartition>,
-        settings: Arc<C::Settings>,
+        settings: C::Settings,
         (read_bytes, mut scratch): (usize, Scratch),
     ) -> Result<(), String> {
         let mut machine = C::empty();
@@ -203,19 +182,8 @@ impl<C: Coordinate> Shard<C> {
         if state.life != life {
             return Ok(());
         }
-        let share = HeldShare::new(Arc::clone(&self.held), machine.held_bytes());
-        state.phase = Phase::Active(Box::new(Active {
-            machine,
-            share,
-            settings,
-            partition,
-            committed: upto,
-            next_offset: upto,
-            waiting: BTreeMap::new(),
-            askers: BTreeMap::new(),
-            uncommitted: None,
-            is_watched: false,
-        }));
+        let active = Active::new(machine, settings, partition, upto, &self.held);
+        state.phase = Phase::Active(Box::new(active));
         drop(state);
         self.settled.notify_waiters();
         let ticking = Arc::clone(self).tick(life);
@@ -257,7 +225,7 @@ impl<C: Coordinate> Shard<C> {
         let token = next_token();
         let (sender, answer) = oneshot::channel();
         self.happens(key, |active| {
-            active.askers.insert(token, sender);
+            active.expect(token, sender);
             C::request(token, request)
         })
         .inspect_err(|_| self.unask(token))?;
@@ -280,7 +248,7 @@ impl<C: Coordinate> Shard<C> {
     pub(crate) fn look<R>(&self, look: impl FnOnce(&C) -> R) -> Result<R, Unavailable> {
         let mut state = self.lock();
         let active = state.active()?;
-        Ok(look(&active.machine))
+        Ok(look(active.machine()))
     }
 
     /// Waits until the record at `offset` is committed. An error: the shard was dropped before.
@@ -293,21 +261,14 @@ impl<C: Coordinate> Shard<C> {
         let token = next_token();
         let mut state = self.lock();
         let active = state.active()?;
-        active.askers.insert(token, sender);
+        active.expect(token, sender);
         active.hold(vec![(token, answer)], offset);
         Ok(receiver)
     }
 
-    /// Has the shard go by other settings.
-    pub(crate) fn configure(&self, settings: &Arc<C::Settings>) {
-        if let Ok(active) = self.lock().active() {
-            active.settings = Arc::clone(settings);
-        }
-    }
-
     fn unask(&self, token: Token) {
         if let Ok(active) = self.lock().active() {
-            active.askers.remove(&token);
+            active.unask(token);
         }
     }
 
@@ -331,11 +292,11 @@ impl<C: Coordinate> Shard<C> {
         let mut state = self.lock();
         let active = state.active()?;
         let event = event(active);
-        let due_before = active.machine.next_due_ns();
+        let due_before = active.machine().next_due_ns();
         let done = catch_unwind(AssertUnwindSafe(|| active.decide(now, key, event)));
         match done {
             Ok(Ok(())) => {
-                let rearm = active.machine.next_due_ns() != due_before;
+                let rearm = active.machine().next_due_ns() != due_before;
                 self.watch_commits(&mut state);
                 drop(state);
                 if rearm {
@@ -343,15 +304,14 @@ impl<C: Coordinate> Shard<C> {
                 }
                 Ok(())
             }
-            Ok(Err(Refused::Reject(Reject::Unserved(_)))) => {
-                // The partition was closed, or failed: whoever asks again loads it anew.
-                state.phase = Phase::NotLoaded;
-                Err(Unavailable::NotWritten(ErrorCode::NotCoordinator))
-            }
-            Ok(Err(refused)) => {
-                let reason = refused.to_string();
+            Ok(Err(why)) => {
+                let reason = why.to_string();
                 tracing::warn!(partition = self.name, reason, "a change can't be written");
-                Err(Unavailable::NotWritten(ErrorCode::CoordinatorNotAvailable))
+                if why.ends_the_load() {
+                    // Whoever asks again loads it anew.
+                    state.phase = Phase::NotLoaded;
+                }
+                Err(Unavailable::NotWritten(why.code()))
             }
             Err(_) => {
                 self.broke(&mut state);
@@ -383,10 +343,9 @@ impl<C: Coordinate> Shard<C> {
         let Phase::Active(active) = &mut state.phase else {
             return;
         };
-        if active.is_watched || active.uncommitted.is_none() {
+        if !active.begin_watch() {
             return;
         }
-        active.is_watched = true;
         let watching = Arc::clone(self).follow_commits(life);
         drop(
             self.host
@@ -415,7 +374,7 @@ impl<C: Coordinate> Shard<C> {
     }
 
     /// The append whose commit is waited for next; `None` when there is none, or nothing to wait.
-    fn newest_append(&self, life: u64) -> Option<(i64, AckWait)> {
+    fn newest_append(&self, life: u64) -> Option<Uncommitted> {
         let mut state = self.lock();
         if state.life != life {
             return None;
@@ -423,9 +382,7 @@ impl<C: Coordinate> Shard<C> {
         let Phase::Active(active) = &mut state.phase else {
             return None;
         };
-        let newest = active.uncommitted.take();
-        active.is_watched = newest.is_some();
-        newest
+        active.next_uncommitted()
     }
 
     /// Does what is due, as long as this life lasts.
@@ -438,7 +395,7 @@ impl<C: Coordinate> Shard<C> {
                     return;
                 }
                 match state.active() {
-                    Ok(active) => active.machine.next_due_ns(),
+                    Ok(active) => active.machine().next_due_ns(),
                     Err(_) => return,
                 }
             };
@@ -463,7 +420,7 @@ impl<C: Coordinate> Shard<C> {
             if self.happen(&key, C::timer()).is_err() {
                 let until_ns = now.after_ms(POSTPONED.as_millis() as u64);
                 if let Ok(active) = self.lock().active() {
-                    active.machine.postpone(&key, until_ns);
+                    active.postpone(&key, until_ns);
                 }
             }
         }
@@ -471,7 +428,7 @@ impl<C: Coordinate> Shard<C> {
 
     fn key_due(&self, now: Now) -> Option<Text> {
         let mut state = self.lock();
-        state.active().ok()?.machine.due(now)
+        state.active().ok()?.machine().due(now)
     }
 
     fn now(&self) -> Now {
@@ -488,33 +445,6 @@ impl<C: Coordinate> Shard<C> {
     }
 }
 
-/// What one shard holds, as part of what all do.
-struct HeldShare {
-    all: Arc<AtomicU64>,
-    own: u64,
-}
-
-impl HeldShare {
-    fn new(all: Arc<AtomicU64>, bytes: usize) -> Self {
-        let mut share = Self { all, own: 0 };
-        share.set(bytes);
-        share
-    }
-
-    fn set(&mut self, bytes: usize) {
-        // A count: nothing else is ordered by it.
-        self.all.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.all.fetch_sub(self.own, Ordering::Relaxed);
-        self.own = bytes as u64;
-    }
-}
-
-impl Drop for HeldShare {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
 impl<C: Coordinate> State<C> {
     fn active(&mut self) -> Result<&mut Active<C>, Unavailable> {
         match &mut self.phase {
@@ -522,81 +452,6 @@ impl<C: Coordinate> State<C> {
             Phase::NotLoaded => Err(Unavailable::NotLoaded),
             Phase::Loading => Err(Unavailable::Loading),
             Phase::Failed => Err(Unavailable::Failed),
-        }
-    }
-}
-
-impl<C: Coordinate> Active<C> {
-    /// Decides, appends, replays, applies.
-    fn decide(&mut self, now: Now, key: &Text, event: C::Event) -> Result<(), Refused> {
-        let decision = self.machine.decide(now, &self.settings, key, event);
-        let records = C::records(&decision);
-        if !records.is_empty() {
-            let base_offset = self.append(now, records)?;
-            for (offset, record) in (base_offset..).zip(records) {
-                self.machine.replay(offset, record);
-            }
-        }
-        let (replies, after) = self.machine.apply(decision);
-        self.share.set(self.machine.held_bytes());
-        self.hold(replies, after);
-        Ok(())
-    }
-
-    fn append(&mut self, now: Now, records: &[C::Record]) -> Result<i64, Refused> {
-        let mut batch = BatchBuilder::new(Options::default());
-        for record in records {
-            let (key, value) = C::encode(record);
-            batch
-                .push(now.wall_ms, Some(&key), value.as_deref(), &[])
-                .map_err(|_| Refused::Log(millrace_log::partition::AppendError::DiskFull))?;
-        }
-        let bytes = batch.build();
-        let header = BatchHeader::parse(&bytes).expect("it was built here");
-        let produced = Produced {
-            max_timestamp: header.max_timestamp,
-            header,
-            stamp: None,
-        };
-        let appended = self.partition.append(&bytes, &produced, Acks::All)?;
-        assert_eq!(
-            appended.base_offset, self.next_offset,
-            "nobody else appends there"
-        );
-        let count = i64::try_from(records.len()).expect("a batch counts in 32 bits");
-        self.next_offset = appended.base_offset + count;
-        match appended.wait {
-            Some(wait) => self.uncommitted = Some((self.next_offset, wait)),
-            None => self.commit(self.next_offset),
-        }
-        Ok(appended.base_offset)
-    }
-
-    /// Answers once the record at `after` is committed.
-    fn hold(&mut self, replies: Vec<(Token, C::Reply)>, after: i64) {
-        if after < self.committed {
-            self.answer(replies);
-        } else if !replies.is_empty() {
-            self.waiting.entry(after).or_default().extend(replies);
-        }
-    }
-
-    /// Everything below `upto` is committed.
-    fn commit(&mut self, upto: i64) {
-        self.committed = self.committed.max(upto);
-        self.machine.committed(self.committed);
-        let rest = self.waiting.split_off(&self.committed);
-        for replies in std::mem::replace(&mut self.waiting, rest).into_values() {
-            self.answer(replies);
-        }
-    }
-
-    fn answer(&mut self, replies: Vec<(Token, C::Reply)>) {
-        for (token, reply) in replies {
-            if let Some(asker) = self.askers.remove(&token) {
-                // Whoever no longer waits needs no answer.
-                asker.send(reply).ok();
-            }
         }
     }
 }

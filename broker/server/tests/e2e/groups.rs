@@ -34,9 +34,9 @@ use crate::node::{Node, Topic, with};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Groups that begin wait for nobody.
-const AT_ONCE: [(&str, &str); 1] = [("group.initial.rebalance.delay.ms", "0")];
+pub(crate) const AT_ONCE: [(&str, &str); 1] = [("group.initial.rebalance.delay.ms", "0")];
 
-async fn coordinator(node: &mut Node) {
+pub(crate) async fn coordinator(node: &mut Node) {
     let mut request = FindCoordinatorRequest::default();
     request.key = "g".into();
     let response: FindCoordinatorResponse =
@@ -61,7 +61,7 @@ async fn join(node: &mut Node, version: i16, group: &str, member: &str) -> JoinG
 }
 
 /// Joins, with the id that is given on the way where the version wants that.
-async fn member(node: &mut Node, version: i16, group: &str) -> JoinGroupResponse {
+pub(crate) async fn member(node: &mut Node, version: i16, group: &str) -> JoinGroupResponse {
     let joined = join(node, version, group, "").await;
     if version < 4 {
         return joined;
@@ -71,7 +71,12 @@ async fn member(node: &mut Node, version: i16, group: &str) -> JoinGroupResponse
     join(node, version, group, &joined.member_id).await
 }
 
-async fn sync(node: &mut Node, version: i16, group: &str, member: &str) -> SyncGroupResponse {
+pub(crate) async fn sync(
+    node: &mut Node,
+    version: i16,
+    group: &str,
+    member: &str,
+) -> SyncGroupResponse {
     let mut request = SyncGroupRequest::default();
     request.group_id = group.to_owned().into();
     request.generation_id = 1;
@@ -87,7 +92,7 @@ async fn sync(node: &mut Node, version: i16, group: &str, member: &str) -> SyncG
     node.client.ask(Api::SyncGroup, version, &request).await
 }
 
-async fn heartbeat(node: &mut Node, version: i16, group: &str, member: &str) -> i16 {
+pub(crate) async fn heartbeat(node: &mut Node, version: i16, group: &str, member: &str) -> i16 {
     let mut request = HeartbeatRequest::default();
     request.group_id = group.to_owned().into();
     request.generation_id = 1;
@@ -96,7 +101,7 @@ async fn heartbeat(node: &mut Node, version: i16, group: &str, member: &str) -> 
     response.error_code
 }
 
-async fn commit(
+pub(crate) async fn commit(
     node: &mut Node,
     version: i16,
     (group, member, generation): (&str, &str, i32),
@@ -130,7 +135,7 @@ async fn commit(
 }
 
 /// Offset, epoch and metadata of partition 0; `None` asks for all.
-async fn fetch(
+pub(crate) async fn fetch(
     node: &mut Node,
     version: i16,
     group: &str,
@@ -232,7 +237,7 @@ async fn leave(node: &mut Node, version: i16, group: &str, member: &str) -> Vec<
     std::iter::once(response.error_code).chain(rows).collect()
 }
 
-async fn delete(node: &mut Node, version: i16, group: &str) -> i16 {
+pub(crate) async fn delete(node: &mut Node, version: i16, group: &str) -> i16 {
     let mut request = DeleteGroupsRequest::default();
     request.groups_names = vec![group.to_owned().into()];
     let response: DeleteGroupsResponse =

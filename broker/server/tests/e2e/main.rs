@@ -16,6 +16,7 @@ mod disk;
 mod fetch;
 mod fetch_sessions;
 mod groups;
+mod groups_records;
 mod health;
 mod hung_sync;
 mod log_configs;

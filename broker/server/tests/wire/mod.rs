@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_mins(20);
 /// One connection of a client.
 pub(crate) struct Client {
     pub(crate) connection: Connection,
+    /// What it calls itself.
+    pub(crate) name: &'static str,
     host: Host,
     buf: BytesMut,
 }
@@ -27,6 +29,7 @@ impl Client {
         let connection = host.net.connect(address).await.unwrap();
         Self {
             connection,
+            name: "test",
             host: host.clone(),
             buf: BytesMut::new(),
         }
@@ -53,7 +56,7 @@ impl Client {
             api_key: key,
             api_version: version,
             correlation_id: 7,
-            client_id: Some(Bytes::from_static(b"test")),
+            client_id: Some(Bytes::from_static(self.name.as_bytes())),
         };
         let mut frame = BytesMut::new();
         header::encode_request(&header, flexible, &mut frame);
