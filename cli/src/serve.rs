@@ -156,8 +156,9 @@ fn tell_supervisor(state: NotifyState<'_>) {
 
 /// Says where the broker is and what to try. A standard output that is closed is no reason to end.
 fn announce(broker: &Broker, config: &BrokerConfig, sized: &Machine) -> io::Result<()> {
+    let listeners = broker.listeners();
     let said = Announcement {
-        listeners: broker.listeners(),
+        listeners: &listeners,
         admin: broker.admin_address(),
         config,
         sized,

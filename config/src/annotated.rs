@@ -29,6 +29,7 @@ impl Key {
         match self.scope {
             Scope::Broker => "read at a start",
             Scope::ClusterWide => "dynamic",
+            Scope::PerBroker => "dynamic, for each broker by itself",
             Scope::Topic(_) => "of a topic",
         }
     }

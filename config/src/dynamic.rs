@@ -7,25 +7,21 @@
 
 use crate::error::{ConfigError, Source};
 use crate::topic::Overrides;
-use crate::{BrokerConfig, NetworkConfig, ProduceConfig, TopicsConfig, load};
+use crate::values::Values;
+use crate::{BrokerConfig, NetworkConfig, ProduceConfig, TopicsConfig, listener, load};
 
 impl BrokerConfig {
     /// This configuration with what was set while brokers ran: for all of a cluster, and for this
     /// one, which wins. The errors say what was left out.
     #[must_use]
     pub fn with_dynamic(&self, cluster: &Overrides, own: &Overrides) -> (Self, Vec<ConfigError>) {
-        let mut values = self.values().clone();
         let mut refused = Vec::new();
-        let layers = [(cluster, Source::Cluster), (own, Source::Broker)];
-        for (overrides, source) in layers {
-            for (name, text) in overrides {
-                let mut next = values.clone();
-                let set = next.set(name, text, source.clone());
-                match set.and_then(|()| load::check_relations(&next)) {
-                    Ok(()) => values = next,
-                    Err(error) => refused.push(error),
-                }
-            }
+        let mut values = self.laid_over((cluster, own), &[], &mut refused);
+        // Two keys say together which listeners there are: they count together or not at all.
+        if let Err(error) = listener::read(&values) {
+            refused.clear();
+            values = self.laid_over((cluster, own), &listener::DYNAMIC, &mut refused);
+            refused.insert(0, error);
         }
         // What only a start reads stays as it is, also where whoever started the broker narrowed it.
         let mut config = self.clone();
@@ -35,6 +31,8 @@ impl BrokerConfig {
                 config.produce = ProduceConfig::read(&values);
                 config.network.connections_max = self.narrowed(network.connections_max);
                 config.network.connections_per_ip_max = network.connections_per_ip_max;
+                config.network.connections_per_ip_overrides = network.connections_per_ip_overrides;
+                config.network.listeners = network.listeners;
                 config.network.connection_creation_rate = network.connection_creation_rate;
                 config.network.slow_after = network.slow_after;
                 config.log.move_bytes_per_second_max =
@@ -44,6 +42,37 @@ impl BrokerConfig {
             (Err(error), _) | (_, Err(error)) => refused.push(error),
         }
         (config, refused)
+    }
+
+    /// The values with those of both layers over them, but for the keys `without`.
+    fn laid_over(
+        &self,
+        (cluster, own): (&Overrides, &Overrides),
+        without: &[&str],
+        refused: &mut Vec<ConfigError>,
+    ) -> Values {
+        let mut values = self.values().clone();
+        for (overrides, source) in [(cluster, Source::Cluster), (own, Source::Broker)] {
+            for (name, text) in overrides {
+                if without.contains(&name.as_str()) {
+                    continue;
+                }
+                let mut next = values.clone();
+                let set = next.set(name, text, source.clone());
+                match set.and_then(|()| load::check_relations(&next)) {
+                    Ok(()) => values = next,
+                    Err(error) => refused.push(error),
+                }
+            }
+        }
+        values
+    }
+
+    /// Why a broker that was started with this configuration, and goes by `live`, can't go by `wanted`
+    /// before its next start, if so: its listeners.
+    pub fn check_change(&self, live: &Self, wanted: &Self) -> Result<(), ConfigError> {
+        let (started, live) = (&self.network.listeners, &live.network.listeners);
+        listener::check_change(wanted.values(), (started, live), &wanted.network.listeners)
     }
 
     /// The descriptors that a process has may leave room for fewer connections than were asked for.

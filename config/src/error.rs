@@ -105,6 +105,12 @@ pub enum ConfigError {
         /// Where it came from.
         from: Source,
     },
+    /// A key that each broker has for itself, set for all of them.
+    #[error("{key} can't be set for all brokers together: name one broker")]
+    PerBroker {
+        /// The key.
+        key: &'static str,
+    },
     /// A key that only a start of the broker changes.
     #[error("{key} can't be changed while the broker runs: set it in its file and start it again")]
     ReadOnly {

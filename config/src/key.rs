@@ -87,6 +87,8 @@ pub enum Scope {
     Broker,
     /// On a broker, at its start and while it runs; and for all brokers of a cluster together.
     ClusterWide,
+    /// On a broker, at its start and while it runs; not for all brokers of a cluster together.
+    PerBroker,
     /// On a topic; a broker key, the first one that is set, gives the default.
     Topic(&'static [Synonym]),
 }
@@ -228,6 +230,14 @@ impl Key {
         }
     }
 
+    /// The same row, of a key that changes while the broker runs, for each broker by itself.
+    pub(crate) const fn dynamic_per_broker(self) -> Self {
+        Self {
+            scope: Scope::PerBroker,
+            ..self
+        }
+    }
+
     /// The same row, of a key that acts once logs are compacted.
     pub(crate) const fn once_compacted(self) -> Self {
         Self {
@@ -256,7 +266,7 @@ impl Key {
     pub const fn synonyms(&self) -> &'static [Synonym] {
         match self.scope {
             Scope::Topic(synonyms) => synonyms,
-            Scope::Broker | Scope::ClusterWide => &[],
+            Scope::Broker | Scope::ClusterWide | Scope::PerBroker => &[],
         }
     }
 

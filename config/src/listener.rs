@@ -1,5 +1,6 @@
 //! Listeners in Kafka's notation, `NAME://host:port`, and the addresses that clients are told.
-//! Every listener has an advertised address that a client elsewhere could connect to.
+//! Every listener has an advertised address that a client elsewhere could connect to. Which listeners
+//! there are changes while a broker runs, as Kafka's do; the address of one that stays does not.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +22,11 @@ pub(crate) const KEYS: &[Key] = &[
         LISTENERS,
         Kind::List,
         Some("PLAINTEXT://127.0.0.1:9092"),
-        "Addresses on which the broker accepts Kafka clients; port 0 takes a free one.",
+        "Addresses on which the broker accepts Kafka clients; port 0 takes a free one. While it runs \
+         listeners come and go by their names; the first that it was started with stays.",
     )
-    .check(Check::NotEmpty),
+    .check(Check::NotEmpty)
+    .dynamic_per_broker(),
     Key::kafka(
         ADVERTISED,
         Kind::List,
@@ -36,8 +39,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Text,
         Some("PLAINTEXT:PLAINTEXT"),
         "Which security protocol a listener name means, as NAME:PROTOCOL; PLAINTEXT is served.",
-    ),
+    )
+    .dynamic_per_broker(),
 ];
+
+/// The keys that together say which listeners there are while a broker runs.
+pub(crate) const DYNAMIC: [&str; 2] = [LISTENERS, PROTOCOLS];
 
 /// The address that clients of a listener are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +99,39 @@ pub(crate) fn read(values: &Values) -> Result<Vec<Listener>, ConfigError> {
         .into_iter()
         .map(|endpoint| listener(values, endpoint, &told))
         .collect()
+}
+
+/// Whether a broker that was started with some listeners, and now has those of `live`, can go on with
+/// `wanted`: what stays keeps its address, what comes back too, and the first stays. `values` are
+/// those that are asked for.
+pub(crate) fn check_change(
+    values: &Values,
+    (started, live): (&[Listener], &[Listener]),
+    wanted: &[Listener],
+) -> Result<(), ConfigError> {
+    let named = |name: &str| wanted.iter().find(|one| one.name == name);
+    if let Some(first) = started.first()
+        && named(&first.name).is_none()
+    {
+        let rule = format!(
+            "lists with {}, the first that the broker was started with: the others come and go \
+             while it runs",
+            first.name
+        );
+        return Err(values.refuse(LISTENERS, &rule));
+    }
+    for one in started.iter().chain(live) {
+        let other = named(&one.name);
+        if other.is_some_and(|other| (&other.host, other.port) != (&one.host, one.port)) {
+            let rule = format!(
+                "lists in which {} keeps its address while the broker runs: give the other address \
+                 a name of its own, or change it in the file and start the broker again",
+                one.name
+            );
+            return Err(values.refuse(LISTENERS, &rule));
+        }
+    }
+    Ok(())
 }
 
 fn listener(

@@ -9,6 +9,9 @@ use crate::key::{Check, Key, Kind};
 use crate::listener::{self, Listener};
 use crate::values::Values;
 
+const PER_IP: &str = "max.connections.per.ip";
+const OVERRIDES: &str = "max.connections.per.ip.overrides";
+
 pub(crate) const KEYS: &[Key] = &[
     Key::kafka(
         "socket.request.max.bytes",
@@ -33,12 +36,20 @@ pub(crate) const KEYS: &[Key] = &[
     .check(Check::AtLeast(1))
     .dynamic(),
     Key::kafka(
-        "max.connections.per.ip",
+        PER_IP,
         Kind::Int,
         Some("2147483647"),
         "Most connections at once from one address.",
     )
-    .check(Check::AtLeast(1))
+    .check(Check::AtLeast(0))
+    .dynamic(),
+    Key::kafka(
+        OVERRIDES,
+        Kind::Text,
+        Some(""),
+        "Other limits than max.connections.per.ip for some addresses, as HOST:COUNT, several \
+         separated by commas: 127.0.0.1:200,host-2.example:0. A name stands for each of its addresses.",
+    )
     .dynamic(),
     // Kafka takes 0 too, which lets nobody in.
     Key::kafka(
@@ -142,6 +153,9 @@ pub struct NetworkConfig {
     pub connections_max: u32,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: u32,
+    /// `max.connections.per.ip.overrides`: addresses or names of hosts, without brackets, and how many
+    /// connections each may have.
+    pub connections_per_ip_overrides: Vec<(String, u32)>,
     /// `max.connection.creation.rate`: in a second.
     pub connection_creation_rate: u32,
     /// `connections.max.idle.ms`.
@@ -174,7 +188,8 @@ impl NetworkConfig {
             request_bytes_max: values.count32("socket.request.max.bytes"),
             backlog: values.count32("socket.listen.backlog.size"),
             connections_max: values.count32("max.connections"),
-            connections_per_ip_max: values.count32("max.connections.per.ip"),
+            connections_per_ip_max: values.count32(PER_IP),
+            connections_per_ip_overrides: overrides(values)?,
             connection_creation_rate: values.count32("max.connection.creation.rate"),
             idle_timeout: values.millis("connections.max.idle.ms"),
             queued_bytes_max: values.count("queued.max.request.bytes"),
@@ -188,6 +203,43 @@ impl NetworkConfig {
                 .map(Duration::from_millis),
         })
     }
+}
+
+/// Behind the last colon stands the count, so that an IPv6 address needs no brackets, as Kafka's.
+fn overrides(values: &Values) -> Result<Vec<(String, u32)>, ConfigError> {
+    const RULE: &str = "HOST:COUNT, several separated by commas, each host once, as \
+                        127.0.0.1:200,host-2.example:0";
+    let text = values.text(OVERRIDES).unwrap_or_default();
+    let mut overrides: Vec<(String, u32)> = Vec::new();
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        let read = || {
+            let (host, count) = item.rsplit_once(':')?;
+            let host = host.trim();
+            let inner = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'));
+            let host = inner.unwrap_or(host);
+            let count: i32 = count.trim().parse().ok()?;
+            Some((host, u32::try_from(count).ok()?))
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '%' | ':');
+        let read = read().filter(|(host, _)| !host.is_empty() && host.chars().all(fits));
+        let (host, count) = read.ok_or_else(|| values.refuse(OVERRIDES, RULE))?;
+        if overrides.iter().any(|(other, _)| other == host) {
+            return Err(values.refuse(OVERRIDES, RULE));
+        }
+        overrides.push((host.to_owned(), count));
+    }
+    // As Kafka: else nobody would get in.
+    if overrides.is_empty() && values.number(PER_IP) == 0 {
+        let rule = "0 only when max.connections.per.ip.overrides lets somebody in";
+        return Err(values.refuse(PER_IP, rule));
+    }
+    Ok(overrides)
 }
 
 fn admin(values: &Values) -> Result<Option<AdminListener>, ConfigError> {

@@ -277,7 +277,6 @@ const BROKER: &[&str] = &[
     "log.initial.task.delay.ms",
     "log.remote.copy.lag.bytes",
     "log.remote.copy.lag.ms",
-    "max.connections.per.ip.overrides",
     "max.request.partition.size.limit",
     "metadata.log.dir",
     "metadata.log.segment.bytes",

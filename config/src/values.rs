@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{ConfigError, Source};
-use crate::key::{Key, Value};
+use crate::key::{Key, Scope, Value};
 use crate::table;
 
 /// One value that was set.
@@ -27,6 +27,9 @@ impl Values {
         let key = table::known_broker_key(name, &from)?;
         if key.is_read_only() && !from.is_static() && from != Source::Default {
             return Err(ConfigError::ReadOnly { key: key.name });
+        }
+        if key.scope == Scope::PerBroker && from == Source::Cluster {
+            return Err(ConfigError::PerBroker { key: key.name });
         }
         let setting = Setting {
             value: key.parse(text, &from)?,

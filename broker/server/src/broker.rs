@@ -5,7 +5,7 @@
 //! handle is what `kill -9` is to a process: every task of the node ends where it stands.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use millrace_config::BrokerConfig;
@@ -25,7 +25,7 @@ use crate::handlers::metadata::KeptRows;
 use crate::health::{Health, Phase};
 use crate::loggers::{Loggers, NoLoggers};
 use crate::metrics::Metrics;
-use crate::net::{Bound, BufferPool, Door, LastGone, ListenError, Service, Shared};
+use crate::net::{Bound, BufferPool, Doors, LastGone, ListenError, Service, Shared};
 use crate::runtime::lateness;
 use crate::runtime::lost_directory::{self, NodeFailure};
 use crate::runtime::scratch::Scratches;
@@ -77,7 +77,8 @@ pub struct BoundListener {
 #[derive(Debug)]
 pub struct Broker {
     node: Arc<Node>,
-    listeners: Vec<BoundListener>,
+    /// Until a stop begins.
+    doors: Option<Arc<Doors>>,
     admin: Option<SocketAddr>,
     cut: CancellationToken,
     last_gone: LastGone,
@@ -140,6 +141,7 @@ impl Broker {
             config: Arc::clone(&config),
             gate: shared.gate(),
             slow: shared.slow(),
+            doors: OnceLock::new(),
             loggers,
             metrics: Arc::clone(&metrics),
             cluster: storage.cluster,
@@ -164,17 +166,14 @@ impl Broker {
         let trimming = trim(host.clone(), shared.buffers(), stopping);
         begin(&host, "buffer trim", trimming);
         let service: Arc<dyn Service> = Arc::new(Dispatch::new(Arc::clone(&node)));
-        let mut listeners = Vec::new();
-        for bound in bound {
-            listeners.push(told_of(&bound, &metrics));
-            let door = Door::new(Arc::clone(&shared), Arc::clone(&service), bound);
-            let run = Box::pin(door.run());
-            drop(host.spawn.spawn(Pool::Data, "listener", run));
-        }
+        let doors = Doors::new(shared, service);
+        doors.follow(&node.live_config().network, bound).await;
+        // Nobody else sets it.
+        node.doors.set(Arc::downgrade(&doors)).ok();
         health.enter(Phase::Serving);
         Ok(Self {
             node,
-            listeners,
+            doors: Some(doors),
             admin,
             cut,
             last_gone,
@@ -197,9 +196,16 @@ impl Broker {
         Ok(Some(address))
     }
 
-    /// Where clients connect, in the order of the configuration.
-    pub fn listeners(&self) -> &[BoundListener] {
-        &self.listeners
+    /// Where clients connect now: those it was started with in the order of the configuration, then
+    /// those that were added while it ran.
+    pub fn listeners(&self) -> Vec<BoundListener> {
+        let open = self.doors.iter().flat_map(|doors| doors.open());
+        let told = open.map(|door| BoundListener {
+            name: door.name.to_string(),
+            address: door.address,
+            advertised: (door.advertised.host.clone(), door.advertised.port),
+        });
+        told.collect()
     }
 
     /// Where metrics and health are served, unless that is off.
@@ -239,6 +245,7 @@ impl Broker {
     pub async fn stop(mut self) {
         self.node.health.enter(Phase::Stopping);
         self.node.stopping.cancel();
+        self.doors = None;
         let clock = &self.node.host.clock;
         let deadline = clock.now().mono + self.node.config.node.shutdown_timeout;
         tokio::select! {
@@ -280,22 +287,6 @@ fn look_after(node: &Arc<Node>) {
         Arc::clone(&node.health),
     );
     drop(host.spawn.spawn(Pool::Data, "lateness", Box::pin(late)));
-}
-
-/// What is said of a listener. One that others can reach is a danger while nobody has to say who
-/// they are, and an operator is told so.
-fn told_of(bound: &Bound, metrics: &Metrics) -> BoundListener {
-    if !bound.address.ip().is_loopback() {
-        metrics.open_listeners.inc();
-        tracing::warn!(listener = %bound.name, address = %bound.address,
-            "whoever reaches this listener may read, write and delete everything: there is no \
-             authentication; bind it to loopback, or keep it in a network that you trust");
-    }
-    BoundListener {
-        name: bound.name.to_string(),
-        address: bound.address,
-        advertised: (bound.advertised.host.clone(), bound.advertised.port),
-    }
 }
 
 /// Begins a task that ends with the node.

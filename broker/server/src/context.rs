@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use millrace_config::BrokerConfig;
 use millrace_core::cluster::Directory;
@@ -22,7 +22,7 @@ use crate::handlers::metadata::KeptRows;
 use crate::health::{Health, Phase};
 use crate::loggers::Loggers;
 use crate::metrics::Metrics;
-use crate::net::{Gate, Room, SlowLog};
+use crate::net::{Doors, Gate, Room, SlowLog};
 use crate::runtime::lost_directory::NodeFailure;
 use crate::runtime::registry::Registry;
 use crate::runtime::scratch::Scratches;
@@ -40,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) config: Arc<BrokerConfig>,
     /// How many connections there may be.
     pub(crate) gate: Arc<Gate>,
+    /// The listeners, once they are open and until the node stops.
+    pub(crate) doors: OnceLock<Weak<Doors>>,
     /// What tells of slow requests.
     pub(crate) slow: Arc<SlowLog>,
     /// The levels of what the process says.
@@ -79,6 +81,11 @@ impl Node {
     /// The configuration as it stands now.
     pub(crate) fn live_config(&self) -> Arc<BrokerConfig> {
         self.partitions.broker_config(&self.cluster.image())
+    }
+
+    /// The listeners; `None` before they are open, and once the node stops.
+    pub(crate) fn doors(&self) -> Option<Arc<Doors>> {
+        self.doors.get().and_then(Weak::upgrade)
     }
 
     /// Ends the service for good, and says why to whoever holds the node's handle.

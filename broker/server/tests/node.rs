@@ -163,7 +163,7 @@ fn each_listener_tells_its_own_address() {
         ("broker.rack", "r1"),
     ];
     Place::new().with_node(&listeners, async |broker, host| {
-        let bound = broker.listeners().to_vec();
+        let bound = broker.listeners();
         let told = [
             ("127.0.0.1", bound[0].address.port()),
             ("broker.example", 4000),

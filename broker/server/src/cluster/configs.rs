@@ -21,6 +21,8 @@ struct Table<'a> {
     started: &'a BrokerConfig,
     /// The broker's configuration in the image, once it was asked for.
     live: Option<BrokerConfig>,
+    /// The broker's configuration after the change of one that was checked last.
+    next: Option<BrokerConfig>,
 }
 
 fn row(kind: Configured, key: &str) -> Option<&'static Key> {
@@ -78,21 +80,49 @@ impl Table<'_> {
     }
 
     fn check_broker(
-        &self,
+        &mut self,
         name: &str,
         after: &BTreeMap<String, String>,
     ) -> Result<(), ConfigError> {
         let (cluster, own) = dynamic(self.image, self.started.node.id);
-        let (_, refused) = if name.is_empty() {
+        let (next, refused) = if name.is_empty() {
             self.started.with_dynamic(after, &own)
         } else {
             self.started.with_dynamic(&cluster, after)
         };
-        refused.into_iter().next().map_or(Ok(()), Err)
+        if let Some(refused) = refused.into_iter().next() {
+            return Err(refused);
+        }
+        let (live, _) = self.started.with_dynamic(&cluster, &own);
+        self.started.check_change(&live, &next)?;
+        self.next = Some(next);
+        Ok(())
     }
 }
 
 impl Cluster {
+    /// What this broker's configuration would be after one change, as far as it is known now. `None`
+    /// when it would be refused.
+    pub(crate) fn configured_by(
+        &self,
+        started: &BrokerConfig,
+        request: &AlterConfigs,
+    ) -> Option<BrokerConfig> {
+        let image = self.image();
+        let mut table = Table {
+            image: &image,
+            started,
+            live: None,
+            next: None,
+        };
+        let (outcomes, _) = alter_configs(&image, std::slice::from_ref(request), &mut table);
+        outcomes
+            .iter()
+            .all(Result::is_ok)
+            .then_some(table.next)
+            .flatten()
+    }
+
     /// Changes configurations; each resource has its own outcome, in the request's order. With
     /// `validate_only` nothing changes and the outcomes say what would be.
     pub(crate) async fn alter_configs(
@@ -106,6 +136,7 @@ impl Cluster {
                 image,
                 started,
                 live: None,
+                next: None,
             };
             let (outcomes, mut records) = alter_configs(image, requests, &mut table);
             if records.len() > 1 && planted(Bug::ConfigChangedInPart) {

@@ -8,6 +8,7 @@ use millrace_protocol::error_code::ErrorCode;
 use super::broker_loggers;
 use super::error::metadata_error;
 use crate::context::{Operation, RequestContext, Resource};
+use crate::net::{Doors, Prepared, Turn};
 
 /// A kind of resource, as requests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +121,21 @@ where
         }));
     }
     let node = &context.node;
+    let doors = node.doors();
+    let mut opening = Opening::default();
+    if let (Some(doors), false) = (&doors, validate_only) {
+        let mut kept = Vec::new();
+        for (place, one) in std::mem::take(&mut places).into_iter().zip(wanted) {
+            match opening.prepare(context, doors, &one).await {
+                Ok(()) => {
+                    places.push(place);
+                    kept.push(one);
+                }
+                Err(refused) => outcomes[place] = Err(refused),
+            }
+        }
+        wanted = kept;
+    }
     let altered = node
         .cluster
         .alter_configs(&node.config, &wanted, validate_only)
@@ -134,7 +150,51 @@ where
         }
         outcomes[place] = outcome;
     }
+    if let Some((turn, prepared)) = opening.0 {
+        turn.follow(&node.live_config().network, prepared);
+    }
     outcomes
+}
+
+/// Whether a change may open or close listeners, or needs the address of a host.
+fn concerns_network(wanted: &AlterConfigs) -> bool {
+    const KEYS: [&str; 3] = [
+        "listeners",
+        "listener.security.protocol.map",
+        "max.connections.per.ip.overrides",
+    ];
+    let named = |key: &str| wanted.changes.iter().any(|(name, _)| name == key);
+    wanted.kind == Configured::Broker && (wanted.replaces || KEYS.into_iter().any(named))
+}
+
+/// What changes of this broker's configuration, and of all brokers', need before they are made:
+/// listeners that are bound, addresses that were looked up.
+#[derive(Default)]
+struct Opening<'a>(Option<(Turn<'a>, Prepared)>);
+
+impl<'a> Opening<'a> {
+    /// Readies what one change needs, or says why it can't be made. What is refused anyway needs
+    /// nothing.
+    async fn prepare(
+        &mut self,
+        context: &RequestContext,
+        doors: &'a Doors,
+        wanted: &AlterConfigs,
+    ) -> Result<(), Refusal> {
+        if !concerns_network(wanted) {
+            return Ok(());
+        }
+        if self.0.is_none() {
+            self.0 = Some((doors.turn().await, Prepared::default()));
+        }
+        let node = &context.node;
+        let next = node.cluster.configured_by(&node.config, wanted);
+        let (Some((turn, prepared)), Some(next)) = (&mut self.0, next) else {
+            return Ok(());
+        };
+        let had = turn.prepare(&next.network, prepared).await;
+        had.map_err(|error| refusal(ErrorCode::InvalidRequest, &error.to_string()))
+    }
 }
 
 fn put_in_effect(context: &RequestContext, wanted: &AlterConfigs) {

@@ -26,14 +26,14 @@ use crate::context::ConnectionInfo;
 use crate::metrics::ApiMetrics;
 use crate::outcome::{Close, CloseReason, Outcome};
 
-/// Serves one connection to its end. Returns why it ended and what the client called itself.
+/// Serves one connection to its end; cancelling the token ends it softly. Returns why it ended and what the client called itself.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     service: Arc<dyn Service>,
-    connection: Connection,
+    (connection, soft): (Connection, CancellationToken),
     info: Arc<ConnectionInfo>,
 ) -> (Close, Arc<str>) {
-    let end = shared.stopping.child_token();
+    let end = soft.child_token();
     let slots_total = shared.limits.connection_requests_max;
     let (replies, entries) = mpsc::channel(slots_total as usize);
     let writer = Writer::new(Arc::clone(&shared), connection.write, Arc::clone(&info));

@@ -312,7 +312,7 @@ impl Bench {
         let serving = connection::serve(
             Arc::clone(&self.shared),
             service,
-            connection,
+            (connection, self.shared.stopping.clone()),
             Arc::new(info),
         );
         let script = Arc::clone(&self.script);

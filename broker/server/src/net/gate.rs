@@ -18,6 +18,8 @@ pub(crate) struct Gate {
 struct Open {
     connections_max: u32,
     per_ip_max: u32,
+    /// What counts for these addresses in place of `per_ip_max`.
+    per_ip_overrides: BTreeMap<IpAddr, u32>,
     total: u32,
     /// Only addresses with at least one connection.
     by_ip: BTreeMap<IpAddr, u32>,
@@ -44,7 +46,7 @@ impl Full {
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Total => "max.connections",
-            Self::PerIp => "max.connections.per.ip",
+            Self::PerIp => "max.connections.per.ip or its overrides",
         }
     }
 }
@@ -71,6 +73,12 @@ impl Gate {
         let mut open = self.open();
         open.connections_max = connections_max;
         open.per_ip_max = per_ip_max;
+    }
+
+    /// From now on these addresses have limits of their own, and all others that for every address.
+    pub(crate) fn limit_some(&self, overrides: impl IntoIterator<Item = (IpAddr, u32)>) {
+        let canonical = |(ip, count): (IpAddr, u32)| (ip.to_canonical(), count);
+        self.open().per_ip_overrides = overrides.into_iter().map(canonical).collect();
     }
 
     /// From now on accepts at most so many in a second, on all listeners together.
@@ -106,7 +114,8 @@ impl Gate {
             return Err(Full::Total);
         }
         let of_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
-        if of_ip >= open.per_ip_max {
+        let own_max = open.per_ip_overrides.get(&ip).copied();
+        if of_ip >= own_max.unwrap_or(open.per_ip_max) {
             return Err(Full::PerIp);
         }
         if planted(Bug::GateInTwoSteps) {
@@ -157,6 +166,24 @@ mod tests {
         drop(first);
         let _fourth = gate.enter(a).unwrap();
         assert_eq!(gate.open().by_ip.len(), 2);
+    }
+
+    #[test]
+    fn an_address_with_a_limit_of_its_own_has_no_other() {
+        let gate = Gate::new(100, 1);
+        let [a, b, c]: [IpAddr; 3] =
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().unwrap());
+        gate.limit_some([("::ffff:10.0.0.1".parse().unwrap(), 2), (b, 0)]);
+        let _places = [
+            gate.enter(a).unwrap(),
+            gate.enter(a).unwrap(),
+            gate.enter(c).unwrap(),
+        ];
+        assert_eq!(gate.enter(a).unwrap_err(), Full::PerIp);
+        assert_eq!(gate.enter(b).unwrap_err(), Full::PerIp);
+        assert_eq!(gate.enter(c).unwrap_err(), Full::PerIp);
+        gate.limit_some([]);
+        gate.enter(b).unwrap();
     }
 
     #[test]

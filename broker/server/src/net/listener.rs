@@ -1,4 +1,5 @@
-//! Listening sockets: binding them, and letting connections in within the limits.
+//! Listening sockets: binding them, and letting connections in within the limits. A door that is
+//! closed ends its own connections, softly at first, and no others.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use millrace_config::Listener as ListenerConfig;
 use millrace_host::{Connection, Host, Listener, Pool};
+use tokio_util::sync::CancellationToken;
 
 use super::gate::Place;
 use super::{Service, Shared, connection};
@@ -44,6 +46,17 @@ pub enum ListenError {
         /// The listener's name.
         name: String,
         /// The host that was to be bound.
+        host: String,
+        /// What the machine said.
+        source: io::Error,
+    },
+    /// A host with a limit of its own has no address.
+    #[error(
+        "max.connections.per.ip.overrides: the host {host} cannot be looked up: {source}; give its \
+         address, or leave it out"
+    )]
+    UnresolvedLimit {
+        /// The host.
         host: String,
         /// What the machine said.
         source: io::Error,
@@ -106,6 +119,25 @@ impl Bound {
     }
 }
 
+/// Ends what came through one door: accepting and reading at once, or everything.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// Nothing more is accepted or read; what is in progress is answered.
+    pub(super) soft: CancellationToken,
+    /// What is still in progress is given up.
+    pub(super) cut: CancellationToken,
+}
+
+impl Ending {
+    /// Ends with the node, or before.
+    pub(super) fn of(shared: &Shared) -> Self {
+        Self {
+            soft: shared.stopping.child_token(),
+            cut: shared.cut.child_token(),
+        }
+    }
+}
+
 async fn resolve(host: &Host, config: &ListenerConfig) -> Result<SocketAddr, ListenError> {
     if let Ok(ip) = config.host.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, config.port));
@@ -160,26 +192,33 @@ pub(crate) struct Door {
     shared: Arc<Shared>,
     service: Arc<dyn Service>,
     bound: Bound,
+    ending: Ending,
 }
 
 impl Door {
-    /// A door for what `bound` listens on, to what `service` does.
-    pub(crate) fn new(shared: Arc<Shared>, service: Arc<dyn Service>, bound: Bound) -> Self {
+    /// A door for what `bound` listens on, to what `service` does, until that ending.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        service: Arc<dyn Service>,
+        bound: Bound,
+        ending: Ending,
+    ) -> Self {
         Self {
             shared,
             service,
             bound,
+            ending,
         }
     }
 
-    /// Accepts until the node stops.
-    pub(crate) async fn run(mut self) {
+    /// Accepts until the node stops, or the door is closed.
+    pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
             self.keep_to_rate().await;
             let accepted = tokio::select! {
                 biased;
-                () = shared.stopping.cancelled() => return,
+                () = self.ending.soft.cancelled() => return,
                 accepted = self.bound.listener.accept() => accepted,
             };
             match accepted {
@@ -202,7 +241,7 @@ impl Door {
                     let pause = shared.host.clock.sleep_until(now + ACCEPT_PAUSE);
                     tokio::select! {
                         biased;
-                        () = shared.stopping.cancelled() => return,
+                        () = self.ending.soft.cancelled() => return,
                         () = pause => {}
                     }
                 }
@@ -217,7 +256,7 @@ impl Door {
         loop {
             let now = shared.host.clock.now().mono;
             let wait = shared.gate.wait(now);
-            if wait.is_zero() || shared.stopping.is_cancelled() {
+            if wait.is_zero() || self.ending.soft.is_cancelled() {
                 return;
             }
             if !std::mem::replace(&mut delayed, true) {
@@ -230,7 +269,7 @@ impl Door {
                 .sleep_until(now + wait.min(RATE_PAUSE_MAX));
             tokio::select! {
                 biased;
-                () = shared.stopping.cancelled() => return,
+                () = self.ending.soft.cancelled() => return,
                 () = pause => {}
             }
         }
@@ -266,7 +305,7 @@ impl Door {
         let task = attend(
             Arc::clone(shared),
             Arc::clone(&self.service),
-            connection,
+            (connection, self.ending.clone()),
             info,
             place,
         );
@@ -283,17 +322,24 @@ impl Door {
 async fn attend(
     shared: Arc<Shared>,
     service: Arc<dyn Service>,
-    connection: Connection,
+    (connection, ending): (Connection, Ending),
     info: Arc<ConnectionInfo>,
     _place: Place,
 ) {
     shared.metrics.connections.inc();
     let _open = Open(shared.metrics.connections.clone());
-    let serving = connection::serve(Arc::clone(&shared), service, connection, Arc::clone(&info));
+    let soft = ending.soft;
+    let serving = connection::serve(
+        Arc::clone(&shared),
+        service,
+        (connection, soft),
+        Arc::clone(&info),
+    );
     let (close, client_id) = tokio::select! {
         biased;
-        () = shared.cut.cancelled() => {
-            (Close::new(CloseReason::Stopping, "the broker stops"), Arc::from(""))
+        () = ending.cut.cancelled() => {
+            let close = Close::new(CloseReason::Stopping, "the broker or its listener stops");
+            (close, Arc::from(""))
         }
         ended = serving => ended,
     };

@@ -10,6 +10,7 @@ mod budget;
 mod buffers;
 mod closing;
 mod connection;
+mod doors;
 mod gate;
 mod listener;
 mod reader;
@@ -38,8 +39,9 @@ use crate::metrics::{ApiMetrics, Metrics};
 use crate::outcome::{Close, Outcome};
 
 pub(crate) use buffers::BufferPool;
+pub(crate) use doors::{Doors, Prepared, Turn};
+pub(crate) use listener::Bound;
 pub use listener::ListenError;
-pub(crate) use listener::{Bound, Door};
 
 pub(crate) use room::Room;
 pub(crate) use slow::SlowLog;

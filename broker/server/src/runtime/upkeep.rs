@@ -39,6 +39,9 @@ async fn see_deadlines(node: &Node) {
         if newest != configured {
             configured = newest;
             node.configure(None);
+            if let Some(doors) = node.doors() {
+                doors.follow(&node.live_config().network, Vec::new()).await;
+            }
         }
         let now = clock.now().mono;
         let mut pace = Pace::default();

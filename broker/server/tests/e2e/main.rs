@@ -13,6 +13,7 @@ mod delete_records;
 mod dense;
 mod directories;
 mod disk;
+mod dynamic_listeners;
 mod fetch;
 mod fetch_sessions;
 mod groups;

@@ -25,7 +25,7 @@ use millrace_sim::{Sim, World};
 
 use crate::wire::Client;
 
-const PORT: u16 = 9092;
+pub(crate) const PORT: u16 = 9092;
 
 /// Wall time at the start of every simulation, in milliseconds.
 pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
@@ -100,6 +100,11 @@ impl Node {
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.pairs.retain(|(known, _)| known != key);
         self.pairs.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// The configuration of the next start.
+    pub(crate) fn broker_config(&self) -> BrokerConfig {
+        config(&self.pairs)
     }
 
     /// Stops the node cleanly, and says with which words it refuses to start again.

@@ -212,6 +212,7 @@ fn connections_with_little_room() {
                 id: 1,
             };
             let service = Arc::new(Rooms(Arc::clone(&api)));
+            let connection = (connection, shared.stopping.clone());
             let serving =
                 connection::serve(Arc::clone(&shared), service, connection, Arc::new(info));
             tasks.push(spawn(async move {
