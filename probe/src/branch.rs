@@ -125,6 +125,14 @@ crate::listed! {
         CutOverSegments,
         /// The recovered end lay below the log start: the log began anew there (A3).
         RestartedEmpty,
+        /// Segments were replaced by a cleaned one (K2).
+        SegmentsReplaced,
+        /// A cleaned segment ends in a batch of which only the header was left (K2).
+        CleanedToHeader,
+        /// A replacement that a crash had interrupted was finished at an opening (K3).
+        ReplacementFinished,
+        /// Files that cleaning or a replacement had left were removed at an opening (K3).
+        CleanedSwept,
         /// Producers were loaded from a named snapshot (A2).
         SnapshotLoaded,
         /// A named snapshot was damaged or missing: an older one was used (A2).

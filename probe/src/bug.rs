@@ -105,6 +105,28 @@ crate::listed! {
         AppendsDuringHandover,
         /// Behind the record of a move the old copy goes on being served (M3).
         OldCopyServedAfterMove,
+        /// A cleaned segment takes the place of others while it is in the page cache only (K2).
+        CleanedNotSynced,
+        /// A replacement counts as done while its names are in the page cache only (K2).
+        ReplacedNamesNotSynced,
+        /// A cleaned segment that no mark tells of takes the place of others at an opening (K3).
+        HalfCleanedTaken,
+        /// Compaction drops the latest record of a key with those before it.
+        LatestRecordDropped,
+        /// A map of keys that is full counts as one of the whole range.
+        FullMapTakenForWhole,
+        /// Compaction drops a tombstone in the round that first meets it.
+        TombstoneDroppedAtOnce,
+        /// Compaction looks at what may still be cut or aborted.
+        CleanedPastStableEnd,
+        /// A record of an aborted transaction counts as the latest of its key.
+        AbortedRecordTakenForLatest,
+        /// A transaction's marker goes while its data are left.
+        MarkerDroppedBeforeData,
+        /// Nothing is left of the last batch of a producer that is still remembered.
+        LastBatchOfProducerDropped,
+        /// Nothing is left of the last batch of a round.
+        LastBatchOfRoundDropped,
         /// Who waits below the limit of unflushed bytes looks first and asks to be told then.
         LimitWakeUpLost,
         /// The gate counts the connections of an address, and lets in by that count later.
@@ -115,6 +137,15 @@ crate::listed! {
 }
 
 impl Bug {
+    /// Whether it takes transactions, which no client can begin yet: such bugs are hunted by the random
+    /// histories of `broker/core/tests/compaction_properties.rs`, the others by the general runs, too.
+    pub fn is_of_transactions(self) -> bool {
+        matches!(
+            self,
+            Self::AbortedRecordTakenForLatest | Self::MarkerDroppedBeforeData
+        )
+    }
+
     /// Whether it takes two threads in the same lines at one time: such bugs are hunted by the models
     /// of schedules, the others by the general runs.
     pub fn is_of_threads(self) -> bool {

@@ -144,12 +144,26 @@ pub enum Mark {
     },
     /// Intent: a segment leaves the log (retention). Durable before its files go (C5).
     SegmentRemoved(SegmentId),
-    /// Intent: a segment's file is replaced under the same name (S4).
+    /// Intent: neighbouring segments are replaced by one that was made of them by cleaning, under
+    /// the name of the first (S4, K2). Durable before any name changes, and behind the sync of what
+    /// replaces them.
     Replaced {
-        /// The one in place until now.
-        old: SegmentId,
-        /// The one that takes its name; durable before the rename.
-        new: SegmentId,
+        /// Those in place until now, by base offset.
+        old: Arc<[SegmentId]>,
+        /// The end of the new one: its base is that of the first, its generation a higher one.
+        new: Position,
+        /// The largest record timestamp in it, milliseconds since 1970; -1 when it holds none.
+        max_timestamp_ms: i64,
+        /// Below this offset each key's last record is the only one left of it (K4).
+        clean_upto: i64,
+    },
+    /// The file under the segment's name is a cleaned one: a replacement is done, or what was copied
+    /// is one (K2).
+    Cleaned {
+        /// Which.
+        segment: SegmentId,
+        /// As in the replacement.
+        upto: i64,
     },
     /// Everything before the position is durable, here or in the journal.
     Flushed(Position),

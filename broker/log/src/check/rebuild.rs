@@ -184,7 +184,7 @@ async fn entry(
         entry.segments.push(SegmentEntry {
             id,
             holes: content.holes,
-            sealed: None,
+            ..SegmentEntry::default()
         });
         if next.is_some_and(|next| next != base) {
             report.damage(format!("{name}: offsets are missing before segment {base}"));

@@ -93,6 +93,7 @@ impl FlushHandle {
                 | Mark::DeleteIntent
                 | Mark::LogStart(_)
                 | Mark::SegmentRemoved(_)
+                | Mark::Replaced { .. }
         );
         self.shared.with(|gather| {
             if !gather.is_ended() {

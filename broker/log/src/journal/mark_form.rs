@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::{Put, Take};
-use crate::mark::{Durability, Mark, SnapshotName};
+use crate::mark::{Durability, Mark, SegmentId, SnapshotName};
 
 /// Longest topic name we write or read.
 const TOPIC_LEN_MAX: usize = 249;
@@ -11,29 +11,12 @@ const TOPIC_LEN_MAX: usize = 249;
 /// Appends `mark` to `out`.
 pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
     match mark {
-        Mark::Segment { id, topic, holes } => {
-            out.put_u8(1);
-            out.put_segment(*id);
-            out.put_u8(u8::from(*holes));
-            out.put_block(topic.as_bytes());
-        }
-        Mark::Sealed {
-            end,
-            max_timestamp_ms,
-        } => {
-            out.put_u8(2);
-            out.put_position(*end);
-            out.put_i64(*max_timestamp_ms);
-        }
-        Mark::SegmentRemoved(id) => {
-            out.put_u8(3);
-            out.put_segment(*id);
-        }
-        Mark::Replaced { old, new } => {
-            out.put_u8(4);
-            out.put_segment(*old);
-            out.put_segment(*new);
-        }
+        Mark::Segment { .. }
+        | Mark::TakenIn { .. }
+        | Mark::Sealed { .. }
+        | Mark::SegmentRemoved(_)
+        | Mark::Replaced { .. }
+        | Mark::Cleaned { .. } => encode_segment(mark, out),
         Mark::Flushed(position) => put_at(out, 5, *position),
         Mark::Settled(position) => put_at(out, 6, *position),
         Mark::Recovered(position) => put_at(out, 7, *position),
@@ -68,11 +51,70 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
         Mark::DeleteDone => out.put_u8(16),
         Mark::Close(position) => put_at(out, 17, *position),
         Mark::Damaged => out.put_u8(18),
+    }
+}
+
+/// The marks that say which segments there are.
+fn encode_segment(mark: &Mark, out: &mut Vec<u8>) {
+    match mark {
+        Mark::Segment { id, topic, holes } => {
+            out.put_u8(1);
+            out.put_segment(*id);
+            out.put_u8(u8::from(*holes));
+            out.put_block(topic.as_bytes());
+        }
         Mark::TakenIn { id, topic } => {
             out.put_u8(19);
             out.put_segment(*id);
             out.put_block(topic.as_bytes());
         }
+        Mark::Sealed {
+            end,
+            max_timestamp_ms,
+        } => {
+            out.put_u8(2);
+            out.put_position(*end);
+            out.put_i64(*max_timestamp_ms);
+        }
+        Mark::SegmentRemoved(id) => {
+            out.put_u8(3);
+            out.put_segment(*id);
+        }
+        // 4 was never written.
+        Mark::Replaced {
+            old,
+            new,
+            max_timestamp_ms,
+            clean_upto,
+        } => {
+            out.put_u8(20);
+            out.put_u32(old.len() as u32);
+            for id in old.iter() {
+                out.put_segment(*id);
+            }
+            out.put_position(*new);
+            out.put_i64(*max_timestamp_ms);
+            out.put_i64(*clean_upto);
+        }
+        Mark::Cleaned { segment, upto } => {
+            out.put_u8(21);
+            out.put_segment(*segment);
+            out.put_i64(*upto);
+        }
+        Mark::Flushed(_)
+        | Mark::Settled(_)
+        | Mark::Recovered(_)
+        | Mark::LogStart(_)
+        | Mark::HighWatermark(_)
+        | Mark::Epoch { .. }
+        | Mark::Mode(_)
+        | Mark::Snapshot(_)
+        | Mark::CutIntent { .. }
+        | Mark::CutDone { .. }
+        | Mark::DeleteIntent
+        | Mark::DeleteDone
+        | Mark::Close(_)
+        | Mark::Damaged => {}
     }
 }
 
@@ -101,10 +143,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Mark> {
             max_timestamp_ms: take.i64()?,
         },
         3 => Mark::SegmentRemoved(take.segment()?),
-        4 => Mark::Replaced {
-            old: take.segment()?,
-            new: take.segment()?,
-        },
         5 => Mark::Flushed(take.position()?),
         6 => Mark::Settled(take.position()?),
         7 => Mark::Recovered(take.position()?),
@@ -131,9 +169,27 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Mark> {
             id: take.segment()?,
             topic: take_topic(&mut take)?,
         },
+        20 => Mark::Replaced {
+            old: take_segments(&mut take)?,
+            new: take.position()?,
+            max_timestamp_ms: take.i64()?,
+            clean_upto: take.i64()?,
+        },
+        21 => Mark::Cleaned {
+            segment: take.segment()?,
+            upto: take.i64()?,
+        },
         _ => return None,
     };
     take.is_done().then_some(mark)
+}
+
+fn take_segments(take: &mut Take<'_>) -> Option<Arc<[SegmentId]>> {
+    let mut segments = Vec::new();
+    for _ in 0..take.u32()? {
+        segments.push(take.segment()?);
+    }
+    Some(segments.into())
 }
 
 fn take_topic(take: &mut Take<'_>) -> Option<Arc<str>> {
@@ -177,7 +233,7 @@ pub(crate) fn take_snapshot(take: &mut Take<'_>) -> Option<SnapshotName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mark::{Position, SegmentId};
+    use crate::mark::Position;
 
     fn all() -> Vec<Mark> {
         let id = SegmentId {
@@ -201,11 +257,14 @@ mod tests {
             },
             Mark::SegmentRemoved(id),
             Mark::Replaced {
-                old: id,
-                new: SegmentId {
-                    generation: 4,
-                    ..id
-                },
+                old: [id, SegmentId::default()].into(),
+                new: at,
+                max_timestamp_ms: 5,
+                clean_upto: 6,
+            },
+            Mark::Cleaned {
+                segment: id,
+                upto: 99,
             },
             Mark::Flushed(at),
             Mark::Settled(at),

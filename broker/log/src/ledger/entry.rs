@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::mark::{Durability, Position, SegmentId, SnapshotName};
 
 /// One segment as the ledger knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentEntry {
     /// Which.
     pub id: SegmentId,
@@ -13,6 +13,11 @@ pub struct SegmentEntry {
     pub holes: bool,
     /// Its end and largest timestamp, once it is sealed.
     pub sealed: Option<SealedEntry>,
+    /// It was made by cleaning: below this offset each key's last record is the only one left (K4).
+    pub cleaned: Option<i64>,
+    /// It was made by cleaning and may not stand under its name yet: the next opening sees to that
+    /// (K3).
+    pub swapping: bool,
 }
 
 /// What is known of a sealed segment.
@@ -78,6 +83,20 @@ impl LedgerEntry {
     /// The active segment.
     pub fn active(&self) -> Option<SegmentId> {
         self.segments.last().map(|segment| segment.id)
+    }
+
+    /// The first offset that cleaning has not been over, at or above the log start (K4).
+    pub fn first_dirty(&self) -> i64 {
+        let start = self.log_start;
+        let mut segments = self.segments.iter().peekable();
+        while let Some(segment) = segments.next() {
+            let next = segments.peek().map(|next| next.id.base_offset);
+            let upto = segment.cleaned.unwrap_or(segment.id.base_offset);
+            if next.is_none_or(|next| upto < next) {
+                return upto.max(start);
+            }
+        }
+        start.max(0)
     }
 }
 

@@ -126,29 +126,12 @@ impl LedgerEntry {
 
     fn apply(&mut self, generation: u64, mark: &Mark) {
         match mark {
-            Mark::Segment { id, holes, .. } => {
-                self.soil(generation);
-                self.add_segment(*id, *holes);
-            }
-            Mark::TakenIn { id, .. } => {
-                self.close = None;
-                self.since_generation = UNKNOWN_GENERATION;
-                self.add_segment(*id, false);
-            }
-            Mark::Sealed {
-                end,
-                max_timestamp_ms,
-            } => {
-                if let Some(segment) = self.segments.iter_mut().find(|one| one.id == end.segment) {
-                    segment.sealed = Some(SealedEntry {
-                        bytes: end.bytes,
-                        next_offset: end.offset,
-                        max_timestamp_ms: *max_timestamp_ms,
-                    });
-                }
-            }
-            Mark::SegmentRemoved(id) => self.segments.retain(|segment| segment.id != *id),
-            Mark::Replaced { old, new } => self.replace(*old, *new),
+            Mark::Segment { .. }
+            | Mark::TakenIn { .. }
+            | Mark::Sealed { .. }
+            | Mark::SegmentRemoved(_)
+            | Mark::Replaced { .. }
+            | Mark::Cleaned { .. } => self.apply_to_segments(generation, mark),
             Mark::Flushed(position) => {
                 self.soil(generation);
                 self.flushed = self.flushed.max(Some(*position));
@@ -193,6 +176,75 @@ impl LedgerEntry {
         }
     }
 
+    /// The marks that say which segments there are.
+    fn apply_to_segments(&mut self, generation: u64, mark: &Mark) {
+        match mark {
+            Mark::Segment { id, holes, .. } => {
+                self.soil(generation);
+                self.add_segment(*id, *holes);
+            }
+            Mark::TakenIn { id, .. } => {
+                self.close = None;
+                self.since_generation = UNKNOWN_GENERATION;
+                self.add_segment(*id, false);
+            }
+            Mark::Sealed {
+                end,
+                max_timestamp_ms,
+            } => {
+                if let Some(segment) = self.segments.iter_mut().find(|one| one.id == end.segment) {
+                    segment.sealed = Some(SealedEntry {
+                        bytes: end.bytes,
+                        next_offset: end.offset,
+                        max_timestamp_ms: *max_timestamp_ms,
+                    });
+                }
+            }
+            Mark::SegmentRemoved(id) => self.segments.retain(|segment| segment.id != *id),
+            Mark::Replaced {
+                old,
+                new,
+                max_timestamp_ms,
+                clean_upto,
+            } => {
+                let sealed = SealedEntry {
+                    bytes: new.bytes,
+                    next_offset: new.offset,
+                    max_timestamp_ms: *max_timestamp_ms,
+                };
+                let new = SegmentEntry {
+                    id: new.segment,
+                    holes: true,
+                    sealed: Some(sealed),
+                    cleaned: Some(*clean_upto),
+                    swapping: true,
+                };
+                self.replace(old, new);
+            }
+            Mark::Cleaned { segment, upto } => {
+                if let Some(segment) = self.segments.iter_mut().find(|one| one.id == *segment) {
+                    segment.holes = true;
+                    segment.cleaned = Some(*upto);
+                    segment.swapping = false;
+                }
+            }
+            Mark::Flushed(_)
+            | Mark::Settled(_)
+            | Mark::Recovered(_)
+            | Mark::LogStart(_)
+            | Mark::HighWatermark(_)
+            | Mark::Epoch { .. }
+            | Mark::Mode(_)
+            | Mark::Snapshot(_)
+            | Mark::CutIntent { .. }
+            | Mark::CutDone { .. }
+            | Mark::DeleteIntent
+            | Mark::DeleteDone
+            | Mark::Close(_)
+            | Mark::Damaged => {}
+        }
+    }
+
     fn add_segment(&mut self, id: SegmentId, holes: bool) {
         match self
             .segments
@@ -204,14 +256,14 @@ impl LedgerEntry {
                 *segment = SegmentEntry {
                     id,
                     holes,
-                    sealed: None,
+                    ..SegmentEntry::default()
                 }
             }
             None => {
                 let segment = SegmentEntry {
                     id,
                     holes,
-                    sealed: None,
+                    ..SegmentEntry::default()
                 };
                 push(&mut self.segments, segment);
                 self.segments.sort_by_key(|one| one.id.base_offset);
@@ -219,13 +271,15 @@ impl LedgerEntry {
         }
     }
 
-    fn replace(&mut self, old: SegmentId, new: SegmentId) {
-        if let Some(segment) = self.segments.iter_mut().find(|one| one.id == old) {
-            *segment = SegmentEntry {
-                id: new,
-                ..*segment
-            };
+    /// Folded twice it finds nothing to replace.
+    fn replace(&mut self, old: &[SegmentId], new: SegmentEntry) {
+        let is_known = |id: &SegmentId| self.segments.iter().any(|one| one.id == *id);
+        if old.is_empty() || !old.iter().all(is_known) {
+            return;
         }
+        self.segments.retain(|one| !old.contains(&one.id));
+        push(&mut self.segments, new);
+        self.segments.sort_by_key(|one| one.id.base_offset);
     }
 
     fn set_log_start(&mut self, offset: i64) {
@@ -267,6 +321,7 @@ impl LedgerEntry {
             .retain(|segment| segment.id.base_offset <= to.segment.base_offset);
         if let Some(active) = self.segments.last_mut() {
             active.sealed = None;
+            active.cleaned = active.cleaned.map(|upto| upto.min(to.offset));
         }
         self.epochs.retain(|(_, at)| *at < to.offset);
         self.snapshots.retain(|name| name.lies_within(to.offset));

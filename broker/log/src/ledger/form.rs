@@ -24,7 +24,11 @@ pub(crate) const FIXED_MAX: usize = 1024;
 const RUN_TEXT_MAX: usize = 256;
 /// Bytes of one entry without its lists and name.
 const ENTRY_FIXED: usize = 20 + 4 + 8 + 8 + 3 * 29 + 1 + 4 + 33 + 1 + 8 + 1 + 3 * 4;
-const SEGMENT_LEN: usize = 12 + 1 + 25;
+const SEGMENT_LEN: usize = 12 + 1 + 25 + 8;
+/// What is said of a segment by a bit.
+const HOLES: u8 = 1;
+const CLEANED: u8 = 2;
+const SWAPPING: u8 = 4;
 const EPOCH_LEN: usize = 12;
 const SNAPSHOT_LEN: usize = 16;
 
@@ -169,7 +173,16 @@ fn put_entry(out: &mut Vec<u8>, entry: &LedgerEntry) {
     out.put_u32(entry.segments.len() as u32);
     for segment in &entry.segments {
         out.put_segment(segment.id);
-        out.put_u8(u8::from(segment.holes));
+        let flags = [
+            (HOLES, segment.holes),
+            (CLEANED, segment.cleaned.is_some()),
+            (SWAPPING, segment.swapping),
+        ];
+        let set = flags.iter().filter(|(_, is_set)| *is_set);
+        out.put_u8(set.map(|(flag, _)| flag).sum());
+        if let Some(upto) = segment.cleaned {
+            out.put_i64(upto);
+        }
         out.put_u8(u8::from(segment.sealed.is_some()));
         if let Some(sealed) = segment.sealed {
             out.put_u64(sealed.bytes);
@@ -245,7 +258,14 @@ fn take_entry(take: &mut Take<'_>) -> Option<LedgerEntry> {
 
 fn take_segment(take: &mut Take<'_>) -> Option<SegmentEntry> {
     let id = take.segment()?;
-    let holes = take.flag()?;
+    // A ledger from before there was cleaning has no flag but the first.
+    let flags = take
+        .u8()
+        .filter(|flags| *flags <= HOLES | CLEANED | SWAPPING)?;
+    let cleaned = match flags & CLEANED {
+        0 => None,
+        _ => Some(take.i64()?),
+    };
     let sealed = if take.flag()? {
         Some(SealedEntry {
             bytes: take.u64()?,
@@ -255,5 +275,11 @@ fn take_segment(take: &mut Take<'_>) -> Option<SegmentEntry> {
     } else {
         None
     };
-    Some(SegmentEntry { id, holes, sealed })
+    Some(SegmentEntry {
+        id,
+        holes: flags & HOLES != 0,
+        sealed,
+        cleaned,
+        swapping: flags & SWAPPING != 0,
+    })
 }

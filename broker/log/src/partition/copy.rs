@@ -47,6 +47,8 @@ pub struct LogCopy {
     identity: Option<Arc<dyn File>>,
     /// The directory's ledger may know of it.
     pub(super) is_marked: bool,
+    /// The log's segments stay what they are.
+    _copies: Arc<()>,
 }
 
 /// One segment, copied up to its end.
@@ -79,6 +81,7 @@ impl Partitions {
             segments: BTreeMap::new(),
             identity: None,
             is_marked: false,
+            _copies: outline.copies.clone(),
         }
     }
 
@@ -146,13 +149,16 @@ impl LogCopy {
         Some(end.bytes.saturating_sub(copied.segment.end().bytes))
     }
 
-    /// Forgets segments that have left the log since.
+    /// Forgets segments that have left the log since: retention took them, or they were replaced
+    /// by a cleaned one, which had begun before the copy.
     async fn drop_retired(&mut self, outline: &Outline) {
-        let first = outline.list.all().first().map_or(0, |first| first.base());
-        while let Some(retired) = self.segments.first_entry()
-            && *retired.key() < first
-        {
-            let copied = retired.remove();
+        let is_there = |copied: &Copied| {
+            let at = outline.list.floor(copied.segment.base());
+            at.is_some_and(|at| outline.list.all()[at].id() == copied.segment.id())
+        };
+        let gone = self.segments.extract_if(.., |_, copied| !is_there(copied));
+        let gone: Vec<Copied> = gone.map(|(_, copied)| copied).collect();
+        for copied in gone {
             retention::remove_files(self.partitions.host.disk.as_ref(), &copied.segment).await;
         }
     }

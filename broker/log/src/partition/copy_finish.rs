@@ -231,6 +231,13 @@ impl LogCopy {
                 max_timestamp_ms: segment.largest_timestamp().unwrap_or(TIMESTAMP_UNKNOWN),
             });
         }
+        let entry = outline.dir.entry(&self.incarnation).unwrap_or_default();
+        marks.extend(entry.segments.iter().filter_map(|known| {
+            Some(Mark::Cleaned {
+                segment: known.id,
+                upto: known.cleaned?,
+            })
+        }));
         let epochs = outline.epochs.iter();
         marks.extend(epochs.map(|&(epoch, start_offset)| Mark::Epoch {
             epoch,

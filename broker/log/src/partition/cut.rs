@@ -107,6 +107,9 @@ impl PartitionLog {
         if self.switching {
             return Err(refused("its durability is being changed".to_owned()));
         }
+        if self.replacing {
+            return Err(refused("segments of it are being replaced".to_owned()));
+        }
         let known = self
             .reader
             .list()

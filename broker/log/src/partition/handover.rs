@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{LogReader, LogSettings, PartitionLog};
+use crate::dir::LogDir;
 use crate::error::Error;
 use crate::flusher::Durable;
 use crate::mark::{Durability, Incarnation};
@@ -28,6 +29,10 @@ pub struct Outline {
     pub(super) settings: LogSettings,
     pub(super) active_since_ms: i64,
     pub(super) reader: Arc<LogReader>,
+    /// Where it lies.
+    pub(super) dir: Arc<LogDir>,
+    /// While somebody has it, no segment's replacement begins.
+    pub(super) copies: Arc<()>,
 }
 
 impl Outline {
@@ -82,6 +87,8 @@ impl PartitionLog {
             settings: self.settings,
             active_since_ms: self.active_since_ms,
             reader: self.reader.clone(),
+            dir: self.dir.clone(),
+            copies: self.copies.clone(),
         })
     }
 

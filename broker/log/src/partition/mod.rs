@@ -4,6 +4,8 @@
 //! moves forward by appends and back only by a cut whose mark is durable; a partition that was never
 //! written has no directory, no descriptor and no entry anywhere.
 
+mod clean;
+mod cleaning;
 mod copy;
 mod copy_finish;
 mod cut;
@@ -14,6 +16,7 @@ mod reader;
 mod recover;
 mod recover_effects;
 mod remove;
+mod replace;
 mod retention;
 mod settings;
 mod size;
@@ -21,6 +24,7 @@ mod snapshots;
 mod stray;
 mod switch;
 mod timestamps;
+mod unfinished;
 pub(crate) mod verify;
 mod writer;
 
@@ -41,12 +45,17 @@ use crate::segment::tail::{End, Tail};
 use crate::sink::DurabilitySink;
 use crate::{epoch_checkpoint, partition_metadata};
 
+pub use clean::Cleaned;
+pub use cleaning::{
+    CLEANED_AT_ONCE_MAX, CleanError, Cleaning, Filter, Kept, Pace, SegmentView, Uncleanable, Visit,
+};
 pub use copy::{LogCopy, Step};
 pub use copy_finish::Ending;
 pub use cut::{CutWork, Truncation};
 pub use handover::Outline;
 pub use open::{Opened, Replay};
 pub use reader::{LogReader, Read, ReadRegion};
+pub use replace::{Replaced, Replacement};
 pub use retention::{NextLook, Removal, WallGuard};
 pub use settings::LogSettings;
 pub use switch::Switch;
@@ -142,6 +151,10 @@ pub struct PartitionLog {
     phase: Phase,
     /// A change of durability writes bytes again: the end may not move back under it.
     switching: bool,
+    /// Segments are being replaced by a cleaned one.
+    replacing: bool,
+    /// Whoever copies the log holds it too.
+    copies: Arc<()>,
     /// What the ledger says of its clean end is still true: nothing was written since.
     closed: bool,
     has_dir: bool,

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millrace_host::DirEntry;
 use millrace_probe::{Branch, reached};
 use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
@@ -101,7 +102,8 @@ impl Partitions {
             path: &path,
             settings: &settings,
         };
-        let clean = self.open_clean(&known).await?;
+        let (finished, listed) = self.finish_replacements(&known).await?;
+        let clean = self.open_clean(&known, &listed).await?;
         let is_clean = clean.is_some();
         let recovered = match clean {
             Some(recovered) => recovered,
@@ -111,6 +113,9 @@ impl Partitions {
         let flush = self.dir.flush_handle(incarnation, flushed, cut_count, sink);
         let flush = Arc::new(flush);
         self.settle_later(&path, &flush, &recovered)?;
+        for mark in finished {
+            flush.mark(mark);
+        }
         if entry.mode != settings.durability {
             flush.mark_now(Mark::Mode(settings.durability)).await?;
         }
@@ -199,6 +204,8 @@ impl Partitions {
             mode: settings.durability,
             phase: Phase::Open,
             switching: false,
+            replacing: false,
+            copies: Arc::default(),
             closed: false,
             has_dir: false,
             dir_begun: false,
@@ -285,7 +292,11 @@ impl Partitions {
 
     /// Opens by what the ledger says, if the partition was closed and its active segment has the
     /// length it had then (R3).
-    async fn open_clean(&self, known: &Known<'_>) -> Result<Option<Recovered>, Error> {
+    async fn open_clean(
+        &self,
+        known: &Known<'_>,
+        listed: &[DirEntry],
+    ) -> Result<Option<Recovered>, Error> {
         let entry = known.entry;
         let (Some(close), Some((active, sealed))) = (entry.close, entry.segments.split_last())
         else {
@@ -306,8 +317,6 @@ impl Partitions {
         }
         // Segments begun since, whose marks were still on their way when the process ended; behind a
         // power cut a later one may be there without those before it.
-        let listed = self.host.disk.list(known.path).await;
-        let listed = listed.map_err(Error::io("list", known.path))?;
         let named = listed.iter().filter_map(|file| names::parse(&file.name));
         let mut logs = named.filter(|(_, suffix)| *suffix == names::LOG);
         if logs.any(|(base, _)| base > active.id.base_offset) {
@@ -401,7 +410,7 @@ impl Partitions {
         let mut largest = last;
         let mut walk = lookup::walk(&self.handles, segment, span.position)?;
         while let Some(step) = lookup::next(&mut walk, segment).await? {
-            if step.header.max_timestamp > largest.timestamp {
+            if step.header.record_count > 0 && step.header.max_timestamp > largest.timestamp {
                 largest = TimeEntry {
                     timestamp: step.header.max_timestamp,
                     last_offset: step.header.last_offset(),

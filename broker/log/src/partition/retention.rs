@@ -6,7 +6,7 @@
 //! segment is condemned by the largest timestamp of its batches, never by an
 //! index (A4); a wall clock that jumped stops retention by time, not by size.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +107,8 @@ pub enum NextLook {
 /// Files of removed segments, to be run outside the lock.
 pub struct Removal {
     marked: Durable,
-    segments: Vec<Arc<Segment>>,
+    segments: usize,
+    files: Vec<PathBuf>,
     host: Host,
     homes: Arc<Homes>,
     path: Arc<Path>,
@@ -227,18 +228,27 @@ impl PartitionLog {
 
     /// Shows the announced log start and takes the segments below it out of the list.
     pub fn finish_log_start(&mut self, to: i64) -> Removal {
+        self.reader.change(|list| {
+            let segments = list.all().to_vec();
+            SegmentList::new(segments, to.max(list.log_start))
+        });
+        self.drop_below_start()
+    }
+
+    /// Takes the segments below the log start out of the list, but for those that are being
+    /// replaced: what replaces them goes then.
+    pub(super) fn drop_below_start(&mut self) -> Removal {
         let mut removed = Vec::new();
         self.reader.change(|list| {
-            let log_start = to.max(list.log_start);
             let sealed = list.all().len().saturating_sub(1);
             let gone = list.all()[..sealed]
                 .iter()
                 .zip(list.all().iter().skip(1))
-                .take_while(|(_, next)| next.base() <= log_start)
+                .take_while(|(one, next)| next.base() <= list.log_start && !one.is_retired())
                 .count();
             let (old, kept) = list.all().split_at(gone);
             removed = old.to_vec();
-            SegmentList::new(kept.to_vec(), log_start)
+            SegmentList::new(kept.to_vec(), list.log_start)
         });
         let log_start = self.log_start();
         let mut marked: Durable = Box::pin(std::future::ready(Ok(())));
@@ -261,7 +271,20 @@ impl PartitionLog {
         }
         Removal {
             marked,
-            segments: removed,
+            ..self.removal_of(&removed)
+        }
+    }
+
+    /// The files of segments that are out of the list.
+    pub(super) fn removal_of(&self, removed: &[Arc<Segment>]) -> Removal {
+        // The log first: what stays of the others means nothing without it.
+        let kinds = names::OF_SEGMENT.iter().rev();
+        let paths = |segment: &Arc<Segment>| kinds.clone().map(|kind| segment.path(kind)).collect();
+        let files: Vec<Vec<PathBuf>> = removed.iter().map(paths).collect();
+        Removal {
+            marked: Box::pin(std::future::ready(Ok(()))),
+            segments: removed.len(),
+            files: files.concat(),
             host: self.host.clone(),
             homes: self.dir.homes().clone(),
             path: self.path.clone(),
@@ -274,14 +297,19 @@ impl PartitionLog {
 impl Removal {
     /// How many segments go.
     pub fn segments(&self) -> usize {
-        self.segments.len()
+        self.segments
+    }
+
+    /// These files go too.
+    pub(super) fn add(&mut self, files: Vec<PathBuf>) {
+        self.files.extend(files);
     }
 
     /// Waits for the marks and `file.delete.delay.ms`, then removes the files. A file that stays
     /// behind is removed at the next open.
     pub async fn run(self) -> Result<(), Error> {
         self.marked.await?;
-        if self.segments.is_empty() {
+        if self.files.is_empty() {
             return Ok(());
         }
         let deadline = self.host.clock.now().mono + self.delay;
@@ -292,8 +320,8 @@ impl Removal {
             // Removed since; files of these names are another topic's.
             return Ok(());
         };
-        for segment in &self.segments {
-            remove_files(disk, segment).await;
+        for path in &self.files {
+            remove_file(disk, path).await;
         }
         Ok(())
     }
@@ -302,26 +330,24 @@ impl Removal {
 impl std::fmt::Debug for Removal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Removal")
-            .field("segments", &self.segments.len())
+            .field("segments", &self.segments)
             .finish_non_exhaustive()
     }
 }
 
 /// Removes a segment's files, the log first: what stays of the others means nothing without it.
 pub(super) async fn remove_files(disk: &dyn Disk, segment: &Segment) {
-    for kind in [
-        names::LOG,
-        names::INDEX,
-        names::TIME_INDEX,
-        names::TXN_INDEX,
-    ] {
-        let path = segment.path(kind);
-        match disk.remove(&path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "a removed segment's file stays");
-            }
-            _ => {}
+    for kind in names::OF_SEGMENT.iter().rev() {
+        remove_file(disk, &segment.path(kind)).await;
+    }
+}
+
+async fn remove_file(disk: &dyn Disk, path: &Path) {
+    match disk.remove(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "a removed segment's file stays");
         }
+        _ => {}
     }
 }
 

@@ -70,8 +70,7 @@ impl Partitions {
         drop(flush);
         let segment = SegmentEntry {
             id: first,
-            holes: false,
-            sealed: None,
+            ..SegmentEntry::default()
         };
         Ok(Some(self.dir.entry(&incarnation).unwrap_or(LedgerEntry {
             topic,

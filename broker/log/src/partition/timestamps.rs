@@ -116,7 +116,8 @@ impl LogReader {
                     break;
                 }
                 let at_most = best.as_ref().map_or(-1, |(_, _, greatest)| *greatest);
-                if step.header.max_timestamp <= at_most
+                if step.header.record_count == 0
+                    || step.header.max_timestamp <= at_most
                     || step.header.last_offset() < list.log_start
                 {
                     continue;

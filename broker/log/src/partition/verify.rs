@@ -86,37 +86,73 @@ pub(crate) async fn verify_upto(
     good: &mut Good<'_>,
     seen: &mut (dyn FnMut(&BatchHeader) + Send),
 ) -> io::Result<Verified> {
-    let mut chain = Chain {
-        check,
-        end: check.from,
-        epoch: check.epoch,
-    };
+    let mut proof = Proof::new(file, len, check);
     let stop = loop {
-        let at = chain.end.bytes;
-        if at >= len {
-            break Stop::End;
-        }
-        let chunk = read_batches(file, at, len).await?;
-        let (passed, stop) = chain.take(&chunk, len, seen);
-        if passed > 0 {
-            good(&chunk[..passed], at)?;
+        let at = proof.chain.end.bytes;
+        let (passed, stop) = proof.step(seen).await?;
+        if !passed.is_empty() {
+            good(&passed, at)?;
         }
         if let Some(stop) = stop {
             break stop;
         }
-        if passed == 0 {
-            break Stop::Bad("the file is shorter than it was".to_owned());
-        }
     };
+    let end = proof.chain.end;
     let stop = match stop {
-        Stop::Bad(_) | Stop::Incomplete if zeros(file, chain.end.bytes, len).await? => Stop::Zeros,
+        Stop::Bad(_) | Stop::Incomplete if zeros(file, end.bytes, len).await? => Stop::Zeros,
         stop @ (Stop::End | Stop::Incomplete | Stop::Zeros | Stop::Bad(_)) => stop,
     };
     Ok(Verified {
-        end: chain.end,
-        epoch: chain.epoch,
+        end,
+        epoch: proof.chain.epoch,
         stop,
     })
+}
+
+/// A verification on its way through a file.
+pub(crate) struct Proof<'a> {
+    file: &'a Arc<dyn File>,
+    len: u64,
+    chain: Chain<'a>,
+}
+
+impl<'a> Proof<'a> {
+    /// From `check.from` up to byte `len`, which the file has.
+    pub(crate) fn new(file: &'a Arc<dyn File>, len: u64, check: &'a Check) -> Self {
+        let chain = Chain {
+            check,
+            end: check.from,
+            epoch: check.epoch,
+        };
+        Self { file, len, chain }
+    }
+
+    /// Whole good batches up to here.
+    pub(crate) fn end(&self) -> End {
+        self.chain.end
+    }
+
+    /// The leader epoch of the last good batch.
+    pub(crate) fn epoch(&self) -> i32 {
+        self.chain.epoch
+    }
+
+    /// Reads on: some whole good batches, and why it ends behind them if it does. `seen` is told
+    /// each of them.
+    pub(crate) async fn step(
+        &mut self,
+        seen: &mut (dyn FnMut(&BatchHeader) + Send),
+    ) -> io::Result<(Bytes, Option<Stop>)> {
+        let at = self.chain.end.bytes;
+        if at >= self.len {
+            return Ok((Bytes::new(), Some(Stop::End)));
+        }
+        let chunk = read_batches(self.file, at, self.len).await?;
+        let (passed, stop) = self.chain.take(&chunk, self.len, seen);
+        let is_stuck = stop.is_none() && passed == 0;
+        let stuck = || Stop::Bad("the file is shorter than it was".to_owned());
+        Ok((chunk.slice(..passed), stop.or(is_stuck.then(stuck))))
+    }
 }
 
 /// A chunk from `at` that holds at least the first batch whole, if the file does.
@@ -210,7 +246,7 @@ impl Chain<'_> {
             self.end.offset
         };
         let base = header.base_offset;
-        if !follows(base, next, self.check.holes && self.end.bytes > 0) {
+        if !follows(base, next, self.check.holes) {
             return Err(format!("base offset {base} where {next} is due"));
         }
         if header.partition_leader_epoch < self.epoch {

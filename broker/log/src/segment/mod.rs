@@ -141,6 +141,33 @@ impl Segment {
         self.pinned.store(pinned, Ordering::Release);
     }
 
+    /// Opens all its files and keeps them open for as long as anybody holds the segment: their names
+    /// may lead elsewhere from now on, and its indexes are not made anew. `false` while one is.
+    pub(crate) fn retire(&self, disk: &dyn Disk) -> io::Result<bool> {
+        let is_free = self.tail(|tail| {
+            tail.retired |= !tail.rebuilding;
+            tail.retired
+        });
+        if is_free {
+            self.pin(true);
+            self.log_file(disk)?;
+            self.index(disk, Kind::Offsets)?;
+            self.index(disk, Kind::Times)?;
+        }
+        Ok(is_free)
+    }
+
+    /// It keeps its names after all.
+    pub(crate) fn unretire(&self) {
+        self.tail(|tail| tail.retired = false);
+        self.pin(false);
+    }
+
+    /// Whether its names may lead elsewhere.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.tail(|tail| tail.retired)
+    }
+
     /// Says that a bad batch stands at the end of what may be read.
     pub(crate) fn quarantine(&self) {
         self.damaged.store(true, Ordering::Release);

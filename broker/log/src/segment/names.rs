@@ -20,6 +20,15 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 /// The suffix of our own producer snapshots.
 pub(crate) const PRODUCERS: &str = "producers";
 
+/// The end of the names of files that cleaning is making.
+pub(crate) const CLEANED: &str = ".cleaned";
+/// The end of the names of files that are whole and about to take the place of others.
+pub(crate) const SWAP: &str = ".swap";
+/// The end of the names of files that were replaced and are to be removed.
+pub(crate) const DELETED: &str = ".deleted";
+/// The files of a segment, its record file last.
+pub(crate) const OF_SEGMENT: [&str; 4] = [INDEX, TIME_INDEX, TXN_INDEX, LOG];
+
 /// The longest topic name Kafka allows.
 const TOPIC_NAME_MAX: usize = 249;
 

@@ -16,15 +16,16 @@ use crate::error::Error;
 use crate::handles::Handles;
 
 /// Scans the whole segment and writes both indexes anew. `interval` is `index.interval.bytes`.
-/// Does nothing when another caller is at it.
+/// Does nothing when another caller is at it,
+/// or its names may lead elsewhere.
 pub(crate) async fn rebuild(
     handles: &Handles,
     segment: &Arc<Segment>,
     interval: u64,
 ) -> Result<(), Error> {
     let begun = segment.tail(|tail| {
-        let begun = !tail.rebuilding;
-        tail.rebuilding = true;
+        let begun = !tail.rebuilding && !tail.retired;
+        tail.rebuilding |= begun;
         begun.then_some(tail.end)
     });
     let Some(end) = begun else { return Ok(()) };

@@ -61,6 +61,8 @@ pub(crate) struct Tail {
     pub(crate) times: Vec<TimeEntry>,
     /// While an index is rebuilt from the log, pending entries stay pending.
     pub(crate) rebuilding: bool,
+    /// The files of the segment may have lost their names: nothing is written by them.
+    pub(crate) retired: bool,
     last_time: Option<TimeEntry>,
     since_entry: u64,
     recent: VecDeque<Span>,
@@ -89,6 +91,7 @@ impl Tail {
             offsets: Vec::new(),
             times: Vec::new(),
             rebuilding: false,
+            retired: false,
             last_time: None,
             since_entry: 0,
             recent: VecDeque::new(),
@@ -142,9 +145,11 @@ impl Tail {
         if self.first_timestamp.is_none() && span.position == 0 {
             self.first_timestamp = Some(header.max_timestamp);
         }
-        if self
-            .largest
-            .is_none_or(|largest| header.max_timestamp > largest.timestamp)
+        // Cleaning leaves batches without records: what their headers still say is no record's time.
+        if header.record_count > 0
+            && self
+                .largest
+                .is_none_or(|largest| header.max_timestamp > largest.timestamp)
         {
             self.largest = Some(TimeEntry {
                 timestamp: header.max_timestamp,

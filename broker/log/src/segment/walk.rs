@@ -85,7 +85,7 @@ impl Walk {
     /// offset is not known better than `from`, and stays below `end`.
     pub(crate) fn new(file: Arc<dyn File>, from: End, end: u64, holes: bool) -> Self {
         Self {
-            skips: from.bytes > 0,
+            skips: from.bytes > 0 || holes,
             ..Self::behind(file, from, end, holes)
         }
     }
@@ -97,7 +97,7 @@ impl Walk {
             position: from.bytes,
             end,
             next_offset: from.offset,
-            skips: holes && from.bytes > 0,
+            skips: holes,
             holes,
             chunk: Bytes::new(),
             chunk_at: 0,
