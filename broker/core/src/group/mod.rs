@@ -61,7 +61,7 @@ pub fn partition_of(group: &str, partitions: usize) -> i32 {
 pub struct Decision {
     group: Text,
     soft: Soft,
-    /// What is to be written, in one batch.
+    /// What is to be written, in this order.
     pub records: Vec<Record>,
     /// What is to be answered, once it is committed.
     pub replies: Vec<(Token, Reply)>,
