@@ -55,7 +55,8 @@ const KNOWN: &[(&str, u64)] = &[
 
 impl Planted {
     fn all() -> Vec<Self> {
-        let bugs = Bug::ALL.iter().copied().filter(|bug| !bug.is_of_threads());
+        let general = |bug: &Bug| !bug.is_of_threads() && !bug.is_of_transactions();
+        let bugs = Bug::ALL.iter().copied().filter(general);
         let bugs = bugs.map(Self::Bug);
         bugs.chain(Lie::ALL.into_iter().map(Self::Lie)).collect()
     }

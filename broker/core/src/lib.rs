@@ -1,9 +1,10 @@
-//! What the broker decides: partitions, producers, leader epochs, cluster metadata.
+//! What the broker decides: partitions, producers, leader epochs, cluster metadata, groups, compaction.
 //!
 //! Everything here is a function of its arguments: no I/O, clock, randomness, `async`, lock, or
 //! iteration over a hash map. Time comes in as [`Now`]; what is to be done comes out as values.
 
 pub mod cluster;
+pub mod compaction;
 pub mod group;
 pub mod partition;
 
