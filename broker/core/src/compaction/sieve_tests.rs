@@ -137,7 +137,11 @@ fn what_the_map_does_not_reach_stays() {
         batch(at(0), &[(Some("a"), Some("1")), (Some("b"), Some("1"))]),
         batch(
             at(2),
-            &[(Some("c"), Some("1")), (None, Some("n")), (Some("a"), Some("2"))],
+            &[
+                (Some("c"), Some("1")),
+                (None, Some("n")),
+                (Some("a"), Some("2")),
+            ],
         ),
     ];
     let tight = MapLimits {
