@@ -192,7 +192,15 @@ impl Run<'_> {
         figure("delete, off the disk", self.seconds_since(start), "s");
         let (bytes, _) = usage(&self.arguments.data)?;
         figure("disk, deleted", bytes >> 20, "MiB");
-        figure("resident, deleted", self.node.resident()? >> 20, "MiB");
+        let now = clock.now().mono;
+        clock
+            .sleep_until(now + Duration::from_secs(self.arguments.idle_s))
+            .await;
+        figure(
+            "resident, deleted and idle",
+            self.node.resident()? >> 20,
+            "MiB",
+        );
         Ok(())
     }
 }

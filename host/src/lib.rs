@@ -12,6 +12,7 @@ pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod disk;
+pub mod memory;
 pub mod net;
 pub mod real;
 pub mod rng;
@@ -27,6 +28,7 @@ pub use clock::{Clock, Mono, Now};
 pub use disk::{
     DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space, is_out_of_descriptors,
 };
+pub use memory::Memory;
 pub use net::{Connection, FileSlice, Listener, Net, Piece, ReadHalf, Rope, WriteHalf};
 pub use rng::Rng;
 pub use spawn::{Pool, Spawn, TaskHandle};
@@ -39,7 +41,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// first poll, and runs to its end even when the future is dropped.
 pub type Completion<T> = BoxFuture<'static, std::io::Result<T>>;
 
-/// The machine as one node sees it: the five seams together. Cheap to clone.
+/// The machine as one node sees it: the six seams together. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Files and directories.
@@ -52,4 +54,6 @@ pub struct Host {
     pub rng: Arc<dyn Rng>,
     /// Tasks that belong to this node and die with it.
     pub spawn: Arc<dyn Spawn>,
+    /// What was freed and is kept.
+    pub memory: Arc<dyn Memory>,
 }

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) wall_moved_ms: AtomicI64,
     /// Nobody has read the wall clock since it was moved.
     pub(crate) wall_unread: AtomicBool,
+    /// How often its processes gave back memory.
+    pub(crate) given_back: AtomicU64,
     tasks: Mutex<Tasks>,
     pub(crate) disk: Mutex<DiskState>,
 }
@@ -49,6 +51,7 @@ impl Node {
             boot_id_readable: AtomicBool::new(true),
             wall_moved_ms: AtomicI64::new(0),
             wall_unread: AtomicBool::new(false),
+            given_back: AtomicU64::new(0),
             tasks: Mutex::default(),
             disk,
         }
@@ -189,6 +192,18 @@ impl Future for Running {
             self.node.name, self.name, self.id
         ));
         Poll::Ready(by_itself)
+    }
+}
+
+/// The memory of a machine's processes: counts how often some was given back.
+#[derive(Debug)]
+pub(crate) struct SimMemory {
+    pub(crate) node: Arc<Node>,
+}
+
+impl millrace_host::Memory for SimMemory {
+    fn give_back(&self) {
+        self.node.given_back.fetch_add(1, Ordering::Relaxed);
     }
 }
 

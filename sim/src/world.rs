@@ -20,7 +20,7 @@ use crate::disk::{FlipAt, SimDisk};
 use crate::faults;
 use crate::net::SimNet;
 use crate::net::state::NetState;
-use crate::node::{Node, SimSpawn};
+use crate::node::{Node, SimMemory, SimSpawn};
 use crate::trace::Trace;
 use crate::{SimOptions, TraceSummary};
 
@@ -164,6 +164,9 @@ impl World {
             }),
             rng: Arc::new(SimRng {
                 shared: Arc::clone(&self.shared),
+            }),
+            memory: Arc::new(SimMemory {
+                node: Arc::clone(&node),
             }),
             spawn: Arc::new(SimSpawn { node, process }),
         }
@@ -316,6 +319,11 @@ impl World {
     /// How often the fault of that name took effect.
     pub fn count(&self, name: &str) -> u64 {
         lock(&self.shared.trace).counted(name)
+    }
+
+    /// How often processes of the machine gave back memory.
+    pub fn given_back(&self, name: &str) -> u64 {
+        self.find(name).given_back.load(Ordering::Relaxed)
     }
 
     /// Tasks that panicked, in order: `node/task: message`.

@@ -24,6 +24,7 @@ mod signals;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod write_back;
 
 use std::fmt;
@@ -221,6 +222,7 @@ fn assemble(
         clock: Arc::new(clock::RealClock),
         rng: Arc::new(rng::RealRng::new()?),
         spawn: Arc::<spawn::RealSpawn>::clone(&spawn),
+        memory: Arc::new(trim::RealMemory::default()),
     };
     Ok((host, spawn, pools))
 }

@@ -159,7 +159,7 @@ impl Gather {
     /// The partition has bytes in the journal that keep a file with this round from being reused.
     pub(super) fn holds_back(&self, slot: u32, round: u64) -> bool {
         let part = self.parts.get(slot as usize).and_then(Option::as_ref);
-        part.and_then(Part::oldest_round)
+        part.and_then(|part| part.oldest_round())
             .is_some_and(|oldest| oldest <= round)
     }
 

@@ -97,7 +97,8 @@ pub(crate) struct Gather {
     pub(super) len_max: usize,
     /// Unflushed bytes of a partition from which on it syncs directly (C1).
     pub(super) direct_bytes: u64,
-    pub(super) parts: Vec<Option<Part>>,
+    /// By slot. Boxed, so that the slots of partitions that are gone take next to nothing.
+    pub(super) parts: Vec<Option<Box<Part>>>,
     pub(super) vacant: Vec<u32>,
     pub(super) by_incarnation: BTreeMap<Incarnation, u32>,
     /// Somebody waits: commit as soon as the one before is durable.
@@ -231,7 +232,7 @@ impl Gather {
             self.parts.push(None);
             (self.parts.len() - 1) as u32
         });
-        self.parts[slot as usize] = Some(part);
+        self.parts[slot as usize] = Some(Box::new(part));
         self.by_incarnation.insert(incarnation, slot);
         slot
     }

@@ -4,6 +4,7 @@ mod closing;
 mod configure;
 mod due;
 pub(crate) mod fetch_waiter;
+mod freed;
 pub(crate) mod lateness;
 pub(crate) mod lost_directory;
 pub(crate) mod moving;

@@ -29,6 +29,7 @@ use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 use tokio::sync::oneshot;
 
+use super::freed::Freed;
 use super::moving::Moves;
 use super::partition::{Configuration, OpenPartition, PartitionSink};
 use super::producer_count::ProducerCount;
@@ -55,6 +56,8 @@ pub(crate) struct Registry {
     topic_configs: TopicConfigs,
     producer_count: Arc<ProducerCount>,
     pub(super) schedule: Arc<Schedule>,
+    /// What deleted partitions had in memory.
+    pub(super) freed: Freed,
     /// Removed topics whose data are gone.
     pub(super) reports: Reports,
     /// Where the metadata ended when the node started.
@@ -78,6 +81,7 @@ impl Registry {
             topic_configs: TopicConfigs::new(Arc::clone(&config)),
             producer_count: Arc::new(ProducerCount::new(config.produce.producers_max as usize)),
             schedule: Arc::default(),
+            freed: Freed::default(),
             reports: Reports::default(),
             started_at: cluster.image().offset(),
             moves: Moves::new(config.log.moves_at_once as usize),

@@ -18,6 +18,13 @@ use super::registry::{Registry, removed};
 const NAMED_MAX: usize = 5;
 
 impl Registry {
+    /// Gives memory back to the machine when many partitions have gone.
+    pub(super) fn give_back_memory(&self) {
+        if self.freed.take(self.host.clock.now().mono) {
+            self.host.memory.give_back();
+        }
+    }
+
     /// Takes a removed topic's partitions out, deletes their data in the background, and reports
     /// that they are gone.
     pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
@@ -31,6 +38,7 @@ impl Registry {
             }
         }
         let registry = Arc::clone(self);
+        let open = removals.len() + opening.len();
         let work = async move {
             // No copy of it is made, or taken away, beside the removal.
             registry.moves.until_none(Some(topic)).await;
@@ -45,7 +53,8 @@ impl Registry {
                     tracing::error!(%topic, %error, "a deleted partition's data stay on disk");
                 }
             }
-            registry.remove_unopened(topic).await;
+            let gone = open + registry.remove_unopened(topic).await;
+            registry.freed.add(gone, registry.host.clock.now().mono);
             if registry.reports.add(topic) {
                 while let Some(topics) = registry.reports.take() {
                     registry.report_removed(&topics).await;
@@ -59,17 +68,20 @@ impl Registry {
         );
     }
 
-    /// Deletes what a removed topic has on disk and nobody opened.
-    async fn remove_unopened(&self, topic: TopicId) {
+    /// Deletes what a removed topic has on disk and nobody opened: how many partitions.
+    async fn remove_unopened(&self, topic: TopicId) -> usize {
+        let mut count = 0;
         for partitions in self.directories.values() {
             let config = self.broker_config(&self.cluster.image());
             let delay = config.topics.defaults.file_delete_delay;
             for incarnation in partitions.dir().written_of(topic.to_bytes()) {
+                count += 1;
                 if let Err(error) = partitions.remove(incarnation, delay).await {
                     tracing::error!(%incarnation, %error, "a deleted partition's data stay on disk");
                 }
             }
         }
+        count
     }
 
     /// Reports the directories that hold nothing of removed topics. A topic of which something

@@ -43,6 +43,7 @@ async fn see_deadlines(node: &Node) {
                 doors.follow(&node.live_config().network, Vec::new()).await;
             }
         }
+        node.partitions.give_back_memory();
         let now = clock.now().mono;
         let mut pace = Pace::default();
         for due in node.partitions.schedule().take_deadlines(now.0) {

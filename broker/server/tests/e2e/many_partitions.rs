@@ -9,6 +9,7 @@ use millrace_protocol::records::Options;
 
 use crate::configs::{BROKER, TOPIC, set};
 use crate::node::{Node, Topic, WALL_MS, batch, batch_of, with};
+use crate::topics::delete;
 
 const OPEN: &str = "millrace_partitions_open";
 
@@ -150,5 +151,27 @@ fn a_clean_stop_writes_nothing_of_what_was_only_read() {
         produce(&mut node, &topic, "b").await;
         node.restart().await;
         assert_eq!(node.values(&topic, 0).await, ["a", "b"]);
+    });
+}
+
+#[test]
+fn memory_of_many_deleted_partitions_goes_back_to_the_machine_once() {
+    with(&[], async |mut node| {
+        let few = node.topic_of("few", 20, &[]).await;
+        assert_eq!(node.produce_to_each(&few, 20, "a").await, [0; 20]);
+        for (name, opened) in [("some", 1000), ("never", 0)] {
+            let many = node.topic_of(name, 1000, &[]).await;
+            let codes = node.produce_to_each(&many, opened, "a").await;
+            assert!(codes.iter().all(|code| *code == 0));
+        }
+        delete(&mut node, 4, &["few"], &[]).await;
+        node.world.pause(Duration::from_mins(1)).await;
+        assert_eq!(node.world.given_back("broker"), 0, "it isn't worth it");
+        delete(&mut node, 4, &["some"], &[]).await;
+        node.world.pause(Duration::from_mins(1)).await;
+        assert_eq!(node.world.given_back("broker"), 1);
+        delete(&mut node, 4, &["never"], &[]).await;
+        node.world.pause(Duration::from_mins(1)).await;
+        assert_eq!(node.world.given_back("broker"), 1, "nothing was open");
     });
 }
