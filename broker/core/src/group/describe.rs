@@ -37,7 +37,7 @@ pub struct DescribedMember {
     pub client_host: Text,
     /// What it said in the protocol that was chosen; empty unless the group is stable.
     pub metadata: Arc<[u8]>,
-    /// What it was assigned; empty unless the group is stable.
+    /// What it was assigned last; while the group shares anew, still that.
     pub assignment: Arc<[u8]>,
 }
 
@@ -95,7 +95,7 @@ impl Groups {
             } else {
                 none()
             },
-            assignment: match hard.filter(|_| is_stable) {
+            assignment: match hard {
                 Some(hard) => hard.assignment(id),
                 None => none(),
             },

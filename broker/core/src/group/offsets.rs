@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::record::{Committed, Record};
@@ -40,7 +41,10 @@ impl Turn<'_> {
             // While there are members, only they commit.
             return Err(ErrorCode::UnknownMemberId);
         }
-        self.check(member)?;
+        let checked = self.check(member);
+        if checked.is_err() && !planted(Bug::FencedCommitAccepted) {
+            return checked;
+        }
         // In the phases before and after the offsets still say how far a member came.
         if self.soft.phase == Phase::Completing {
             return Err(ErrorCode::RebalanceInProgress);
@@ -49,7 +53,9 @@ impl Turn<'_> {
     }
 
     fn keep(&mut self, offset: &CommitPartition, expires_at_ms: Option<i64>) -> ErrorCode {
-        if offset.metadata.len() > self.settings.offset_metadata_bytes_max {
+        // Kafka's key says bytes, and its broker counts the units of Java's texts.
+        let metadata = offset.metadata.encode_utf16();
+        if metadata.count() > self.settings.offset_metadata_bytes_max {
             return ErrorCode::OffsetMetadataTooLarge;
         }
         let value = Committed {
@@ -162,8 +168,12 @@ impl Turn<'_> {
             })
             .cloned()
             .collect();
+        if !expired.is_empty() {
+            reached(Branch::GroupOffsetExpired);
+        }
         self.forget(&expired);
         if expired.len() == kept.len() && self.exists() && self.soft.is_vacant() {
+            reached(Branch::GroupEndedByItself);
             self.end();
         }
     }
@@ -178,6 +188,7 @@ impl Turn<'_> {
                 offset.committed_at_ms
             }
             // In use, or on its way to be.
+            _ if planted(Bug::OffsetExpiredInUse) => offset.committed_at_ms,
             Phase::Stable | Phase::Preparing { .. } | Phase::Completing => return false,
         };
         match offset.expires_at_ms {

@@ -1,4 +1,8 @@
 //! `DeleteGroups` (key 42), versions 0–2: removes groups without members, with their offsets.
+//!
+//! - A group that is named twice is answered once.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use millrace_core::group::{Reply, Request};
@@ -17,12 +21,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let mut response = DeleteGroupsResponse::default();
     response.results.reserve_exact(request.groups_names.len());
     let mut pace = Pace::default();
-    let mut asked = Vec::with_capacity(request.groups_names.len());
+    let mut seen = BTreeSet::new();
+    let mut all_asked = Vec::with_capacity(request.groups_names.len());
     for group in request.groups_names {
         pace.step().await;
-        asked.push(ask_to_write(context, Operation::Delete, group, Request::Delete).await);
+        if seen.insert(group) {
+            let asked = ask_to_write(context, Operation::Delete, group, Request::Delete).await;
+            all_asked.push((group, asked));
+        }
     }
-    for (group, asked) in request.groups_names.into_iter().zip(asked) {
+    for (group, asked) in all_asked {
         let code = match asked {
             Ok(answer) => match answer.await {
                 Reply::Code(code) => code,

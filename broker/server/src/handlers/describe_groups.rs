@@ -39,7 +39,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             Ok(()) => describe(context, group).await,
             Err(error) => Err(error),
         };
-        let mut row = row(context, described);
+        let mut row = row(context, group, described);
         row.group_id = slice(&body, group);
         let asked = request.include_authorized_operations && row.error_code == 0;
         if context.api_version >= OPERATIONS_FROM && asked {
@@ -59,6 +59,7 @@ async fn describe(context: &RequestContext, group: &str) -> Result<Option<Descri
 
 fn row(
     context: &RequestContext,
+    id: &str,
     described: Result<Option<Description>, ErrorCode>,
 ) -> DescribedGroup {
     let mut row = DescribedGroup::default();
@@ -71,7 +72,7 @@ fn row(
         }
         Ok(None) if context.api_version >= NOT_FOUND_FROM => {
             row.error_code = ErrorCode::GroupIdNotFound.code();
-            row.error_message = Some(fixed("The group doesn't exist."));
+            row.error_message = Some(format!("Group {id} not found.").into());
             row.group_state = fixed("Dead");
         }
         Ok(None) => row.group_state = fixed("Dead"),

@@ -64,8 +64,8 @@ pub(super) async fn ask(
     group: &str,
     request: Request,
 ) -> Result<BoxFuture<'static, Reply>, ErrorCode> {
-    if group.is_empty() && !matches!(request, Request::Commit(_) | Request::DeleteOffsets(_)) {
-        // Offsets alone may be those of a group without a name, which has no members.
+    if group.is_empty() && !matches!(request, Request::Commit(_) | Request::Delete) {
+        // A group without a name has no members, but may have offsets, and goes with all of them.
         return Err(ErrorCode::InvalidGroupId);
     }
     may(context, operation, group)?;

@@ -29,13 +29,20 @@ const KNOWN_MEMBER_ID_FROM: i16 = 4;
 const PROTOCOL_TYPE_FROM: i16 = 7;
 /// First version that knows of assignments that stay.
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
+/// The longest id that a member can have, as any text of the protocol.
+const MEMBER_ID_BYTES_MAX: usize = i16::MAX as usize;
 /// First version that names static members.
 const INSTANCE_FROM: i16 = 5;
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: JoinGroupRequest<'_> = read(context, &body).await?;
     let protocols = protocols(&request).await;
-    let join = Request::Join(join(context, &request, protocols));
+    let join = join(context, &request, protocols);
+    if join.new_member_id.len() > MEMBER_ID_BYTES_MAX {
+        // Neither the answer nor a record could hold it; Kafka answers -1.
+        return reply(context, &refused(context, ErrorCode::InvalidRequest, ""));
+    }
+    let join = Request::Join(join);
     match ask(context, Operation::Read, request.group_id, join).await {
         Ok(answer) => Ok(answer_with(context, answer, |context, reply| match reply {
             Reply::Join(joined) => response(context, &joined),
@@ -141,9 +148,7 @@ fn refused(context: &RequestContext, error: ErrorCode, member_id: &str) -> JoinG
     let mut response = JoinGroupResponse::default();
     response.error_code = error.code();
     response.generation_id = -1;
-    if context.api_version < PROTOCOL_TYPE_FROM {
-        response.protocol_name = Some(fixed(""));
-    }
+    response.protocol_name = (context.api_version < PROTOCOL_TYPE_FROM).then(|| fixed(""));
     response.member_id = StrBytes::from(member_id);
     context.count_errors([response.error_code]);
     response

@@ -58,22 +58,30 @@ fn response(
 ) -> LeaveGroupResponse {
     let mut response = LeaveGroupResponse::default();
     match left {
+        // There is no such group: nobody is a member of it.
+        Err(error @ ErrorCode::UnknownMemberId) if context.api_version >= SEVERAL_FROM => {
+            let rows = leaving.iter().map(|member| row(member, error));
+            response.members = rows.collect();
+        }
         Err(error) => response.error_code = error.code(),
         Ok(codes) if context.api_version < SEVERAL_FROM => {
             response.error_code = codes.first().copied().unwrap_or(ErrorCode::None).code();
         }
         Ok(codes) => {
-            let rows = leaving.iter().zip(codes).map(|(member, code)| {
-                let mut row = MemberResponse::default();
-                row.member_id = StrBytes::from(&*member.member_id);
-                row.group_instance_id = member.group_instance_id.as_deref().map(StrBytes::from);
-                row.error_code = code.code();
-                row
-            });
+            let rows = leaving.iter().zip(codes);
+            let rows = rows.map(|(member, code)| row(member, code));
             response.members = rows.collect();
         }
     }
     context.count_errors([response.error_code]);
     context.count_errors(response.members.iter().map(|row| row.error_code));
     response
+}
+
+fn row(member: &Leaving, code: ErrorCode) -> MemberResponse {
+    let mut row = MemberResponse::default();
+    row.member_id = StrBytes::from(&*member.member_id);
+    row.group_instance_id = member.group_instance_id.as_deref().map(StrBytes::from);
+    row.error_code = code.code();
+    row
 }

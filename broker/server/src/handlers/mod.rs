@@ -168,7 +168,13 @@ pub(crate) fn topic_operations(context: &RequestContext, topic: &str) -> i32 {
 }
 
 /// What Kafka lets a principal do to a group.
-const GROUP_OPERATIONS: [Operation; 3] = [Operation::Read, Operation::Delete, Operation::Describe];
+const GROUP_OPERATIONS: [Operation; 5] = [
+    Operation::Read,
+    Operation::Delete,
+    Operation::Describe,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+];
 
 /// What the principal may do to a group.
 pub(crate) fn group_operations(context: &RequestContext, group: &str) -> i32 {

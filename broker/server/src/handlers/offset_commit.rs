@@ -2,7 +2,8 @@
 //!
 //! - v2–4: how long to keep them. v6: leader epochs. v7: static members. v9: a group that isn't there
 //!   is 69 instead of 22. v10: topics by id; an unknown one is 100.
-//! - A topic or partition that isn't there is 3, and the others are kept.
+//! - A topic or partition that isn't there is 3, and the others are kept, or say what is wrong with
+//!   the group or member.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use millrace_protocol::messages::{OffsetCommitResponse, StrBytes};
 use millrace_protocol::requests::OffsetCommitRequest;
 use millrace_protocol::requests::offset_commit::OffsetCommitRequestTopic;
 
-use super::group_requests::{answer_with, ask_to_write, membership};
+use super::group_requests::{answer_with, ask_to_write, may, membership};
 use super::{Pace, read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};
@@ -69,6 +70,14 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             pace.step().await;
         }
         response.topics.push(rows);
+    }
+    if let Err(error) = may(context, Operation::Read, request.group_id) {
+        refuse(&mut response, error);
+        offsets.clear();
+    }
+    if offsets.is_empty() {
+        finish(context, &mut response, &[], &Ok(Vec::new()));
+        return reply(context, &response);
     }
     let commit = Request::Commit(commit(context, &request, offsets));
     match ask_to_write(context, Operation::Read, request.group_id, commit).await {
@@ -132,6 +141,14 @@ fn commit(
     }
 }
 
+/// What is wrong with the group is wrong with all of its offsets.
+fn refuse(response: &mut OffsetCommitResponse, error: ErrorCode) {
+    let topics = response.topics.iter_mut();
+    for row in topics.flat_map(|topic| &mut topic.partitions) {
+        row.error_code = error.code();
+    }
+}
+
 fn finish(
     context: &RequestContext,
     response: &mut OffsetCommitResponse,
@@ -147,16 +164,6 @@ fn finish(
             Err(error) => *error,
         };
         response.topics[*topic].partitions[*row].error_code = code.code();
-    }
-    if let Err(error) = kept {
-        // What is wrong with the group is wrong with all of its offsets.
-        for row in response
-            .topics
-            .iter_mut()
-            .flat_map(|topic| &mut topic.partitions)
-        {
-            row.error_code = error.code();
-        }
     }
     let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
     context.count_errors(rows.map(|row| row.error_code));
