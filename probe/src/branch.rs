@@ -3,6 +3,38 @@
 crate::listed! {
     /// A branch of the product that the simulation counts; one that is never reached is a finding.
     Branch {
+        /// Groups were loaded, and among what was read is something removed.
+        GroupRemovalsLoaded,
+        /// A group was loaded with its members.
+        GroupMembersLoaded,
+        /// Somebody asked for a group that was being loaded.
+        GroupAskedWhileLoading,
+        /// The commit of what a group wrote failed: it is loaded anew.
+        GroupCommitFailed,
+        /// What a group decided could not be appended: nothing has happened.
+        GroupAppendRefused,
+        /// Groups were dropped because their partition is served no more: they are loaded anew.
+        GroupsDropped,
+        /// A new member was given an id to come back with (KIP-394).
+        MemberIdGiven,
+        /// It did not come back with it.
+        PendingMemberLapsed,
+        /// A new member's connection went before it was answered: it goes with it.
+        NewMemberGone,
+        /// A member was not heard of for its session.
+        SessionLapsed,
+        /// A rebalance ended without a member that did not join again in time.
+        RebalanceTimedOut,
+        /// A member did not ask for its assignment in time.
+        SyncTimedOut,
+        /// A static member took its predecessor's place, and what it was assigned.
+        StaticMemberReplaced,
+        /// A static member took its predecessor's place in a rebalance.
+        StaticMemberRejoined,
+        /// An offset of a group expired.
+        GroupOffsetExpired,
+        /// A group ended with the last of what it kept.
+        GroupEndedByItself,
         /// An empty directory was made one of ours.
         DirectoryFormatted,
         /// What an interrupted format left was taken away (L3).
@@ -193,6 +225,8 @@ crate::listed! {
         MoveCancelled,
         /// A move failed, and the partition stayed where it was (M5).
         MoveFailed,
+        /// A start found the note of a move that was not done, and wished it again (M6).
+        MoveBegunAgain,
         /// Appends were held for too long: the copy went on, and tried again later (M2).
         HoldGivenUp,
         /// A copy that the metadata don't name was removed at a start: the record was never made, or

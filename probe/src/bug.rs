@@ -127,6 +127,24 @@ crate::listed! {
         LastBatchOfProducerDropped,
         /// Nothing is left of the last batch of a round.
         LastBatchOfRoundDropped,
+        /// A decision about a group takes what is not committed yet for nothing.
+        GroupDecidesOnCommitted,
+        /// What a group's decision wrote is answered before it is committed.
+        GroupReplyBeforeCommit,
+        /// An offset is shown before it is committed.
+        UncommittedOffsetShown,
+        /// A group that is loaded goes on without its members' timers.
+        GroupTimerLostOnReload,
+        /// A rebalance ends in the generation that it began in.
+        GenerationReused,
+        /// Offsets are taken from whoever was a member of the group once.
+        FencedCommitAccepted,
+        /// A static member that starts again is a second member beside its first.
+        StaticMemberDoubled,
+        /// Offsets with a time to live expire while members read their topic.
+        OffsetExpiredInUse,
+        /// Removals are passed over when groups are loaded.
+        GroupReplayDiffers,
         /// Who waits below the limit of unflushed bytes looks first and asks to be told then.
         LimitWakeUpLost,
         /// The gate counts the connections of an address, and lets in by that count later.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::request::{Join, Joined, Reply, Text, Token};
@@ -84,6 +85,7 @@ impl Turn<'_> {
     fn give_id(&mut self, token: Token, join: &Join) {
         let until_ns = self.now.after_ms(milliseconds(join.session_timeout_ms));
         let id = Arc::clone(&join.new_member_id);
+        reached(Branch::MemberIdGiven);
         self.soft.pending.insert_mut(Arc::clone(&id), until_ns);
         self.soft.due_at(until_ns);
         let refused = Joined::refused(ErrorCode::MemberIdRequired, id);
@@ -116,7 +118,9 @@ impl Turn<'_> {
         let syncs = self.soft.syncs.as_ref();
         let was_missing = syncs.is_some_and(|syncs| syncs.missing.contains_key(old_id));
         self.fail(old_id, ErrorCode::FencedInstanceId);
-        self.soft.remove(old_id);
+        if !planted(Bug::StaticMemberDoubled) {
+            self.soft.remove(old_id);
+        }
         let new_id = Arc::clone(&join.new_member_id);
         let may_skip = join.may_skip_assignment;
         let until_ns = self.now.after_ms(milliseconds(join.session_timeout_ms));
@@ -128,12 +132,14 @@ impl Turn<'_> {
         let stays =
             self.soft.phase == Phase::Stable && self.soft.elected_protocol() == self.soft.protocol;
         if !stays {
+            reached(Branch::StaticMemberRejoined);
             self.rebalance();
             return;
         }
         if was_missing && let Some(syncs) = &mut self.soft.syncs {
             syncs.missing.insert_mut(Arc::clone(&new_id), ());
         }
+        reached(Branch::StaticMemberReplaced);
         // The others go on with what they have; so does it, under its new id.
         let nothing = |member: &mut Member| member.awaiting = Awaiting::Nothing;
         self.soft.update(&new_id, nothing);

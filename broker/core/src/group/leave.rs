@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millrace_probe::{Branch, reached};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::request::{Leaving, Reply, Text, Token};
@@ -71,6 +72,7 @@ impl Turn<'_> {
             return;
         };
         if is_new {
+            reached(Branch::NewMemberGone);
             self.soft.remove(&id);
             self.after_removal();
         } else {
@@ -98,6 +100,7 @@ impl Turn<'_> {
         {
             let missing: Vec<Text> = syncs.missing.keys().cloned().collect();
             for id in &missing {
+                reached(Branch::SyncTimedOut);
                 self.remove(id, ErrorCode::UnknownMemberId);
             }
             self.soft.syncs = None;
@@ -114,6 +117,7 @@ impl Turn<'_> {
             .filter(|(_, until_ns)| **until_ns <= now_ns);
         let late: Vec<Text> = late.map(|(id, _)| Arc::clone(id)).collect();
         for id in &late {
+            reached(Branch::PendingMemberLapsed);
             self.soft.pending.remove_mut(id);
         }
         // Whoever waits for us can't say that it lives; only one that was never answered has a
@@ -124,6 +128,7 @@ impl Turn<'_> {
         });
         let silent: Vec<Text> = silent.map(|(id, _)| Arc::clone(id)).collect();
         for id in &silent {
+            reached(Branch::SessionLapsed);
             self.remove(id, ErrorCode::UnknownMemberId);
         }
         if !late.is_empty() || !silent.is_empty() {

@@ -40,6 +40,8 @@ use hard::Hard;
 use soft::Soft;
 use turn::Turn;
 
+use millrace_probe::{Branch, Bug, planted, reached};
+
 use crate::Now;
 
 /// The topic that keeps groups, as Kafka calls it.
@@ -79,6 +81,8 @@ pub struct Groups {
     emptied: BTreeMap<i64, Text>,
     /// Offset of the newest record of all; -1 for none.
     newest: i64,
+    /// Everything below is committed.
+    committed: i64,
     /// What all of it takes, in bytes, about.
     held_bytes: usize,
 }
@@ -113,7 +117,14 @@ impl Groups {
         let mut loaded = Vec::new();
         for (group, hard) in &self.hard {
             if let Some(kept) = &hard.generation {
-                loaded.push((Arc::clone(group), Soft::loaded(kept, now)));
+                let mut soft = Soft::loaded(kept, now);
+                if !kept.members.is_empty() {
+                    reached(Branch::GroupMembersLoaded);
+                    if planted(Bug::GroupTimerLostOnReload) {
+                        soft.check_at_ns = u64::MAX;
+                    }
+                }
+                loaded.push((Arc::clone(group), soft));
             }
         }
         for (group, soft) in loaded {
@@ -123,6 +134,7 @@ impl Groups {
 
     /// Everything below `upto` is committed.
     pub fn committed(&mut self, upto: i64) {
+        self.committed = upto;
         let waiting = self.emptied.split_off(&upto);
         for group in std::mem::replace(&mut self.emptied, waiting).into_values() {
             let is_gone = |hard: &Hard| hard.is_empty() && hard.last_offset < upto;
@@ -135,9 +147,12 @@ impl Groups {
     /// Decides what an event of `group` leads to.
     pub fn decide(&self, now: Now, settings: &Settings, group: &Text, event: Event) -> Decision {
         let nothing = Hard::default();
+        let hard = self.hard.get(group).filter(|hard| {
+            hard.last_offset < self.committed || !planted(Bug::GroupDecidesOnCommitted)
+        });
         let mut turn = Turn {
             group,
-            hard: self.hard.get(group).unwrap_or(&nothing),
+            hard: hard.unwrap_or(&nothing),
             soft: self.soft.get(group).cloned().unwrap_or_default(),
             now,
             settings,

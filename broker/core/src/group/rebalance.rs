@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::request::{Reply, Text};
@@ -92,6 +93,7 @@ impl Turn<'_> {
             .filter(|(_, member)| !member.awaits_join() && member.group_instance_id.is_none());
         let absent: Vec<Text> = absent.map(|(id, _)| Arc::clone(id)).collect();
         for id in &absent {
+            reached(Branch::RebalanceTimedOut);
             self.soft.remove(id);
         }
         if !self.soft.members.is_empty() && !self.elect_leader() {
@@ -102,7 +104,9 @@ impl Turn<'_> {
             self.soft.since_ms = since_ms;
             return;
         }
-        self.soft.generation = next_generation(self.soft.generation);
+        if self.soft.generation == 0 || !planted(Bug::GenerationReused) {
+            self.soft.generation = next_generation(self.soft.generation);
+        }
         if self.soft.members.is_empty() {
             self.soft.protocol = None;
             self.enter(Phase::Empty);

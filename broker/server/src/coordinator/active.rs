@@ -11,6 +11,7 @@ use bytes::Bytes;
 use millrace_core::Now;
 use millrace_core::group::{Text, Token};
 use millrace_core::partition::{Acks, Reject};
+use millrace_probe::{Bug, planted};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::{BatchBuilder, BatchHeader, Options, Produced};
 use tokio::sync::oneshot;
@@ -220,7 +221,11 @@ impl<C: Coordinate> Active<C> {
         }
         let (replies, after) = self.machine.apply(decision);
         self.share.set(self.machine.held_bytes());
-        self.hold(replies, after);
+        if after >= self.committed && planted(Bug::GroupReplyBeforeCommit) {
+            self.answer(replies);
+        } else {
+            self.hold(replies, after);
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use millrace_core::Now;
 use millrace_core::group::{Text, Token};
 use millrace_host::{Host, Mono, Pool};
+use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::Scratch;
 use tokio::sync::{Notify, oneshot};
@@ -160,8 +161,14 @@ impl<C: Coordinate> Shard<C> {
         if bounds.high_watermark < upto {
             return Err("not all of it is committed yet".to_owned());
         }
-        let mut skipped = 0_u64;
+        let (mut skipped, mut removals) = (0_u64, 0_u64);
         let take = |offset, key: &[u8], value: Option<&[u8]>| {
+            if value.is_none() {
+                removals += 1;
+                if planted(Bug::GroupReplayDiffers) {
+                    return Ok(());
+                }
+            }
             match C::decode(key, value)? {
                 Some(record) => machine.replay(offset, &record),
                 None => skipped += 1,
@@ -175,6 +182,9 @@ impl<C: Coordinate> Shard<C> {
                 records = skipped,
                 "records of kinds that this version doesn't know are passed over"
             );
+        }
+        if removals > 0 {
+            reached(Branch::GroupRemovalsLoaded);
         }
         machine.committed(upto);
         machine.loaded(self.now());
@@ -307,7 +317,9 @@ impl<C: Coordinate> Shard<C> {
             Ok(Err(why)) => {
                 let reason = why.to_string();
                 tracing::warn!(partition = self.name, reason, "a change can't be written");
+                reached(Branch::GroupAppendRefused);
                 if why.ends_the_load() {
+                    reached(Branch::GroupsDropped);
                     // Whoever asks again loads it anew.
                     state.phase = Phase::NotLoaded;
                 }
@@ -365,6 +377,7 @@ impl<C: Coordinate> Shard<C> {
                 return;
             };
             if let Err(reject) = ended {
+                reached(Branch::GroupCommitFailed);
                 tracing::warn!(partition = self.name, %reject, "a commit failed; loading anew");
                 state.phase = Phase::NotLoaded;
                 return;
