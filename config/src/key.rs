@@ -342,6 +342,11 @@ impl Key {
             .ok_or_else(|| self.refuse(text, self.allowed(), from))
     }
 
+    /// Whether it takes this value.
+    pub(crate) fn takes(&self, text: &str) -> bool {
+        self.parse_checked(text).is_some()
+    }
+
     /// The error for a value of this key.
     pub(crate) fn refuse(&self, value: &str, allowed: String, from: &Source) -> ConfigError {
         ConfigError::BadValue {

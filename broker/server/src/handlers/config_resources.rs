@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_config::Fixed;
 use millrace_core::cluster::{AlterConfigs, ConfigChange, Configured, Refusal};
 use millrace_protocol::error_code::ErrorCode;
 
@@ -111,6 +112,10 @@ where
         } else if wish.resource_type == Kind::BrokerLogger.kafka_id() && !replaces {
             // This process's own, and not of the metadata.
             outcomes.push(alter_loggers(context, &wish, validate_only));
+            continue;
+        } else if let Some(fixed) = fixed_rows(wish.resource_type) {
+            // Nothing but defaults is taken: there is nothing to keep.
+            outcomes.push(alter_fixed(context, &wish, fixed));
             continue;
         } else {
             checked(context, &wish, replaces)
@@ -233,11 +238,8 @@ fn checked<'a, C: Iterator<Item = Change<'a>> + Clone>(
         Kind::BrokerLogger => {
             return none("Unexpected resource type BROKER_LOGGER.");
         }
-        Kind::ClientMetrics => {
-            return none("Client metrics can't be configured: this version takes none.");
-        }
-        Kind::Group => {
-            return none("Groups can't be configured: this version has none.");
+        Kind::ClientMetrics | Kind::Group => {
+            return none("Unexpected resource type.");
         }
     };
     Ok(AlterConfigs {
@@ -258,6 +260,55 @@ fn alter_loggers<'a, C: Iterator<Item = Change<'a>> + Clone>(
     changes(wish.changes.clone())?;
     check_broker(wish.name, context.node.config.node.id)?;
     broker_loggers::alter(context, wish.changes.clone(), validate_only)
+}
+
+/// Of which kinds nothing but defaults is taken.
+fn fixed_rows(resource_type: i8) -> Option<Fixed> {
+    match Kind::from_kafka(resource_type).ok()? {
+        Kind::ClientMetrics => Some(Fixed::ClientMetrics),
+        Kind::Group => Some(Fixed::Group),
+        Kind::Topic | Kind::Broker | Kind::BrokerLogger => None,
+    }
+}
+
+fn alter_fixed<'a, C: Iterator<Item = Change<'a>> + Clone>(
+    context: &RequestContext,
+    wish: &Wish<'a, C>,
+    fixed: Fixed,
+) -> Result<(), Refusal> {
+    let (kind, nobody, unknown) = match fixed {
+        Fixed::Group => (
+            Kind::Group,
+            "Default group resources are not allowed.",
+            ErrorCode::InvalidConfig,
+        ),
+        Fixed::ClientMetrics => (
+            Kind::ClientMetrics,
+            "Subscription name can't be empty",
+            ErrorCode::InvalidRequest,
+        ),
+    };
+    authorized(context, kind, wish.name)?;
+    if wish.name.is_empty() {
+        return Err(refusal(ErrorCode::InvalidRequest, nobody));
+    }
+    for (key, change) in changes(wish.changes.clone())? {
+        let value = match &change {
+            ConfigChange::Delete => None,
+            // A list with something taken out of its default, which is empty, stays that.
+            ConfigChange::Subtract(_) => Some(""),
+            ConfigChange::Set(value) | ConfigChange::Append(value) => Some(value.as_str()),
+        };
+        fixed.check(&key, value).map_err(|(is_known, words)| {
+            let code = if is_known {
+                ErrorCode::InvalidConfig
+            } else {
+                unknown
+            };
+            refusal(code, &words)
+        })?;
+    }
+    Ok(())
 }
 
 fn authorized(context: &RequestContext, kind: Kind, name: &str) -> Result<(), Refusal> {

@@ -4,12 +4,12 @@
 //!   what is set for all brokers. A resource is described once in an answer.
 //! - v1: what each value was chosen from, when asked. v3: type and documentation.
 //! - A broker's loggers by that broker only: their levels.
-//! - Groups and client metrics have no configuration here: they are described as what has none set.
+//! - Groups and client metrics have Kafka's keys with their defaults, of which nothing else is taken.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use millrace_config::{Described, Origin, Overrides, describe_cluster};
+use millrace_config::{Described, Fixed, Origin, Overrides, describe_cluster};
 use millrace_core::cluster::{Refusal, check_topic_name};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::describe_configs_response::{
@@ -116,7 +116,9 @@ fn keys_of(context: &RequestContext, kind: Kind, name: &str) -> Result<Vec<Descr
             empty("Client metrics subscription name must not be empty")
         }
         Kind::Group if name.is_empty() => empty("Group name must not be empty"),
-        Kind::Topic | Kind::BrokerLogger | Kind::ClientMetrics | Kind::Group => Ok(Vec::new()),
+        Kind::ClientMetrics => Ok(Fixed::ClientMetrics.describe()),
+        Kind::Group => Ok(Fixed::Group.describe()),
+        Kind::Topic | Kind::BrokerLogger => Ok(Vec::new()),
     }
 }
 

@@ -179,10 +179,8 @@ fn what_cannot_be_described_says_why() {
             (16, "", 42),
             (32, "", 42),
             (3, "x", 42),
-            // Nothing is configured of these.
+            // It has no loggers.
             (8, "1", 0),
-            (16, "m", 0),
-            (32, "g", 0),
         ] {
             let result = describe(&mut node, 4, (kind, name), None).await;
             let told = (result.error_code, result.configs.len());
@@ -363,7 +361,7 @@ const REFUSED: &[(i8, &str, Op<'_>, i16, &str)] = &[
         "",
         ("listeners", SET, Some("PLAINTEXT://:1")),
         42,
-        "can't be changed while",
+        "name one broker",
     ),
     (
         BROKER,
@@ -382,24 +380,39 @@ const REFUSED: &[(i8, &str, Op<'_>, i16, &str)] = &[
     (
         BROKER,
         "1",
-        ("log.cleaner.threads", SET, Some("2")),
+        ("background.threads", SET, Some("2")),
         42,
         "no effect",
     ),
     (8, "1", ("root", SET, Some("DEBUG")), 40, "does not exist"),
-    (
-        16,
-        "m",
-        ("interval.ms", SET, Some("1000")),
-        42,
-        "Client metrics",
-    ),
+    (16, "m", ("interval.ms", SET, Some("1000")), 40, "no effect"),
     (
         32,
         "g",
         ("consumer.session.timeout.ms", SET, Some("1")),
+        40,
+        "no effect",
+    ),
+    (
+        32,
+        "g",
+        ("nonsense", SET, Some("1")),
+        40,
+        "Unknown group config name: nonsense",
+    ),
+    (
+        32,
+        "",
+        ("consumer.session.timeout.ms", SET, Some("45000")),
         42,
-        "Groups",
+        "Default group resources",
+    ),
+    (
+        16,
+        "m",
+        ("nonsense", DELETE, None),
+        42,
+        "Unknown client metrics configuration: nonsense",
     ),
     (5, "x", ("a", SET, Some("1")), 42, "resource type 5"),
 ];
@@ -523,5 +536,42 @@ fn what_has_a_configuration_is_listed_by_kind() {
         assert_eq!(list(&mut node, 1, &[]).await, (0, all));
         assert_eq!(list(&mut node, 1, &[2, 32, 2]).await, (0, topics.to_vec()));
         assert_eq!(list(&mut node, 1, &[2, 99]).await, (35, vec![]));
+    });
+}
+
+/// As Kafka 4.3.1 describes them where none was set.
+#[test]
+fn groups_and_client_metrics_have_kafkas_keys_and_nothing_but_their_defaults() {
+    with(&[], async |mut node| {
+        let told = describe(&mut node, 4, (32, "g"), None).await;
+        assert_eq!(told.configs.len(), 17);
+        let row = &told.configs[2];
+        assert_eq!(&*row.name, "consumer.session.timeout.ms");
+        assert_eq!(row.value.as_deref(), Some("45000"));
+        assert_eq!(
+            (row.config_source, row.config_type, row.read_only),
+            (5, 3, false)
+        );
+        let behind = &row.synonyms[0];
+        assert_eq!(&*behind.name, "group.consumer.session.timeout.ms");
+        assert_eq!((behind.value.as_deref(), behind.source), (Some("45000"), 5));
+        let told = describe(&mut node, 4, (16, "m"), None).await;
+        let rows: Vec<_> = told
+            .configs
+            .iter()
+            .map(|row| (&*row.name, row.value.as_deref(), row.synonyms.len()))
+            .collect();
+        let expected = [("interval.ms", "300000"), ("match", ""), ("metrics", "")];
+        assert_eq!(rows, expected.map(|(name, value)| (name, Some(value), 0)));
+        for (kind, name, key, value) in [
+            (32, "g", "consumer.session.timeout.ms", "45000"),
+            (16, "m", "interval.ms", "300000"),
+        ] {
+            set(&mut node, kind, name, key, value).await;
+            let ops = [(key, DELETE, None)];
+            assert_eq!(alter(&mut node, kind, name, &ops).await.0, 0);
+            let told = describe(&mut node, 4, (kind, name), Some(&[key])).await;
+            assert_eq!(told.configs[0].config_source, 5);
+        }
     });
 }

@@ -1,5 +1,6 @@
 //! Answers about configurations.
 
+use millrace_config::Fixed;
 use millrace_core::cluster::{AlterConfigs, ConfigChange};
 use millrace_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use millrace_protocol::messages::describe_configs_response::{
@@ -30,7 +31,8 @@ impl Answered for DescribeConfigsRequest<'_> {
             millrace_config::broker_keys().count(),
         );
         let loggers = context.node.loggers.levels().len();
-        let most = topics.max(brokers).max(loggers);
+        let (groups, metrics) = (Fixed::Group.count(), Fixed::ClientMetrics.count());
+        let most = topics.max(brokers).max(loggers).max(groups);
         let (mut names, mut keys) = (0, 0);
         for resource in self.resources {
             names += resource.resource_name.len();
@@ -38,6 +40,8 @@ impl Answered for DescribeConfigsRequest<'_> {
                 2 => topics,
                 4 => brokers,
                 8 => loggers,
+                16 => metrics,
+                32 => groups,
                 _ => 0,
             };
             let asked = resource.configuration_keys.map_or(all, |keys| keys.len());
