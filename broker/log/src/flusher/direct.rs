@@ -10,7 +10,7 @@ use millrace_probe::{Bug, planted};
 use tokio::sync::oneshot;
 
 use crate::flusher::gather::{Fold, Gather, Notice, notice};
-use crate::flusher::part::{Part, Sync};
+use crate::flusher::part::Sync;
 use crate::flusher::settle::Work;
 use crate::journal::commit;
 use crate::mark::{Mark, Position};

@@ -26,6 +26,7 @@ mod switch;
 mod timestamps;
 mod unfinished;
 pub(crate) mod verify;
+mod wished;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -61,6 +62,7 @@ pub use settings::LogSettings;
 pub use switch::Switch;
 pub use timestamps::TimestampOffset;
 
+pub use wished::Note;
 pub use writer::{Append, AppendError, Appended};
 
 use snapshots::Snapshots;

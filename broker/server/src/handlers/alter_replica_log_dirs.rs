@@ -45,7 +45,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
         for (index, path) in partitions {
             let mut row = AlterReplicaLogDirPartitionResult::default();
             row.partition_index = index;
-            row.error_code = place(context, name, index, Path::new(path)).code();
+            row.error_code = place(context, name, index, Path::new(path)).await.code();
             rows.partitions.push(row);
             pace.step().await;
         }
@@ -56,7 +56,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
 }
 
 /// What becomes of the wish that a replica lie at `path`.
-fn place(context: &RequestContext, name: &str, index: i32, path: &Path) -> ErrorCode {
+async fn place(context: &RequestContext, name: &str, index: i32, path: &Path) -> ErrorCode {
     if !context.authorize(Operation::Alter, Resource::Cluster) {
         return ErrorCode::ClusterAuthorizationFailed;
     }
@@ -79,6 +79,6 @@ fn place(context: &RequestContext, name: &str, index: i32, path: &Path) -> Error
     let Some((topic, _)) = topic.zip(partition) else {
         return ErrorCode::UnknownTopicOrPartition;
     };
-    node.partitions.wish(topic, index, directory);
+    node.partitions.wish(topic, index, directory).await;
     ErrorCode::None
 }

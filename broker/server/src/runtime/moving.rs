@@ -3,16 +3,18 @@
 //!
 //! What always holds: a partition has at most one move that runs and one wish behind it, the last
 //! one; so many run at once as are allowed, in the order in which they were asked for; none begins
-//! before a start has taken away what an earlier run left, or once the node ends.
+//! before a start has taken away what an earlier run left, or once the node ends; a note of each lies
+//! on disk until it is over, and stays when the node ends first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_core::cluster::Directory;
 use millrace_host::{Changing, Mono};
 use millrace_log::mark::Incarnation;
+use millrace_log::partition::Note;
 use millrace_protocol::ids::TopicId;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,10 @@ pub(crate) struct Wish {
     pub(super) incarnation: Incarnation,
     pub(super) to: Directory,
     pub(super) cancelled: CancellationToken,
+    /// Says on disk that it is wished; `None` where that could not be written.
+    pub(super) note: Option<Note>,
+    /// Another wish or the removal of the topic ended it, and not the node.
+    withdrawn: AtomicBool,
     /// Where its copy ends, and how many bytes it has.
     end: AtomicI64,
     bytes: AtomicU64,
@@ -39,14 +45,22 @@ pub(crate) struct Future {
 }
 
 impl Wish {
-    fn new(incarnation: Incarnation, to: Directory) -> Self {
+    fn new(incarnation: Incarnation, to: Directory, note: Option<Note>) -> Self {
         Self {
             incarnation,
             to,
+            note,
+            withdrawn: AtomicBool::new(false),
             cancelled: CancellationToken::new(),
             end: AtomicI64::new(0),
             bytes: AtomicU64::new(0),
         }
+    }
+
+    /// It is not to go there any more.
+    fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+        self.cancelled.cancel();
     }
 
     /// Says how far its copy has come.
@@ -92,6 +106,8 @@ pub(crate) struct Counted {
 struct Queue {
     /// What an earlier run left is gone.
     is_begun: bool,
+    /// Of which something was wished before that: older notes of them don't hold.
+    asked_early: BTreeSet<Incarnation>,
     /// The node ends.
     is_over: bool,
     waiting: VecDeque<Arc<Wish>>,
@@ -99,6 +115,51 @@ struct Queue {
     /// Bytes copied beyond what the limit on all moves allowed by then.
     debt: u64,
     paid_at: Mono,
+}
+
+impl Queue {
+    /// Gives the notes that hold no more, the new one among them where nothing is to be done.
+    fn wish(
+        &mut self,
+        incarnation: Incarnation,
+        (current, to): (Directory, Directory),
+        note: Option<Note>,
+    ) -> Vec<(Directory, Note)> {
+        let unused = note.clone().map(|note| (to, note));
+        let mut gone = Vec::new();
+        let waits = |one: &Arc<Wish>| one.incarnation == incarnation;
+        if let Some(at) = self.waiting.iter().position(waits) {
+            if self.waiting[at].to == to {
+                return unused.into_iter().collect();
+            }
+            gone.extend(self.waiting.remove(at).as_ref().and_then(noted));
+        }
+        match self.running.get(&incarnation) {
+            Some(running) if running.to == to && !running.cancelled.is_cancelled() => {
+                gone.extend(unused);
+                return gone;
+            }
+            // Where it is when that has ended nobody knows yet.
+            Some(running) => running.withdraw(),
+            None if current == to => {
+                gone.extend(unused);
+                return gone;
+            }
+            None => {}
+        }
+        if self.is_over {
+            gone.extend(unused);
+        } else {
+            let wish = Wish::new(incarnation, to, note);
+            self.waiting.push_back(Arc::new(wish));
+        }
+        gone
+    }
+}
+
+/// A wish's note, and in which directory it lies.
+fn noted(wish: &Arc<Wish>) -> Option<(Directory, Note)> {
+    Some((wish.to, wish.note.clone()?))
 }
 
 /// All moves of a node.
@@ -120,37 +181,41 @@ impl Moves {
     }
 
     /// Wishes a replica, which lies in `current`, to lie in `to`: what was wished before is over.
-    /// Moves may be due then.
-    pub(super) fn wish(&self, incarnation: Incarnation, current: Directory, to: Directory) {
+    /// Moves may be due then. Gives the notes that hold no more.
+    pub(super) fn wish(
+        &self,
+        incarnation: Incarnation,
+        (current, to): (Directory, Directory),
+        note: Option<Note>,
+    ) -> Vec<(Directory, Note)> {
         self.queue.modify(|queue| {
-            let waits = queue.waiting.iter();
-            if let Some(at) = waits
-                .into_iter()
-                .position(|one| one.incarnation == incarnation)
-            {
-                if queue.waiting[at].to == to {
-                    return;
-                }
-                queue.waiting.remove(at);
+            if !queue.is_begun {
+                queue.asked_early.insert(incarnation);
             }
-            match queue.running.get(&incarnation) {
-                Some(running) if running.to == to && !running.cancelled.is_cancelled() => return,
-                // Where it is when that has ended nobody knows yet.
-                Some(running) => running.cancelled.cancel(),
-                None if current == to => return,
-                None => {}
+            queue.wish(incarnation, (current, to), note)
+        })
+    }
+
+    /// The same of a wish that an earlier run noted, unless something was wished since.
+    pub(super) fn wish_again(
+        &self,
+        note: Note,
+        (current, to): (Directory, Directory),
+    ) -> Vec<(Directory, Note)> {
+        self.queue.modify(|queue| {
+            if queue.asked_early.contains(&note.incarnation) {
+                return vec![(to, note)];
             }
-            if !queue.is_over {
-                queue
-                    .waiting
-                    .push_back(Arc::new(Wish::new(incarnation, to)));
-            }
-        });
+            queue.wish(note.incarnation, (current, to), Some(note))
+        })
     }
 
     /// From now on moves run.
     pub(super) fn begin(&self) {
-        self.queue.modify(|queue| queue.is_begun = true);
+        self.queue.modify(|queue| {
+            queue.is_begun = true;
+            queue.asked_early = BTreeSet::new();
+        });
     }
 
     /// The next move that may run; it counts as running.
@@ -174,12 +239,34 @@ impl Moves {
         });
     }
 
-    /// Ends the moves of a topic, or all of them and for good: those that run will end soon.
-    pub(super) fn cancel(&self, topic: Option<TopicId>) {
+    /// Whether a move that ended undone is to begin again after a restart: the node's end, and nobody's
+    /// wish, ended it.
+    pub(super) fn stays_noted(&self, wish: &Wish) -> bool {
+        self.queue.look(|queue| queue.is_over) && !wish.withdrawn.load(Ordering::Relaxed)
+    }
+
+    /// Ends the moves of a topic: those that run will end soon. Gives the notes that hold no more.
+    pub(super) fn withdraw(&self, topic: TopicId) -> Vec<(Directory, Note)> {
         self.queue.modify(|queue| {
-            queue.is_over |= topic.is_none();
-            queue.waiting.retain(|wish| !is_of(wish, topic));
-            for wish in queue.running.values().filter(|wish| is_of(wish, topic)) {
+            let ends = |wish: &Wish| is_of(wish, Some(topic));
+            for wish in queue.running.values().filter(|wish| ends(wish)) {
+                wish.withdraw();
+            }
+            let (gone, stay) = std::mem::take(&mut queue.waiting)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|wish| ends(wish));
+            queue.waiting = stay;
+            gone.iter().filter_map(noted).collect()
+        })
+    }
+
+    /// Ends all moves, for good: those that run will end soon, and all that are undone begin again
+    /// after a restart.
+    pub(super) fn end(&self) {
+        self.queue.modify(|queue| {
+            queue.is_over = true;
+            queue.waiting.clear();
+            for wish in queue.running.values() {
                 wish.cancelled.cancel();
             }
         });
@@ -278,7 +365,7 @@ mod tests {
     fn so_many_run_at_once_and_the_rest_in_order() {
         let moves = begun(2);
         for partition in 0..4 {
-            moves.wish(place(partition), dir(1), dir(2));
+            moves.wish(place(partition), (dir(1), dir(2)), None);
         }
         let first = moves.take_next().unwrap();
         let second = moves.take_next().unwrap();
@@ -295,28 +382,28 @@ mod tests {
     #[test]
     fn nothing_runs_before_the_start_has_cleared_up_or_once_the_node_ends() {
         let moves = Moves::new(1);
-        moves.wish(place(0), dir(1), dir(2));
+        moves.wish(place(0), (dir(1), dir(2)), None);
         assert!(moves.take_next().is_none());
         moves.begin();
         let running = moves.take_next().unwrap();
-        moves.wish(place(1), dir(1), dir(2));
-        moves.cancel(None);
+        moves.wish(place(1), (dir(1), dir(2)), None);
+        moves.end();
         assert!(running.cancelled.is_cancelled());
         moves.ended(&running);
-        moves.wish(place(2), dir(1), dir(2));
+        moves.wish(place(2), (dir(1), dir(2)), None);
         assert!(moves.take_next().is_none());
     }
 
     #[test]
     fn the_last_wish_is_the_one_that_holds() {
         let moves = begun(1);
-        moves.wish(place(0), dir(1), dir(2));
-        moves.wish(place(0), dir(1), dir(3));
+        moves.wish(place(0), (dir(1), dir(2)), None);
+        moves.wish(place(0), (dir(1), dir(3)), None);
         let running = moves.take_next().unwrap();
         assert_eq!(running.to, dir(3));
-        moves.wish(place(0), dir(1), dir(3));
+        moves.wish(place(0), (dir(1), dir(3)), None);
         assert!(!running.cancelled.is_cancelled(), "it is that already");
-        moves.wish(place(0), dir(1), dir(2));
+        moves.wish(place(0), (dir(1), dir(2)), None);
         assert!(running.cancelled.is_cancelled());
         assert!(moves.take_next().is_none(), "one at a time");
         moves.ended(&running);
@@ -326,12 +413,12 @@ mod tests {
     #[test]
     fn a_wish_for_where_it_is_ends_what_was_wished() {
         let moves = begun(1);
-        moves.wish(place(0), dir(1), dir(2));
-        moves.wish(place(0), dir(1), dir(1));
+        moves.wish(place(0), (dir(1), dir(2)), None);
+        moves.wish(place(0), (dir(1), dir(1)), None);
         assert_eq!(moves.counted().wished, 0);
-        moves.wish(place(0), dir(1), dir(2));
+        moves.wish(place(0), (dir(1), dir(2)), None);
         let running = moves.take_next().unwrap();
-        moves.wish(place(0), dir(1), dir(1));
+        moves.wish(place(0), (dir(1), dir(1)), None);
         assert!(running.cancelled.is_cancelled());
         let futures = moves.futures();
         assert_eq!(futures[&place(0)].directory, dir(1));

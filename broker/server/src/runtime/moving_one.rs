@@ -11,7 +11,7 @@ use std::time::Duration;
 use millrace_core::cluster::{Assignment, Directory, Topic, assign_directory};
 use millrace_core::partition::Event;
 use millrace_host::Pool;
-use millrace_log::partition::{LogCopy, PartitionLog, Partitions};
+use millrace_log::partition::{LogCopy, Note, PartitionLog, Partitions};
 use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::ids::TopicId;
 
@@ -61,16 +61,64 @@ struct Way<'a> {
 impl Registry {
     /// Wishes a replica to lie in another directory of this node: where it lies now, the move that
     /// is under way ends.
-    pub(crate) fn wish(self: &Arc<Self>, topic: &Topic, partition: i32, to: Directory) {
+    pub(crate) async fn wish(self: &Arc<Self>, topic: &Topic, partition: i32, to: Directory) {
         let place = topic.partitions.get(&partition);
         let current = place.and_then(|place| place.directory_of(self.config.node.id));
         let incarnation = millrace_log::mark::Incarnation {
             topic_id: topic.id.to_bytes(),
             partition,
         };
-        self.moves
-            .wish(incarnation, current.unwrap_or_default(), to);
+        let current = current.unwrap_or_default();
+        let note = self.directories.get(&to).filter(|_| current != to);
+        let note = note.and_then(|target| {
+            let noted = target.note_wish(incarnation);
+            noted
+                .inspect_err(|error| {
+                    tracing::warn!(%incarnation, %error, "a restart would end the move of a replica");
+                })
+                .ok()
+        });
+        let gone = self.moves.wish(incarnation, (current, to), note);
+        self.forget_wishes(gone).await;
         self.run_moves();
+    }
+
+    /// Takes notes of wishes away that hold no more.
+    pub(super) async fn forget_wishes(&self, notes: Vec<(Directory, Note)>) {
+        for (directory, note) in notes {
+            if let Some(partitions) = self.directories.get(&directory) {
+                partitions.forget_wish(&note).await;
+            }
+        }
+    }
+
+    /// Wishes again what earlier runs were told and didn't end.
+    async fn wish_again(&self) {
+        let image = self.cluster.image();
+        let mut notes = Vec::new();
+        for (directory, partitions) in &self.directories {
+            match partitions.noted_wishes().await {
+                Ok(found) => notes.extend(found.into_iter().map(|note| (*directory, note))),
+                Err(error) => {
+                    tracing::warn!(%error, "moves that a restart interrupted are not begun again")
+                }
+            }
+        }
+        // Of two for one partition the later holds.
+        notes.sort_by_key(|(_, note)| note.wished_ms);
+        let mut gone = Vec::new();
+        for (to, note) in notes {
+            let topic = image.topic(TopicId::from_bytes(note.incarnation.topic_id));
+            let place = topic.and_then(|topic| topic.partitions.get(&note.incarnation.partition));
+            let Some(place) = place else {
+                gone.push((to, note));
+                continue;
+            };
+            reached(Branch::MoveBegunAgain);
+            let current = place.directory_of(self.config.node.id).unwrap_or_default();
+            gone.extend(self.moves.wish_again(note, (current, to)));
+        }
+        self.forget_wishes(gone).await;
     }
 
     /// Lets moves run from now on.
@@ -102,6 +150,11 @@ impl Registry {
         let figures = &self.moves.figures;
         let (incarnation, to) = (wish.incarnation, wish.to);
         let ended = self.move_one(wish).await;
+        let is_done = matches!(ended, Ok(Ended::Moved | Ended::Stayed));
+        if is_done || !self.moves.stays_noted(wish) {
+            let note = wish.note.clone().map(|note| (to, note));
+            self.forget_wishes(note.into_iter().collect()).await;
+        }
         match ended {
             Ok(Ended::Moved) => {
                 figures.moved.fetch_add(1, Relaxed);
@@ -389,7 +442,13 @@ impl Registry {
 
     /// Takes away copies that the metadata don't name, as a crash in the middle of a move leaves
     /// them: the one being made, or the old one. Only where the named directory knows the partition.
+    /// Then what was wished is wished again.
     pub(crate) async fn finish_moves(&self) {
+        self.take_copies_away().await;
+        self.wish_again().await;
+    }
+
+    async fn take_copies_away(&self) {
         let image = self.cluster.image();
         for (directory, partitions) in &self.directories {
             let mut removed = match partitions.sweep_copies().await {

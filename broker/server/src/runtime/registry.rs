@@ -509,7 +509,7 @@ impl Registry {
 
     /// Closes every open partition cleanly, then the directories.
     pub(crate) async fn close(&self, cluster: &Cluster) {
-        self.moves.cancel(None);
+        self.moves.end();
         self.moves.until_none(None).await;
         self.close_partitions().await;
         if let Err(error) = cluster.close().await {

@@ -28,7 +28,7 @@ impl Registry {
     /// Takes a removed topic's partitions out, deletes their data in the background, and reports
     /// that they are gone.
     pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
-        self.moves.cancel(Some(topic));
+        let notes = self.moves.withdraw(topic);
         let mut removals = Vec::new();
         let mut opening = Vec::new();
         for slot in self.take_topic(topic) {
@@ -41,6 +41,7 @@ impl Registry {
         let open = removals.len() + opening.len();
         let work = async move {
             // No copy of it is made, or taken away, beside the removal.
+            registry.forget_wishes(notes).await;
             registry.moves.until_none(Some(topic)).await;
             for slot in opening {
                 // Its directory isn't renamed under an opening.

@@ -9,9 +9,11 @@ use millrace_protocol::messages::{
 };
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};
 
+use crate::configs::{BROKER, set};
 use crate::directories::{BOTH, strike};
 use crate::log_dirs::place;
 use crate::node::{Node, Topic, batch_from, with};
+use crate::topics::delete;
 
 /// So short indexes that every few batches have a segment of their own.
 const ROLLS: [(&str, &str); 3] = [
@@ -46,6 +48,13 @@ async fn lies(node: &mut Node, name: &str) -> (Vec<String>, Option<FutureRow>) {
         }
     }
     (current, future)
+}
+
+/// Notes of moves on the disk.
+fn notes(node: &Node) -> Vec<String> {
+    let files = node.world.files("broker").into_iter();
+    let names = files.map(|(path, _)| path.display().to_string());
+    names.filter(|name| name.contains("/.moving-")).collect()
 }
 
 async fn home(node: &mut Node, name: &str) -> String {
@@ -206,13 +215,16 @@ fn a_crash_at_any_time_leaves_one_copy_with_everything() {
             node.world.pause(Duration::from_secs(1)).await;
             let now = home(&mut node, "t").await;
             assert_eq!(on_disk(&node, "t"), [format!("{now}/t-0")], "step {step}");
+            // What was wished outlives a kill; a power cut may take it along.
+            assert!(step % 2 == 0 || now == to, "step {step}");
+            assert_eq!(notes(&node), [""; 0], "step {step}");
             moved[usize::from(now == to)] += 1;
             move_over(&mut node, "t").await;
             node.crash().await;
             assert_has(&mut node, &topic, 0, 14).await;
         });
     }
-    assert!(moved[0] > 3 && moved[1] > 3, "{moved:?}");
+    assert!(moved[0] > 0 && moved[1] > 14, "{moved:?}");
 }
 
 #[test]
@@ -247,13 +259,79 @@ fn while_it_moves_both_copies_are_told_and_another_wish_ends_it() {
         assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
         let cancelled = "millrace_replica_moves_total{how=\"cancelled\"}";
         assert_eq!(node.metric(cancelled), 1);
-        // A stop, too, leaves nothing of it.
+        assert_eq!(notes(&node), [""; 0]);
+    });
+}
+
+#[test]
+fn a_move_that_the_end_of_a_node_interrupts_begins_again_and_ends() {
+    const LIMIT: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+    with(&[BOTH[0], (LIMIT, "100")], async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        fill(&mut node, &topic, 0, 30).await;
+        let unwritten = node.topic("u", &[]).await;
+        let from = home(&mut node, "t").await;
+        let to = other(&from);
         place(&mut node, 2, &[(to, "t", &[0])]).await;
+        for life in 0..3 {
+            node.world.pause(Duration::from_millis(100)).await;
+            let (current, future) = lies(&mut node, "t").await;
+            assert_eq!(current, std::slice::from_ref(&from));
+            assert_eq!(future.unwrap().0, to, "life {life}");
+            if life == 1 {
+                node.world.kill("broker");
+                drop(node.broker.take());
+                node.start_again().await;
+            } else {
+                node.restart().await;
+            }
+        }
+        set(&mut node, BROKER, "1", LIMIT, "10000000").await;
+        node.world.pause(Duration::from_secs(2)).await;
+        assert_eq!(lies(&mut node, "t").await, (vec![to.to_owned()], None));
+        assert_eq!(on_disk(&node, "t"), [format!("{to}/t-0")]);
+        assert_has(&mut node, &topic, 0, 30).await;
+        assert_eq!(notes(&node), [""; 0]);
+        drop(unwritten);
+    });
+}
+
+#[test]
+fn a_wish_that_was_taken_back_is_not_begun_again() {
+    const LIMIT: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+    with(&[BOTH[0], (LIMIT, "100")], async |mut node| {
+        let topic = node.topic("t", &ROLLS).await;
+        let removed = node.topic("r", &ROLLS).await;
+        for topic in [&topic, &removed] {
+            fill(&mut node, topic, 0, 30).await;
+        }
+        let from = home(&mut node, "t").await;
+        let to = other(&from);
+        let away = other(&home(&mut node, "r").await);
+        place(&mut node, 2, &[(to, "t", &[0]), (away, "r", &[0])]).await;
         node.world.pause(Duration::from_millis(100)).await;
+        assert_eq!(notes(&node).len(), 2);
+        place(&mut node, 2, &[(&from, "t", &[0])]).await;
+        delete(&mut node, 4, &["r"], &[]).await;
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(notes(&node), [""; 0]);
         node.restart().await;
+        node.world.pause(Duration::from_secs(1)).await;
         assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
-        assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
-        assert_has(&mut node, &topic, 0, 33).await;
+        // As a power cut brings one back, and one of a topic that is gone.
+        node.broker.take().unwrap().stop().await;
+        let host = node.world.node("broker");
+        for (dir, id) in [(from.as_str(), "7"), (to, "8")] {
+            let name = format!("{dir}/.moving-{id:0>32}-0-5");
+            let made = host
+                .disk
+                .open(name.as_ref(), millrace_host::OpenMode::Create);
+            drop(made.unwrap());
+        }
+        node.start_again().await;
+        node.world.pause(Duration::from_secs(1)).await;
+        assert_eq!(notes(&node), [""; 0]);
+        assert_has(&mut node, &topic, 0, 30).await;
     });
 }
 
