@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use millrace_probe::Branch;
 use millrace_protocol::api::Api;
 use millrace_protocol::messages::{
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
@@ -432,5 +433,107 @@ fn damage_does_not_move() {
         assert_eq!(node.metric(failed), 1);
         assert_eq!(lies(&mut node, "t").await, (vec![from.clone()], None));
         assert_eq!(on_disk(&node, "t"), [format!("{from}/t-0")]);
+    });
+}
+
+/// Syncs of copies that are being made take that long.
+fn slow_copies(node: &Node, span: Duration) -> millrace_sim::FaultId {
+    let fault = DiskFault {
+        op: DiskOp::Sync,
+        path_contains: "-future".into(),
+        when: When::Always,
+        effect: DiskEffect::Slow(span),
+    };
+    node.world.inject("broker", fault)
+}
+
+/// The branches of moves that were taken since the last call.
+fn taken(branch: Branch) -> u64 {
+    millrace_probe::take_reached().remove(&branch).unwrap_or(0)
+}
+
+#[test]
+fn appends_are_held_for_five_seconds_at_most_and_the_move_tries_again() {
+    for (heals, how, holds) in [(true, "moved", 1), (false, "failed", 3)] {
+        with(&BOTH, async |mut node| {
+            let topic = node.topic("t", &ROLLS).await;
+            fill(&mut node, &topic, 0, 12).await;
+            let from = home(&mut node, "t").await;
+            let to = other(&from);
+            taken(Branch::HoldGivenUp);
+            let slow = slow_copies(&node, Duration::from_secs(7));
+            place(&mut node, 2, &[(to, "t", &[0])]).await;
+            let (mut end, mut longest) = (12, Duration::ZERO);
+            let total = format!("millrace_replica_moves_total{{how=\"{how}\"}}");
+            let mut given_up = 0;
+            while node.metric(&total) == 0 {
+                let start = node.now();
+                fill(&mut node, &topic, end, end + 1).await;
+                longest = longest.max(node.since(start));
+                end += 1;
+                node.world.pause(Duration::from_millis(500)).await;
+                given_up += taken(Branch::HoldGivenUp);
+                if heals && given_up > 0 {
+                    node.world.heal_disk("broker", Some(slow));
+                }
+            }
+            assert_eq!(given_up, holds, "{how}");
+            let held = Duration::from_secs(4)..Duration::from_secs(6);
+            assert!(held.contains(&longest), "{longest:?}");
+            node.world.heal_disk("broker", Some(slow));
+            let lies_now = home(&mut node, "t").await;
+            assert_eq!(lies_now == to, heals);
+            assert_eq!(on_disk(&node, "t"), [format!("{lies_now}/t-0")]);
+            node.crash().await;
+            assert_has(&mut node, &topic, 0, end).await;
+        });
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_the_partition_stays_while_the_one_that_is_is_away() {
+    with(&BOTH, async |mut node| {
+        // The metadata lie in /a: the other one may be away.
+        let mut topic = node.topic("t0", &ROLLS).await;
+        if home(&mut node, "t0").await == "/a" {
+            topic = node.topic("t1", &ROLLS).await;
+        }
+        let name = topic.name.to_string();
+        assert_eq!(home(&mut node, &name).await, "/b");
+        fill(&mut node, &topic, 0, 12).await;
+        // The copy has its name, and the record is not made.
+        let slow = DiskFault {
+            op: DiskOp::SyncDir,
+            path_contains: "/a".into(),
+            when: When::Always,
+            effect: DiskEffect::Slow(Duration::from_secs(2)),
+        };
+        let slow = node.world.inject("broker", slow);
+        place(&mut node, 2, &[("/a", &name, &[0])]).await;
+        let both = [format!("/a/{name}-0"), format!("/b/{name}-0")];
+        while on_disk(&node, &name) != both {
+            node.world.pause(Duration::from_millis(20)).await;
+        }
+        node.world.kill("broker");
+        drop(node.broker.take());
+        node.world.heal_disk("broker", Some(slow));
+        assert!(node.world.take_away("broker", "/b", false));
+        taken(Branch::UnnamedCopyKept);
+        node.start_again().await;
+        node.world.pause(Duration::from_secs(2)).await;
+        assert_eq!(taken(Branch::UnnamedCopyKept), 1);
+        assert_eq!(node.fetch(&topic, 0).await.error_code, 56);
+        assert_eq!(on_disk(&node, &name), [format!("/a/{name}-0")]);
+        // Nothing is moved over it, either.
+        assert_eq!(place(&mut node, 2, &[("/a", &name, &[0])]).await, [(0, 0)]);
+        node.world.pause(Duration::from_secs(2)).await;
+        assert_eq!(on_disk(&node, &name), [format!("/a/{name}-0")]);
+        node.broker.take().unwrap().stop().await;
+        node.world.bring_back("broker", "/b");
+        node.start_again().await;
+        node.world.pause(Duration::from_secs(2)).await;
+        assert_has(&mut node, &topic, 0, 12).await;
+        let now = home(&mut node, &name).await;
+        assert_eq!(on_disk(&node, &name), [format!("{now}/{name}-0")]);
     });
 }
