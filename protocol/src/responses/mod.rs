@@ -171,4 +171,14 @@ pairs! {
     DescribeProducersRequest -> DescribeProducersResponse<'a>;
     ListConfigResourcesRequest -> ListConfigResourcesResponse<'a>;
     DescribeTopicPartitionsRequest -> DescribeTopicPartitionsResponse<'a>;
+    OffsetCommitRequest -> OffsetCommitResponse<'a>;
+    OffsetFetchRequest -> OffsetFetchResponse<'a>;
+    JoinGroupRequest -> JoinGroupResponse<'a>;
+    HeartbeatRequest -> HeartbeatResponse;
+    LeaveGroupRequest -> LeaveGroupResponse<'a>;
+    SyncGroupRequest -> SyncGroupResponse<'a>;
+    DescribeGroupsRequest -> DescribeGroupsResponse<'a>;
+    ListGroupsRequest -> ListGroupsResponse<'a>;
+    DeleteGroupsRequest -> DeleteGroupsResponse<'a>;
+    OffsetDeleteRequest -> OffsetDeleteResponse<'a>;
 }
