@@ -9,6 +9,9 @@ use std::sync::Arc;
 use super::record::{Committed, Generation, KeptMember, Record};
 use super::request::Text;
 
+/// What a topic takes beside its offsets: its name, and a map of its own.
+const TOPIC_BYTES: usize = 1024;
+
 /// What is kept of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hard {
@@ -26,6 +29,7 @@ impl Hard {
     /// Takes in one of its records, which lies at `offset`.
     pub(super) fn replay(&mut self, offset: i64, record: &Record) {
         self.last_offset = offset;
+        let topics_before = self.offsets.len();
         let (before, after) = match record {
             Record::Group(_, generation) => {
                 let before = std::mem::replace(&mut self.generation, generation.clone());
@@ -43,8 +47,9 @@ impl Hard {
                 (before.as_ref().map(bytes), value.as_ref().map(bytes))
             }
         };
-        self.held_bytes += after.unwrap_or(0);
-        self.held_bytes = self.held_bytes.saturating_sub(before.unwrap_or(0));
+        self.held_bytes += after.unwrap_or(0) + TOPIC_BYTES * self.offsets.len();
+        let before = before.unwrap_or(0) + TOPIC_BYTES * topics_before;
+        self.held_bytes = self.held_bytes.saturating_sub(before);
     }
 
     /// Gives back what was kept before.

@@ -86,15 +86,14 @@ impl Turn<'_> {
         let until_ns = self.now.after_ms(milliseconds(join.session_timeout_ms));
         let id = Arc::clone(&join.new_member_id);
         reached(Branch::MemberIdGiven);
-        self.soft.pending.insert_mut(Arc::clone(&id), until_ns);
-        self.soft.due_at(until_ns);
+        self.soft.expect(Arc::clone(&id), until_ns);
         let refused = Joined::refused(ErrorCode::MemberIdRequired, id);
         self.reply(token, Reply::Join(refused));
     }
 
     /// Adds a member; it is answered when the join ends.
     fn add(&mut self, token: Token, join: Join, member_id: Text) {
-        self.soft.pending.remove_mut(&member_id);
+        self.soft.expect_no_more(&member_id);
         if self.soft.members.is_empty() {
             self.soft.protocol_type = Some(Arc::clone(&join.protocol_type));
         }

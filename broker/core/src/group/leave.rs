@@ -16,15 +16,12 @@ impl Turn<'_> {
             return;
         }
         let mut codes = Vec::with_capacity(leaving.len());
-        let mut someone = false;
+        let members = self.soft.members.size();
         for member in leaving {
             let left = self.leave_one(member);
-            someone |= left.is_ok();
             codes.push(left.err().unwrap_or(ErrorCode::None));
         }
-        if someone {
-            self.after_removal();
-        }
+        self.after_removal(members);
         self.reply(token, Reply::Leave(Ok(codes)));
     }
 
@@ -37,8 +34,7 @@ impl Turn<'_> {
             self.remove(&id, ErrorCode::UnknownMemberId);
             return Ok(());
         }
-        if self.soft.pending.contains_key(&leaving.member_id) {
-            self.soft.pending.remove_mut(&leaving.member_id);
+        if self.soft.expect_no_more(&leaving.member_id) {
             return Ok(());
         }
         self.check_member(&leaving.member_id, instance)?;
@@ -52,12 +48,15 @@ impl Turn<'_> {
         self.soft.remove(member_id);
     }
 
-    /// Members are fewer: the rest share anew.
-    fn after_removal(&mut self) {
+    /// If members are fewer than they were, the rest share anew. An id that was given out and is not
+    /// used is nobody's loss, but a join may have waited for it.
+    fn after_removal(&mut self, members_before: usize) {
+        let is_fewer = self.soft.members.size() < members_before;
         match self.soft.phase {
             Phase::Empty => {}
             Phase::Preparing { .. } => self.complete_join_if_all_joined(),
-            Phase::Completing | Phase::Stable => self.rebalance(),
+            Phase::Completing | Phase::Stable if is_fewer => self.rebalance(),
+            Phase::Completing | Phase::Stable => {}
         }
     }
 
@@ -73,8 +72,9 @@ impl Turn<'_> {
         };
         if is_new {
             reached(Branch::NewMemberGone);
+            let members = self.soft.members.size();
             self.soft.remove(&id);
-            self.after_removal();
+            self.after_removal(members);
         } else {
             self.soft
                 .update(&id, |member| member.awaiting = Awaiting::Nothing);
@@ -99,12 +99,13 @@ impl Turn<'_> {
             .filter(|syncs| syncs.until_ns <= now_ns)
         {
             let missing: Vec<Text> = syncs.missing.keys().cloned().collect();
+            let members = self.soft.members.size();
             for id in &missing {
                 reached(Branch::SyncTimedOut);
                 self.remove(id, ErrorCode::UnknownMemberId);
             }
             self.soft.syncs = None;
-            self.after_removal();
+            self.after_removal(members);
         }
         self.find_next_due();
     }
@@ -118,7 +119,7 @@ impl Turn<'_> {
         let late: Vec<Text> = late.map(|(id, _)| Arc::clone(id)).collect();
         for id in &late {
             reached(Branch::PendingMemberLapsed);
-            self.soft.pending.remove_mut(id);
+            self.soft.expect_no_more(id);
         }
         // Whoever waits for us can't say that it lives; only one that was never answered has a
         // limit on that.
@@ -127,12 +128,13 @@ impl Turn<'_> {
             member.until_ns <= now_ns && (!waits || member.is_new)
         });
         let silent: Vec<Text> = silent.map(|(id, _)| Arc::clone(id)).collect();
+        let members = self.soft.members.size();
         for id in &silent {
             reached(Branch::SessionLapsed);
             self.remove(id, ErrorCode::UnknownMemberId);
         }
         if !late.is_empty() || !silent.is_empty() {
-            self.after_removal();
+            self.after_removal(members);
         }
     }
 

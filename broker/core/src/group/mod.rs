@@ -69,6 +69,15 @@ pub struct Decision {
     pub replies: Vec<(Token, Reply)>,
 }
 
+/// What a group takes beside its id and what is counted of it, for each of the two that are kept of
+/// it: what its records say, and what it is doing.
+const GROUP_BYTES: usize = 512;
+
+/// What a group's entry takes.
+fn entry_bytes(group: &Text) -> usize {
+    GROUP_BYTES + group.len()
+}
+
 /// The groups of one shard.
 #[derive(Debug, Default)]
 pub struct Groups {
@@ -101,6 +110,9 @@ impl Groups {
     pub fn replay(&mut self, offset: i64, record: &Record) {
         self.newest = offset;
         let group = record.group();
+        if !self.hard.contains_key(group) {
+            self.held_bytes += entry_bytes(group);
+        }
         let hard = self.hard.entry(Arc::clone(group)).or_default();
         let before = hard.held_bytes;
         hard.replay(offset, record);
@@ -113,7 +125,13 @@ impl Groups {
     /// All that was written has been replayed and is committed: the groups go on from there.
     pub fn loaded(&mut self, now: Now) {
         self.emptied.clear();
-        self.hard.retain(|_, hard| !hard.is_empty());
+        let held_bytes = &mut self.held_bytes;
+        self.hard.retain(|group, hard| {
+            if hard.is_empty() {
+                *held_bytes -= entry_bytes(group);
+            }
+            !hard.is_empty()
+        });
         let mut loaded = Vec::new();
         for (group, hard) in &self.hard {
             if let Some(kept) = &hard.generation {
@@ -139,6 +157,7 @@ impl Groups {
         for group in std::mem::replace(&mut self.emptied, waiting).into_values() {
             let is_gone = |hard: &Hard| hard.is_empty() && hard.last_offset < upto;
             if self.hard.get(&group).is_some_and(is_gone) {
+                self.held_bytes -= entry_bytes(&group);
                 self.hard.remove(&group);
             }
         }
@@ -243,13 +262,18 @@ impl Groups {
         let hard = self.hard.get(&group);
         let is_kept = hard.is_some_and(|hard| hard.generation.is_some());
         if soft.is_vacant() && !is_kept {
-            self.soft.remove(&group);
+            if self.soft.remove(&group).is_some() {
+                self.held_bytes -= entry_bytes(&group);
+            }
             return;
         }
         if soft.check_at_ns != u64::MAX {
             self.due.insert((soft.check_at_ns, Arc::clone(&group)));
         }
-        self.soft.insert(group, soft);
+        let bytes = entry_bytes(&group);
+        if self.soft.insert(group, soft).is_none() {
+            self.held_bytes += bytes;
+        }
     }
 }
 

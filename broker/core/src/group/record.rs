@@ -143,15 +143,18 @@ impl Record {
     }
 }
 
-/// What a member, an offset or a group takes beside its texts, with what holds it.
+/// What a member or a generation takes beside its texts, with what holds it.
 const KEPT_BYTES: usize = 256;
+/// What an offset takes beside its metadata, with what holds it.
+const OFFSET_BYTES: usize = 192;
 
 impl Generation {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
         let members = self.members.iter().map(|member| {
             let said = member.subscription.len() + member.assignment.len();
-            KEPT_BYTES + member.member_id.len() + member.client_id.len() + said
+            let name = member.group_instance_id.as_deref().map_or(0, str::len);
+            KEPT_BYTES + member.member_id.len() + name + member.client_id.len() + said
         });
         KEPT_BYTES + members.sum::<usize>()
     }
@@ -212,7 +215,7 @@ impl Generation {
 impl Committed {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        KEPT_BYTES + self.metadata.len()
+        OFFSET_BYTES + self.metadata.len()
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -21,6 +21,8 @@ const CONSUMER: &str = "consumer";
 
 /// What a member takes beside its texts, with what holds it.
 const MEMBER_BYTES: usize = 512;
+/// What an id takes beside itself that was given out and not used yet.
+const PENDING_BYTES: usize = 128;
 /// What a protocol takes beside its texts, with its count.
 const PROTOCOL_BYTES: usize = 128;
 
@@ -99,11 +101,13 @@ impl Member {
         found.map_or_else(|| Arc::from([]), |protocol| Arc::clone(&protocol.metadata))
     }
 
-    /// What it takes in memory, about.
-    fn bytes(&self) -> usize {
+    /// What it takes in memory with its id, about.
+    fn bytes(&self, member_id: &Text) -> usize {
         let said = self.protocols.iter();
         let said = said.map(|one| PROTOCOL_BYTES + one.name.len() + one.metadata.len());
-        MEMBER_BYTES + self.client_id.len() + said.sum::<usize>()
+        let name = self.group_instance_id.as_deref().map_or(0, str::len);
+        let texts = member_id.len() + name + self.client_id.len();
+        MEMBER_BYTES + texts + said.sum::<usize>()
     }
 
     /// Whether it waits for all to join.
@@ -137,7 +141,7 @@ pub(super) struct Soft {
     /// How many members can follow each protocol.
     pub(super) supported: RedBlackTreeMapSync<Text, usize>,
     pub(super) awaiting_join: usize,
-    /// What the members said, with what they take beside it, in bytes, about.
+    /// What the members said, and the ids given out, with what they take beside it, in bytes, about.
     pub(super) said_bytes: usize,
     pub(super) syncs: Option<Syncs>,
     /// The topics that members of protocol type `consumer` read, if that can be told.
@@ -207,6 +211,22 @@ impl Soft {
         self.check_at_ns = self.check_at_ns.min(at_ns);
     }
 
+    /// Gives out an id, which may be used until then.
+    pub(super) fn expect(&mut self, member_id: Text, until_ns: u64) {
+        self.said_bytes += PENDING_BYTES + member_id.len();
+        self.pending.insert_mut(member_id, until_ns);
+        self.due_at(until_ns);
+    }
+
+    /// An id that was given out is used, or no longer may be; whether it was one.
+    pub(super) fn expect_no_more(&mut self, member_id: &Text) -> bool {
+        let was_expected = self.pending.remove_mut(member_id);
+        if was_expected {
+            self.said_bytes -= PENDING_BYTES + member_id.len();
+        }
+        was_expected
+    }
+
     /// Adds a member that isn't there, or puts it in the place of what is there under its id.
     pub(super) fn add(&mut self, member_id: Text, member: Member) {
         self.take(&member_id);
@@ -220,7 +240,7 @@ impl Soft {
                 .insert_mut(Arc::clone(instance), Arc::clone(&member_id));
         }
         self.awaiting_join += usize::from(member.awaits_join());
-        self.said_bytes += member.bytes();
+        self.said_bytes += member.bytes(&member_id);
         self.due_at(member.until_ns);
         self.leader.get_or_insert_with(|| Arc::clone(&member_id));
         self.members.insert_mut(member_id, member);
@@ -245,14 +265,14 @@ impl Soft {
             self.instances.remove_mut(instance);
         }
         self.awaiting_join -= usize::from(member.awaits_join());
-        self.said_bytes -= member.bytes();
+        self.said_bytes -= member.bytes(member_id);
         self.members.remove_mut(member_id);
         Some(member)
     }
 
     /// Takes a member out; another one leads if it led.
     pub(super) fn remove(&mut self, member_id: &Text) -> Option<Member> {
-        self.pending.remove_mut(member_id);
+        self.expect_no_more(member_id);
         if let Some(syncs) = &mut self.syncs {
             syncs.missing.remove_mut(member_id);
         }
@@ -366,10 +386,11 @@ impl Soft {
             awaiting.count(),
             "who waits to join is counted"
         );
-        let said = self.members.values().map(Member::bytes);
+        let said = self.members.iter().map(|(id, member)| member.bytes(id));
+        let pending = self.pending.keys().map(|id| PENDING_BYTES + id.len());
         assert_eq!(
             self.said_bytes,
-            said.sum::<usize>(),
+            said.chain(pending).sum::<usize>(),
             "what members say is counted"
         );
         let names = self

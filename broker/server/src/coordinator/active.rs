@@ -262,6 +262,7 @@ impl<C: Coordinate> Active<C> {
     pub(super) fn commit(&mut self, upto: i64) {
         self.committed = self.committed.max(upto);
         self.machine.committed(self.committed);
+        self.share.set(self.machine.held_bytes());
         let rest = self.waiting.split_off(&self.committed);
         for replies in std::mem::replace(&mut self.waiting, rest).into_values() {
             self.answer(replies);

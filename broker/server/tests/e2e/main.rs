@@ -6,6 +6,7 @@
 mod admin;
 mod answers;
 mod bad_input;
+mod compaction;
 mod configs;
 mod configs_in_effect;
 mod delete_records;
@@ -17,6 +18,7 @@ mod dynamic_listeners;
 mod fetch;
 mod fetch_sessions;
 mod groups;
+mod groups_bad_input;
 mod groups_records;
 mod health;
 mod hung_sync;
