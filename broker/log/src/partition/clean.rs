@@ -23,9 +23,6 @@ use crate::segment::tail::{End, PENDING_MAX, Tail};
 use crate::segment::time_index::TimeEntry;
 use crate::segment::{Segment, names};
 
-/// Bytes that are gathered before they are written.
-const WRITE_BYTES: usize = 1 << 20;
-
 /// A segment that was made of others, in files of its own. It takes their place by
 /// [`super::PartitionLog::begin_replacement`]; when it is dropped, its files go with the next try or
 /// opening.
@@ -228,7 +225,7 @@ impl<'a> Output<'a> {
 
     /// Writes what was gathered, once that is enough.
     async fn write_gathered(&mut self, pace: &dyn Pace) -> Result<(), CleanError> {
-        if self.gathered.len() < WRITE_BYTES {
+        if self.gathered.len() < self.cleaning.chunk_bytes {
             return Ok(());
         }
         self.write(pace).await
@@ -252,7 +249,7 @@ impl<'a> Output<'a> {
         }
         self.written += len;
         self.gathered.clear();
-        self.gathered.shrink_to(WRITE_BYTES * 2);
+        self.gathered.shrink_to(self.cleaning.chunk_bytes * 2);
         if self.tail.offsets.len().max(self.tail.times.len()) >= PENDING_MAX {
             self.write_indexes()?;
         }

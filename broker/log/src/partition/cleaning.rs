@@ -26,6 +26,10 @@ use crate::segment::{Segment, lookup, names, offset_index, time_index};
 /// Most segments that become one: each is kept open until its last reader has gone.
 pub const CLEANED_AT_ONCE_MAX: usize = 100;
 
+/// Bytes that a pass reads or writes at once, unless it is told otherwise; and the fewest.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+
 /// Says how fast a pass reads and writes, and whether it goes on.
 pub trait Pace: Send + Sync {
     /// Waits until so many bytes more may be read or written; `false` when the work is to end (the
@@ -127,6 +131,7 @@ pub struct Cleaning {
     pub(super) reader: Arc<LogReader>,
     pub(super) settings: LogSettings,
     pub(super) cut_count: u32,
+    pub(super) chunk_bytes: usize,
     list: Arc<SegmentList>,
     segments: Vec<SegmentView>,
     log_end: i64,
@@ -162,8 +167,11 @@ impl PartitionLog {
         let entry = self.dir.entry(&self.incarnation);
         let sealed = list.all().len().checked_sub(2).map(|at| &list.all()[at]);
         let is_ready = sealed.is_none_or(|last| {
-            let known = entry.as_ref();
-            known.is_some_and(|entry| is_settled(entry, std::slice::from_ref(last)))
+            entry.as_ref().is_some_and(|entry| {
+                // The mark that ends a replacement may be on its way.
+                let replaced = !entry.segments.iter().any(|segment| segment.swapping);
+                replaced && is_settled(entry, std::slice::from_ref(last))
+            })
         });
         if is_ready || self.writable().is_err() {
             return Box::pin(std::future::ready(Ok(())));
@@ -212,6 +220,7 @@ impl PartitionLog {
             reader: self.reader.clone(),
             settings: self.settings,
             cut_count: self.cut_count,
+            chunk_bytes: CHUNK_BYTES,
             segments: list
                 .all()
                 .iter()
@@ -256,6 +265,12 @@ pub(super) fn is_settled(entry: &LedgerEntry, segments: &[Arc<Segment>]) -> bool
 }
 
 impl Cleaning {
+    /// Has the passes read and write about so many bytes at once; a batch that is larger is read
+    /// and written whole.
+    pub fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.chunk_bytes = bytes.max(CHUNK_BYTES_MIN);
+    }
+
     /// First offset of the log.
     pub fn log_start(&self) -> i64 {
         self.list.log_start
@@ -421,7 +436,8 @@ impl<'a> Batches<'a> {
             return Ok(None);
         }
         self.cleaning.check_open()?;
-        let mut proof = Proof::new(&self.file, self.end, &self.check);
+        let chunk_bytes = self.cleaning.chunk_bytes as u64;
+        let mut proof = Proof::new(&self.file, self.end, &self.check).in_chunks(chunk_bytes);
         let path = self.file.path();
         let step = proof.step(&mut |_| {}).await;
         let (bytes, stop) = step.map_err(Error::io("read", path))?;

@@ -415,6 +415,8 @@ async fn read_identity(disk: &dyn millrace_host::Disk, path: &Path) -> Option<[u
 }
 
 #[cfg(test)]
+mod clean_tests;
+#[cfg(test)]
 mod copy_tests;
 #[cfg(test)]
 mod crash_tests;

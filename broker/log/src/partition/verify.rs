@@ -113,6 +113,8 @@ pub(crate) async fn verify_upto(
 pub(crate) struct Proof<'a> {
     file: &'a Arc<dyn File>,
     len: u64,
+    /// Most bytes read at once, where the first batch is not longer.
+    chunk: u64,
     chain: Chain<'a>,
 }
 
@@ -124,7 +126,20 @@ impl<'a> Proof<'a> {
             end: check.from,
             epoch: check.epoch,
         };
-        Self { file, len, chain }
+        Self {
+            file,
+            len,
+            chunk: CHUNK,
+            chain,
+        }
+    }
+
+    /// The same, which reads so many bytes at once, and whole batches that are longer.
+    pub(crate) fn in_chunks(self, bytes: u64) -> Self {
+        Self {
+            chunk: bytes,
+            ..self
+        }
     }
 
     /// Whole good batches up to here.
@@ -147,7 +162,7 @@ impl<'a> Proof<'a> {
         if at >= self.len {
             return Ok((Bytes::new(), Some(Stop::End)));
         }
-        let chunk = read_batches(self.file, at, self.len).await?;
+        let chunk = read_batches(self.file, at, (self.len, self.chunk)).await?;
         let (passed, stop) = self.chain.take(&chunk, self.len, seen);
         let is_stuck = stop.is_none() && passed == 0;
         let stuck = || Stop::Bad("the file is shorter than it was".to_owned());
@@ -156,9 +171,13 @@ impl<'a> Proof<'a> {
 }
 
 /// A chunk from `at` that holds at least the first batch whole, if the file does.
-async fn read_batches(file: &Arc<dyn File>, at: u64, len: u64) -> io::Result<Bytes> {
+async fn read_batches(
+    file: &Arc<dyn File>,
+    at: u64,
+    (len, chunk): (u64, u64),
+) -> io::Result<Bytes> {
     let left = len - at;
-    let chunk = file.read_at(at, left.min(CHUNK) as usize).await?;
+    let chunk = file.read_at(at, left.min(chunk) as usize).await?;
     let size = BatchHeader::parse(&chunk).map_or(0, |header| header.size() as u64);
     if size > chunk.len() as u64 && size <= left {
         return file.read_at(at, size as usize).await;
