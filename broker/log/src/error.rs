@@ -8,6 +8,10 @@ use std::sync::Arc;
 /// away by the start that does.
 pub const ACCEPT_OLD_COPY: &str = ".accept-old-copy";
 
+/// A file by which an operator says that a directory is to be used although journal files of it are
+/// gone; taken away by the start that does.
+pub const ACCEPT_JOURNAL_LOSS: &str = ".accept-journal-loss";
+
 /// A failure of the log room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -60,19 +64,21 @@ pub enum Error {
         /// Whose it is, and what to do.
         reason: String,
     },
-    /// Written by a newer Millrace.
+    /// Written by a Millrace whose format this one doesn't read.
     #[error(
-        "log directory {} has format {found}, written by {writer}, and this one, {}, reads up to \
-         {known}: run {writer} or a newer one; nothing was changed",
-        path.display(), crate::VERSION
+        "log directory {} has format {found}, written by {writer}, and this one, {}, reads {}: run \
+         {writer}{}; nothing was changed",
+        path.display(), crate::VERSION,
+        if *found > reads.1 { format!("up to {}", reads.1) } else { format!("from {} on", reads.0) },
+        if *found > reads.1 { " or a newer one" } else { "" }
     )]
-    NewerFormat {
+    OtherFormat {
         /// The log directory.
         path: PathBuf,
         /// Its format number.
         found: u32,
-        /// The newest this version reads.
-        known: u32,
+        /// The oldest and the newest that this version reads.
+        reads: (u32, u32),
         /// Which version had the directory open last, as its in-use file says.
         writer: String,
     },

@@ -278,7 +278,7 @@ impl Directories {
     /// configuration is not, nor any at the first start.
     fn leave_out(&self, path: &Path, error: Error) -> Result<(), StorageError> {
         match error {
-            Error::InUse { .. } | Error::Foreign { .. } | Error::NewerFormat { .. } => {
+            Error::InUse { .. } | Error::Foreign { .. } | Error::OtherFormat { .. } => {
                 return Err(StorageError::of(path, error));
             }
             _ if self.fresh => return Err(StorageError::of(path, error)),

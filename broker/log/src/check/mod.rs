@@ -11,7 +11,7 @@ use millrace_host::{Disk, Host};
 
 use crate::dir::format;
 use crate::dir::history::History;
-use crate::error::Error;
+use crate::error::{ACCEPT_JOURNAL_LOSS, Error};
 use crate::journal::commit::Entry;
 use crate::ledger::file::{self as ledger_file, Found};
 use crate::ledger::{Ledger, LedgerEntry};
@@ -134,8 +134,8 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     let written = !ledger.entries.is_empty() || !files.is_empty();
     for name in scan.missing(ledger.run.generation, written) {
         report.damage(format!(
-            "{name} is missing: somebody removed it; records and deletions that stood only there are \
-             lost, unless it is put back before the next start"
+            "{name} is missing: somebody removed it; the directory isn't served until it is back, or \
+             an operator gives up what stood only there by an empty file {ACCEPT_JOURNAL_LOSS}"
         ));
     }
     let history = History::fold(ledger, scan).await?;

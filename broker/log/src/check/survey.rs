@@ -159,7 +159,7 @@ pub(super) async fn format(disk: &dyn Disk, dir: &Path) -> Result<format::Format
     listed.map_err(|error| Error::access(dir, "list", dir, error))?;
     match format::read(disk, dir).await? {
         Some(format::Read::Format(format)) => Ok(format),
-        Some(format::Read::Newer(found)) => Err(format::newer(disk, dir, found).await),
+        Some(format::Read::Other(found)) => Err(format::refused(disk, dir, found).await),
         Some(format::Read::Bad) => Err(Error::BadFile {
             what: format!(
                 "{} is damaged, and without it nothing else can be judged: put it back from a copy \

@@ -435,6 +435,56 @@ fn r1_a_missing_commit_with_a_later_one_stops_the_start() {
 }
 
 #[test]
+fn r1_a_missing_journal_file_stops_the_start_until_an_operator_gives_it_up() {
+    let sim = Sim::new(13);
+    let host = sim.node("n");
+    sim.block_on(async {
+        let (dir, _) = open(&host).await;
+        let mut part = Part::open(&host, &dir, 0).await;
+        for id in 0..5 {
+            appended(&mut part, &sim, id, 3000).await;
+        }
+    });
+    sim.kill("n");
+    let host = sim.node("n");
+    let journal = Path::new("/data").join(crate::journal::file::name(1, 0));
+    let away = Path::new("/away");
+    let word = Path::new("/data").join(crate::error::ACCEPT_JOURNAL_LOSS);
+    sim.block_on(async {
+        host.disk.rename(&journal, away).await.unwrap();
+        for _ in 0..2 {
+            let opened = LogDir::open(host.clone(), &model::path(), options()).await;
+            let refused = opened.err().unwrap().to_string();
+            assert!(
+                refused.contains("journal.0000000001.0: somebody"),
+                "{refused}"
+            );
+            assert!(refused.contains("/data/.accept-journal-loss"), "{refused}");
+        }
+        // Nothing was changed: put back, everything is there.
+        host.disk.rename(away, &journal).await.unwrap();
+        let (dir, _) = open(&host).await;
+        let part = Part::open(&host, &dir, 0).await;
+        assert_eq!(part.records, [0, 1, 2, 3, 4]);
+    });
+    sim.kill("n");
+    let host = sim.node("n");
+    sim.block_on(async {
+        let gone = Path::new("/data").join(crate::journal::file::name(2, 1));
+        host.disk.remove(&gone).await.unwrap();
+        let made = host.disk.open(&word, millrace_host::OpenMode::Create);
+        drop(made.unwrap());
+        let (dir, _) = open(&host).await;
+        dir.close().await.unwrap();
+        drop(dir);
+        sim.pause(Duration::from_millis(1)).await;
+        let left = host.disk.open(&word, millrace_host::OpenMode::Read);
+        assert!(left.is_err(), "its word counts once");
+        open(&host).await;
+    });
+}
+
+#[test]
 fn a1_a_directory_of_others_is_refused_with_a_reason() {
     let sim = Sim::new(14);
     let host = sim.node("n");

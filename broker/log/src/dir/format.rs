@@ -34,6 +34,9 @@ pub(crate) const RESERVE: &str = ".reserve";
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 /// The newest format this version reads and the one it writes.
 pub(crate) const FORMAT: u32 = 1;
+/// The oldest format this version reads. A version that writes a newer one reads those before it, or
+/// raises this and names, in `refused`, the command that brings a directory up to it.
+pub(crate) const OLDEST: u32 = 1;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"MRfm");
 /// A format file is far smaller than this.
@@ -56,8 +59,8 @@ pub(crate) struct Format {
 pub(crate) enum Read {
     /// Whole.
     Format(Format),
-    /// A format number above ours.
-    Newer(u32),
+    /// A format number that this version doesn't read.
+    Other(u32),
     /// Damaged, torn or not ours.
     Bad,
 }
@@ -84,9 +87,9 @@ impl Format {
             return Read::Bad;
         }
         match take.u32() {
-            Some(FORMAT) => Self::fields(take).map_or(Read::Bad, Read::Format),
-            Some(found) if found > FORMAT => Read::Newer(found),
-            _ => Read::Bad,
+            Some(OLDEST..=FORMAT) => Self::fields(take).map_or(Read::Bad, Read::Format),
+            Some(found) => Read::Other(found),
+            None => Read::Bad,
         }
     }
 
@@ -164,19 +167,19 @@ pub(crate) async fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Read>, Er
     Ok(Some(Format::decode(&bytes)))
 }
 
-/// What a directory of a newer format is refused with. Its in-use file, which is text in every
-/// format, says who wrote it; it is only read.
-pub(crate) async fn newer(disk: &dyn Disk, dir: &Path, found: u32) -> Error {
+/// What a directory of a format that this version doesn't read is refused with. Its in-use file, which
+/// is text in every format, says who wrote it; it is only read.
+pub(crate) async fn refused(disk: &dyn Disk, dir: &Path, found: u32) -> Error {
     let said = match disk.open(&dir.join(LOCK), OpenMode::Read) {
         Ok(file) => file.read_at(0, LEN_MAX).await.unwrap_or_default(),
         Err(_) => Bytes::new(),
     };
     let said = String::from_utf8_lossy(&said);
     let writer = said.lines().find_map(|line| line.strip_prefix(VERSION_IS));
-    Error::NewerFormat {
+    Error::OtherFormat {
         path: dir.to_owned(),
         found,
-        known: FORMAT,
+        reads: (OLDEST, FORMAT),
         writer: writer.map_or_else(
             || "a version that left no name".to_owned(),
             |name| name.chars().filter(|c| !c.is_control()).collect(),
@@ -247,13 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_by_its_number() {
-        let mut bytes = format().encode();
-        bytes[4..8].copy_from_slice(&7_u32.to_le_bytes());
-        let end = bytes.len() - 4;
-        let crc = crc32c::crc32c(&bytes[..end]);
-        bytes[end..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Format::decode(&bytes), Read::Newer(7));
+    fn another_format_is_told_by_its_number() {
+        for number in [0, 7] {
+            let mut bytes = format().encode();
+            bytes[4..8].copy_from_slice(&u32::to_le_bytes(number));
+            let end = bytes.len() - 4;
+            let crc = crc32c::crc32c(&bytes[..end]);
+            bytes[end..].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(Format::decode(&bytes), Read::Other(number));
+        }
     }
 
     #[test]

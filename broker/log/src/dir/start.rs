@@ -16,7 +16,7 @@ use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
 use crate::dir::{DirOptions, Generations, LogDir, SLOTS, StartReport};
-use crate::error::{ACCEPT_OLD_COPY, Error};
+use crate::error::{ACCEPT_JOURNAL_LOSS, ACCEPT_OLD_COPY, Error};
 use crate::flusher::reclaim::Retired;
 use crate::journal::file;
 use crate::journal::reader;
@@ -125,7 +125,7 @@ impl Start {
     async fn kind(&self, names: &[DirEntry]) -> Result<Kind, Error> {
         let only_format = names.iter().all(|entry| is_format_name(&entry.name));
         match format::read(self.disk(), &self.path).await? {
-            Some(Read::Newer(found)) => Err(format::newer(self.disk(), &self.path, found).await),
+            Some(Read::Other(found)) => Err(format::refused(self.disk(), &self.path, found).await),
             Some(Read::Format(format)) => {
                 let unfinished = only_format
                     && matches!(
@@ -271,14 +271,8 @@ impl Start {
             .collect();
         let settled = ledger.settled_through;
         let scan = reader::scan(self.disk(), &self.path, format.dir_id, &journals, settled).await?;
-        for name in scan.missing(ledger.run.generation, written || !ledger.entries.is_empty()) {
-            reached(Branch::JournalMissing);
-            tracing::error!(
-                path = %self.path.display(), name,
-                "a journal file is missing: somebody removed it; records and deletions that stood \
-                 only there are lost"
-            );
-        }
+        let missing = scan.missing(ledger.run.generation, written || !ledger.entries.is_empty());
+        self.refuse_journal_loss(&missing).await?;
         let newest = scan
             .names
             .iter()
@@ -305,15 +299,48 @@ impl Start {
         self.begin(format, lock, made, (run, loaded)).await
     }
 
+    /// Refuses a directory of whose journal files some are gone: what stood only there, acknowledged
+    /// records among it, would be lost without a word (R1). Unless the operator wants that.
+    async fn refuse_journal_loss(&self, missing: &[String]) -> Result<(), Error> {
+        let path = self.path.join(ACCEPT_JOURNAL_LOSS);
+        let accepted = self.take_word(&path).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        reached(Branch::JournalMissing);
+        let names = missing.join(" and ");
+        if accepted {
+            tracing::warn!(
+                path = %self.path.display(), names,
+                "journal files are missing and the directory is used, as the operator wants: records \
+                 and deletions that stood only there are lost"
+            );
+            return Ok(());
+        }
+        let dir = self.path.display();
+        Err(Error::Corrupt {
+            what: format!(
+                "log directory {dir} has no {names}: somebody removed it, and acknowledged records and \
+                 deletions that stand only there with it. Put it back; or, to give them up, make an \
+                 empty file {} and start again",
+                path.display()
+            ),
+        })
+    }
+
+    /// Whether the operator left a file with that name. It is taken away: its word counts once.
+    async fn take_word(&self, path: &Path) -> Result<bool, Error> {
+        match self.disk().remove(path).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::access(&self.path, "remove", path, error)),
+        }
+    }
+
     /// Refuses a directory that ends with generation `own` while a later one is `known`, unless the
     /// operator wants it all the same. Its word is taken once: a later swap asks again.
     async fn refuse_old_copy(&self, own: u64, known: u64) -> Result<(), Error> {
-        let path = self.path.join(ACCEPT_OLD_COPY);
-        let accepted = match self.disk().remove(&path).await {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::access(&self.path, "remove", &path, error)),
-        };
+        let accepted = self.take_word(&self.path.join(ACCEPT_OLD_COPY)).await?;
         if own >= known {
             return Ok(());
         }

@@ -86,8 +86,8 @@ impl Dump<'_> {
                     .text("clusterId", own.cluster_id);
                 self.say(&line)
             }
-            Read::Newer(version) => {
-                let what = format!("format {version} is newer than this version of Millrace reads");
+            Read::Other(version) => {
+                let what = format!("format {version} is not one that this version of Millrace reads");
                 self.complain(0, what)
             }
             Read::Bad => self.complain(0, "it is damaged: not one of ours, or a wrong checksum"),

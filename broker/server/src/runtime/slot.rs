@@ -58,7 +58,7 @@ impl From<Error> for NotServed {
             | Error::Offline { .. }
             | Error::InUse { .. }
             | Error::Foreign { .. }
-            | Error::NewerFormat { .. }
+            | Error::OtherFormat { .. }
             | Error::OldCopy { .. }
             | Error::Corrupt { .. }
             | Error::PartitionOffline { .. } => Self::for_good(error),
