@@ -18,7 +18,6 @@ const HEAD: &str = "\
 fn effect(key: &Key) -> Option<&'static str> {
     match key.effect {
         Effect::Full => None,
-        Effect::OnceCompacted => Some("Kept, but without effect: this version doesn't compact."),
         Effect::DefaultOnly => Some("Nothing but the default is taken: no effect in this version."),
     }
 }

@@ -8,7 +8,10 @@
 use crate::error::{ConfigError, Source};
 use crate::topic::Overrides;
 use crate::values::Values;
-use crate::{BrokerConfig, NetworkConfig, ProduceConfig, TopicsConfig, listener, load};
+use crate::{
+    BrokerConfig, CleanerConfig, NetworkConfig, ProduceConfig, TopicsConfig, cleaner, listener,
+    load,
+};
 
 impl BrokerConfig {
     /// This configuration with what was set while brokers ran: for all of a cluster, and for this
@@ -29,6 +32,7 @@ impl BrokerConfig {
             (Ok(topics), Ok(network)) => {
                 config.topics = topics;
                 config.produce = ProduceConfig::read(&values);
+                config.cleaner = CleanerConfig::read(&values);
                 config.network.connections_max = self.narrowed(network.connections_max);
                 config.network.connections_per_ip_max = network.connections_per_ip_max;
                 config.network.connections_per_ip_overrides = network.connections_per_ip_overrides;
@@ -69,8 +73,9 @@ impl BrokerConfig {
     }
 
     /// Why a broker that was started with this configuration, and goes by `live`, can't go by `wanted`
-    /// before its next start, if so: its listeners.
+    /// before its next start, if so: its listeners, or a leap in the number of cleaner threads.
     pub fn check_change(&self, live: &Self, wanted: &Self) -> Result<(), ConfigError> {
+        cleaner::check_change(live.values(), wanted.values())?;
         let (started, live) = (&self.network.listeners, &live.network.listeners);
         listener::check_change(wanted.values(), (started, live), &wanted.network.listeners)
     }

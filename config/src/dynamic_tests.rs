@@ -131,7 +131,7 @@ fn a_key_without_effect_takes_its_default_and_nothing_else() {
         let refused = refused.to_string();
         assert!(refused.contains("nothing but its default"), "{refused}");
     }
-    // What a cleaner will go by is kept for it, checked.
+    // What compaction goes by is checked.
     for (key, good, bad) in [
         ("min.cleanable.dirty.ratio", "0.01", "1.5"),
         ("delete.retention.ms", "5", "-1"),

@@ -98,8 +98,6 @@ pub enum Scope {
 pub enum Effect {
     /// What its documentation says.
     Full,
-    /// It is kept, shown and checked; it acts once logs are compacted, which this version doesn't.
-    OnceCompacted,
     /// Nothing but its default is taken: this version acts as if it were that.
     DefaultOnly,
 }
@@ -159,6 +157,13 @@ impl Value {
             unreachable!("not a bool: {self:?}")
         };
         *value
+    }
+
+    pub(crate) fn double(&self) -> f64 {
+        let Self::Double(bits) = self else {
+            unreachable!("not a decimal number: {self:?}")
+        };
+        f64::from_bits(*bits)
     }
 
     pub(crate) fn into_text(self) -> String {
@@ -238,14 +243,6 @@ impl Key {
         }
     }
 
-    /// The same row, of a key that acts once logs are compacted.
-    pub(crate) const fn once_compacted(self) -> Self {
-        Self {
-            effect: Effect::OnceCompacted,
-            ..self
-        }
-    }
-
     /// The same row, of a key of which only the default is taken.
     pub(crate) const fn default_only(self) -> Self {
         Self {
@@ -318,6 +315,9 @@ impl Key {
                     noun.to_owned()
                 }
             },
+            Check::AtLeast(min) if self.kind == Kind::Double => {
+                format!("{noun} of at least {min}")
+            }
             Check::AtLeast(min) => format!("{noun} from {min} to {max}"),
             Check::Between(min, max) => format!("{noun} from {min} to {max}"),
             Check::UnlimitedOrAtLeast(min) => {
@@ -365,7 +365,10 @@ impl Key {
             Kind::Bool => return None,
             Kind::Int => Value::Number(i64::from(text.parse::<i32>().ok()?)),
             Kind::Long => Value::Number(text.parse::<i64>().ok()?),
-            Kind::Double => Value::Double(text.parse::<f64>().ok()?.to_bits()),
+            Kind::Double => {
+                let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+                Value::Double(number?.to_bits())
+            }
             Kind::Text | Kind::Password => Value::Text(text.to_owned()),
             Kind::List if text.is_empty() => Value::List(Vec::new()),
             Kind::List => Value::List(text.split(',').map(|item| item.trim().to_owned()).collect()),
@@ -390,6 +393,7 @@ impl Key {
         match (self.check, value) {
             (Check::AtLeast(min), Value::Number(number)) => *number >= min,
             (Check::Between(min, max), Value::Number(number)) => (min..=max).contains(number),
+            (Check::AtLeast(min), Value::Double(bits)) => f64::from_bits(*bits) >= min as f64,
             (Check::Between(min, max), Value::Double(bits)) => {
                 (min as f64..=max as f64).contains(&f64::from_bits(*bits))
             }

@@ -6,6 +6,7 @@
 //! The only I/O is reading the configuration file.
 
 mod annotated;
+mod cleaner;
 mod describe;
 mod dynamic;
 mod error;
@@ -40,6 +41,7 @@ mod load_tests;
 mod topic_tests;
 
 pub use annotated::annotated_properties;
+pub use cleaner::CleanerConfig;
 pub use describe::{Described, Origin, SynonymValue, describe_cluster};
 pub use error::{ConfigError, Source};
 pub use fetch::FetchConfig;
@@ -56,14 +58,16 @@ pub use node::{LoggerFormat, NodeConfig};
 pub use not_in_effect::{AbsentKey, absent_keys};
 pub use produce::ProduceConfig;
 pub use table::{broker_key, broker_keys, topic_key, topic_keys};
-pub use topic::{CleanupPolicy, Compression, Durability, RecordValidation, TimestampType};
+pub use topic::{
+    CleanupPolicy, CompactionConfig, Compression, Durability, RecordValidation, TimestampType,
+};
 pub use topic::{Overrides, TopicConfig, TopicOverrides};
 pub use topics::TopicsConfig;
 
 use values::Values;
 
 /// The whole configuration of one node, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerConfig {
     /// Who this node is.
     pub node: NodeConfig,
@@ -71,6 +75,8 @@ pub struct BrokerConfig {
     pub network: NetworkConfig,
     /// Where and how logs are stored.
     pub log: LogConfig,
+    /// How logs are compacted.
+    pub cleaner: CleanerConfig,
     /// Limits of the produce path and of producer state.
     pub produce: ProduceConfig,
     /// Limits of the fetch path.
@@ -108,6 +114,7 @@ impl BrokerConfig {
             node: NodeConfig::read(&values),
             network: NetworkConfig::read(&values)?,
             log: LogConfig::read(&values)?,
+            cleaner: CleanerConfig::read(&values),
             produce: ProduceConfig::read(&values),
             fetch: FetchConfig::read(&values),
             topics: TopicsConfig::read(&values)?,

@@ -168,7 +168,6 @@ fn an_unknown_key_is_refused_with_its_source_and_the_nearest_name() {
 #[test]
 fn a_key_of_kafkas_without_effect_is_refused_and_says_so() {
     for (option, part) in [
-        ("log.cleaner.threads=2", "no effect in this version"),
         ("broker.id=1", "give node.id instead"),
         ("process.roles=broker,controller", "leave the key out"),
         ("ssl.keystore.location=/x", "no effect in this version"),

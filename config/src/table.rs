@@ -6,15 +6,16 @@ use crate::key::Key;
 use crate::nearest::nearest;
 use crate::not_in_effect::{self, Absent};
 use crate::{
-    fetch, groups, listener, log, metadata, network, node, produce, topic_default_rows, topic_rows,
-    topics,
+    cleaner, fetch, groups, listener, log, metadata, network, node, produce, topic_default_rows,
+    topic_rows, topics,
 };
 
-const BROKER_SECTIONS: [&[Key]; 10] = [
+const BROKER_SECTIONS: [&[Key]; 11] = [
     node::KEYS,
     listener::KEYS,
     network::KEYS,
     log::KEYS,
+    cleaner::KEYS,
     produce::KEYS,
     fetch::KEYS,
     topics::KEYS,

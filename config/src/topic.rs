@@ -70,8 +70,21 @@ pub struct CleanupPolicy {
     pub compact: bool,
 }
 
+/// When a topic's logs are compacted, and what that leaves for how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CompactionConfig {
+    /// `min.cleanable.dirty.ratio`, 0 to 1: a log is compacted when more of it than this is dirty.
+    pub min_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: nothing younger is compacted.
+    pub min_lag: Duration,
+    /// `max.compaction.lag.ms`: what is older is compacted, however little is dirty.
+    pub max_lag: Duration,
+    /// `delete.retention.ms`: how long a tombstone stays behind the round that met it first.
+    pub delete_retention: Duration,
+}
+
 /// A topic's configuration, resolved and checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicConfig {
     /// `segment.bytes`: at least 1 MiB, at most 2^31 - 1.
     pub segment_bytes: u32,
@@ -99,6 +112,8 @@ pub struct TopicConfig {
     pub flush_interval: Option<Duration>,
     /// `cleanup.policy`.
     pub cleanup: CleanupPolicy,
+    /// How it is compacted, if it is.
+    pub compaction: CompactionConfig,
     /// `compression.type`.
     pub compression: Compression,
     /// The level of its codec, where that has one; `None` is the codec's default.
@@ -161,6 +176,12 @@ impl TopicConfig {
             cleanup: CleanupPolicy {
                 delete: has_policy("delete"),
                 compact: has_policy("compact"),
+            },
+            compaction: CompactionConfig {
+                min_dirty_ratio: read.value("min.cleanable.dirty.ratio").double(),
+                min_lag: Duration::from_millis(read.count("min.compaction.lag.ms")),
+                max_lag: Duration::from_millis(read.count("max.compaction.lag.ms")),
+                delete_retention: Duration::from_millis(read.count("delete.retention.ms")),
             },
             compression: compression(&read.text("compression.type")),
             compression_level: read.level(),

@@ -185,8 +185,7 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a compacted topic keeps the record that deletes a key.",
     )
     .check(Check::AtLeast(0))
-    .dynamic()
-    .once_compacted(),
+    .dynamic(),
     Key::kafka(
         "log.cleaner.min.compaction.lag.ms",
         Kind::Long,
@@ -194,8 +193,7 @@ pub(crate) const KEYS: &[Key] = &[
         "A record younger than this is not compacted away.",
     )
     .check(Check::AtLeast(0))
-    .dynamic()
-    .once_compacted(),
+    .dynamic(),
     Key::kafka(
         "log.cleaner.max.compaction.lag.ms",
         Kind::Long,
@@ -203,8 +201,7 @@ pub(crate) const KEYS: &[Key] = &[
         "A record older than this is compacted, however little there is to win.",
     )
     .check(Check::AtLeast(1))
-    .dynamic()
-    .once_compacted(),
+    .dynamic(),
     Key::kafka(
         "log.cleaner.min.cleanable.ratio",
         Kind::Double,
@@ -212,8 +209,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Share of a log that must not have been compacted yet before it is compacted again.",
     )
     .check(Check::Between(0, 1))
-    .dynamic()
-    .once_compacted(),
+    .dynamic(),
     Key::kafka(
         "log.preallocate",
         Kind::Bool,

@@ -186,8 +186,7 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a compacted topic keeps the record that deletes a key.",
     )
     .check(Check::AtLeast(0))
-    .topic(&[same("log.cleaner.delete.retention.ms")])
-    .once_compacted(),
+    .topic(&[same("log.cleaner.delete.retention.ms")]),
     Key::kafka(
         "min.compaction.lag.ms",
         Kind::Long,
@@ -195,8 +194,7 @@ pub(crate) const KEYS: &[Key] = &[
         "A record younger than this is not compacted away.",
     )
     .check(Check::AtLeast(0))
-    .topic(&[same("log.cleaner.min.compaction.lag.ms")])
-    .once_compacted(),
+    .topic(&[same("log.cleaner.min.compaction.lag.ms")]),
     Key::kafka(
         "max.compaction.lag.ms",
         Kind::Long,
@@ -204,8 +202,7 @@ pub(crate) const KEYS: &[Key] = &[
         "A record older than this is compacted, however little there is to win.",
     )
     .check(Check::AtLeast(1))
-    .topic(&[same("log.cleaner.max.compaction.lag.ms")])
-    .once_compacted(),
+    .topic(&[same("log.cleaner.max.compaction.lag.ms")]),
     Key::kafka(
         "min.cleanable.dirty.ratio",
         Kind::Double,
@@ -213,8 +210,7 @@ pub(crate) const KEYS: &[Key] = &[
         "Share of a log that must not have been compacted yet before it is compacted again.",
     )
     .check(Check::Between(0, 1))
-    .topic(&[same("log.cleaner.min.cleanable.ratio")])
-    .once_compacted(),
+    .topic(&[same("log.cleaner.min.cleanable.ratio")]),
     Key::kafka(
         "preallocate",
         Kind::Bool,

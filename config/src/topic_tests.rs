@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::{
-    BrokerConfig, CleanupPolicy, Compression, Described, Durability, Origin, RecordValidation,
-    TimestampType, TopicConfig, TopicOverrides,
+    BrokerConfig, CleanupPolicy, CompactionConfig, Compression, Described, Durability, Origin,
+    RecordValidation, TimestampType, TopicConfig, TopicOverrides,
 };
 
 fn own(pairs: &[(&str, &str)]) -> TopicOverrides {
@@ -41,6 +41,12 @@ fn a_topic_that_says_nothing_has_kafkas_defaults() {
         cleanup: CleanupPolicy {
             delete: true,
             compact: false,
+        },
+        compaction: CompactionConfig {
+            min_dirty_ratio: 0.5,
+            min_lag: Duration::ZERO,
+            max_lag: Duration::from_millis(i64::MAX as u64),
+            delete_retention: Duration::from_hours(24),
         },
         compression: Compression::Producer,
         compression_level: None,
@@ -80,6 +86,10 @@ fn every_key_of_a_topic_reaches_its_field() {
             ("segment.jitter.ms", "9"),
             ("compression.zstd.level", "7"),
             ("record.validation", "header"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("min.compaction.lag.ms", "10"),
+            ("max.compaction.lag.ms", "11"),
+            ("delete.retention.ms", "12"),
         ]),
     )
     .unwrap();
@@ -99,6 +109,12 @@ fn every_key_of_a_topic_reaches_its_field() {
         cleanup: CleanupPolicy {
             delete: true,
             compact: true,
+        },
+        compaction: CompactionConfig {
+            min_dirty_ratio: 0.25,
+            min_lag: Duration::from_millis(10),
+            max_lag: Duration::from_millis(11),
+            delete_retention: Duration::from_millis(12),
         },
         compression: Compression::Zstd,
         compression_level: Some(7),

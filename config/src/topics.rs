@@ -50,7 +50,7 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// How topics are created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicsConfig {
     /// `num.partitions`.
     pub partitions: u32,

@@ -122,6 +122,13 @@ impl Values {
             .bool()
     }
 
+    pub(crate) fn double(&self, name: &str) -> f64 {
+        self.effective(name)
+            .expect("the table has a default for every number")
+            .value
+            .double()
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         Some(self.effective(name)?.value.into_text())
     }

@@ -133,8 +133,6 @@ pub(crate) struct Metrics {
     pub(crate) answers_waits: IntCounter,
     /// Log directories of the configuration that can't be used.
     pub(crate) offline_directories: IntGauge,
-    /// Topics whose logs should be compacted, which this version doesn't do.
-    pub(crate) uncompacted_topics: IntGauge,
     /// Joins and commits refused because groups take all the memory that they may.
     pub(crate) groups_full: IntCounter,
     /// How late tasks of the data pool came to run that were due, in seconds.
@@ -245,10 +243,6 @@ impl Metrics {
             answers_waits: make.counter(
                 "millrace_response_budget_waits_total",
                 "Requests that waited for room for their answer.",
-            ),
-            uncompacted_topics: make.gauge(
-                "millrace_topics_not_compacted",
-                "Topics with cleanup.policy=compact: this version doesn't compact their logs.",
             ),
             groups_full: make.counter(
                 "millrace_groups_full_total",

@@ -53,6 +53,11 @@ impl Mapping {
         }
     }
 
+    /// Bytes that its map takes.
+    pub fn map_bytes(&self) -> u64 {
+        self.map.bytes()
+    }
+
     /// Takes the next batch. What lies outside the range is passed over.
     pub fn batch(&mut self, batch: &Batch) -> Result<Progress, Uncleanable> {
         if batch.header.last_offset() >= self.upto {

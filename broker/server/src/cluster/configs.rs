@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_config::{
-    BrokerConfig, ConfigError, Effect, Key, Kind, TopicConfig, broker_key, topic_key,
-};
+use millrace_config::{BrokerConfig, ConfigError, Key, Kind, TopicConfig, broker_key, topic_key};
 use millrace_core::cluster::{
     AlterConfigs, ConfigRules, Configured, Image, Refusal, alter_configs,
 };
@@ -42,7 +40,7 @@ impl ConfigRules for Table<'_> {
         &mut self,
         wanted: &AlterConfigs,
         after: &BTreeMap<String, String>,
-        set: &BTreeSet<&str>,
+        _: &BTreeSet<&str>,
     ) -> Result<(), Refusal> {
         let (checked, code) = match wanted.kind {
             Configured::Topic => (self.check_topic(after), ErrorCode::InvalidConfig),
@@ -55,16 +53,7 @@ impl ConfigRules for Table<'_> {
         checked.map_err(|error| Refusal {
             code,
             message: error.to_string(),
-        })?;
-        for key in set.iter().filter_map(|key| row(wanted.kind, key)) {
-            if key.effect == Effect::OnceCompacted {
-                tracing::warn!(
-                    key = key.name,
-                    "kept for later: this version doesn't compact, so the key has no effect yet"
-                );
-            }
-        }
-        Ok(())
+        })
     }
 }
 

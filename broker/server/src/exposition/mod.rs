@@ -7,6 +7,7 @@
 //! partition only where somebody asks for that page. What a page takes is its bytes and a row for
 //! each topic, or each partition.
 
+mod cleaner;
 mod groups;
 mod page;
 
@@ -30,6 +31,7 @@ pub(crate) fn page(node: &Arc<Node>) -> Rope {
     topics(node, &mut page);
     directories(node, &mut page);
     moves(node, &mut page);
+    cleaner::cleaner(node, &mut page);
     groups::groups(node, &mut page);
     page.into_rope()
 }

@@ -29,6 +29,7 @@ use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 use tokio::sync::oneshot;
 
+use super::cleaning::Cleaner;
 use super::freed::Freed;
 use super::moving::Moves;
 use super::partition::{Configuration, OpenPartition, PartitionSink};
@@ -64,6 +65,7 @@ pub(crate) struct Registry {
     started_at: i64,
     slots: Mutex<BTreeMap<Incarnation, Arc<Slot<OpenPartition>>>>,
     pub(super) moves: Moves,
+    pub(super) cleaner: Cleaner,
 }
 
 impl Registry {
@@ -85,6 +87,7 @@ impl Registry {
             reports: Reports::default(),
             started_at: cluster.image().offset(),
             moves: Moves::new(config.log.moves_at_once as usize),
+            cleaner: Cleaner::new(),
             config,
             cluster,
             directories,
@@ -477,6 +480,11 @@ impl Registry {
         &self.moves
     }
 
+    /// Compaction of the logs.
+    pub(crate) fn cleaner(&self) -> &Cleaner {
+        &self.cleaner
+    }
+
     /// Forgets an open partition, so that who asks for it next opens it anew.
     pub(super) fn forget(&self, open: &Arc<OpenPartition>) {
         let mut slots = self.lock();
@@ -511,6 +519,8 @@ impl Registry {
     pub(crate) async fn close(&self, cluster: &Cluster) {
         self.moves.end();
         self.moves.until_none(None).await;
+        self.cleaner.cancel(None);
+        self.cleaner.until_none(None).await;
         self.close_partitions().await;
         if let Err(error) = cluster.close().await {
             tracing::error!(%error, "the metadata log was not closed cleanly");

@@ -29,6 +29,7 @@ impl Registry {
     /// that they are gone.
     pub(crate) fn remove_topic(self: &Arc<Self>, topic: TopicId) {
         let notes = self.moves.withdraw(topic);
+        self.cleaner.cancel(Some(topic));
         let mut removals = Vec::new();
         let mut opening = Vec::new();
         for slot in self.take_topic(topic) {
@@ -43,6 +44,7 @@ impl Registry {
             // No copy of it is made, or taken away, beside the removal.
             registry.forget_wishes(notes).await;
             registry.moves.until_none(Some(topic)).await;
+            registry.cleaner.until_none(Some(topic)).await;
             for slot in opening {
                 // Its directory isn't renamed under an opening.
                 if let Some(open) = slot.end(removed()).await {

@@ -46,7 +46,12 @@ pub(crate) fn log_settings(topic: &TopicConfig, partition: Incarnation) -> LogSe
 /// The age of a segment, less this partition's share of the jitter: drawn from its identity, so that
 /// it stays the same, and segments of many partitions don't all end at one time.
 fn segment_ms(topic: &TopicConfig, partition: Incarnation) -> u64 {
-    let age_ms = ms(topic.segment_age);
+    // What waits for compaction at most so long is not in the active segment for longer.
+    let age_ms = if topic.cleanup.compact {
+        ms(topic.segment_age.min(topic.compaction.max_lag))
+    } else {
+        ms(topic.segment_age)
+    };
     let jitter_ms = ms(topic.segment_jitter).min(age_ms);
     let mut identity = [0; 8];
     identity.copy_from_slice(&partition.topic_id[8..]);

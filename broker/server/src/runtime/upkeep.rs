@@ -1,4 +1,5 @@
-//! What a node does on its own, now and then: retention, and the deadlines of open partitions.
+//! What a node does on its own, now and then: retention, compaction, and the deadlines of open
+//! partitions.
 //!
 //! What always holds: a log start moves for others only after its mark is durable; one partition's
 //! trouble does not keep the next one waiting; a round looks at what the schedule says is due, never
@@ -11,6 +12,7 @@ use millrace_host::{Mono, Now, Pool};
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Removal, WallGuard};
 
+use super::cleaning;
 use super::partition::OpenPartition;
 use crate::context::Node;
 use crate::handlers::Pace;
@@ -26,7 +28,11 @@ pub(crate) async fn run(node: Arc<Node>) {
     node.partitions.finish_moves().await;
     node.partitions.begin_moves();
     node.partitions.sweep_deleted().await;
-    tokio::join!(see_deadlines(&node), check_retention(&node));
+    tokio::join!(
+        see_deadlines(&node),
+        check_retention(&node),
+        cleaning::run(&node),
+    );
 }
 
 /// Has partitions see the time when something of theirs is due.

@@ -6,6 +6,7 @@
 //! process lives.
 
 mod append;
+mod cleaning;
 mod configure;
 mod fetch;
 mod log_start;
@@ -36,6 +37,7 @@ use super::fetch_waiter::FetchWaiter;
 use super::producer_count::{ProducerCount, Share};
 use super::schedule::{NEVER, Schedule};
 pub(crate) use append::{AckResult, AckWait, Appended, Refused};
+pub(crate) use cleaning::Found;
 pub(crate) use configure::Configuration;
 pub(crate) use fetch::FetchPlace;
 pub(crate) use log_start::{Deleted, NotDeleted};
