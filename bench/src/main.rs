@@ -3,6 +3,7 @@
 
 mod cpu;
 mod floor;
+mod groups;
 mod idle;
 mod idle_node;
 mod idle_work;
@@ -33,6 +34,8 @@ enum Measure {
     Floor(floor::FloorArguments),
     /// Produces batches encoded beforehand, then reads all of them back and checks them.
     Load(load::LoadArguments),
+    /// Consumer groups: many members that join, live and commit; a start with many offsets.
+    Groups(groups::GroupsArguments),
     /// Makes many partitions and measures what they cost: memory, disk, restarts, deletion.
     Idle(idle::IdleArguments),
     /// Starts a broker and times its first acknowledged produce.
@@ -64,6 +67,7 @@ fn run(measure: &Measure) -> Result<(), String> {
         Measure::Floor(arguments) => floor::run(&*host.clock, arguments),
         Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
         Measure::Warm(arguments) => warm::run(&*host.clock, arguments),
+        Measure::Groups(arguments) => machine.block_on(groups::run(&host, arguments)),
         Measure::Idle(arguments) => machine.block_on(idle::run(&host, arguments)),
         Measure::Start(arguments) => machine.block_on(start::run(&host, arguments)),
         Measure::Topics(arguments) => machine.block_on(topics::run(&host, arguments)),
