@@ -785,6 +785,24 @@ fn room_is_held_as_long_as_the_bytes_of_the_request_are() {
 }
 
 #[test]
+fn a_connection_holds_no_more_bytes_of_requests_than_its_limit() {
+    for (limit, holds_both) in [(2 << 20, false), (8 << 20, true)] {
+        let bench = Bench::with(|limits| limits.connection_bytes_max = limit);
+        let mut client = bench.connect();
+        for id in 1..=2 {
+            client.send(&frame(OVERLAPS, id, &long(&format!("{id} hold"), 3 << 19)));
+        }
+        let held = bench.metrics.budget_bytes.get();
+        assert_eq!(held > 2 << 20, holds_both, "{held}");
+        for id in ["1", "2"] {
+            bench.open(id);
+            client.run();
+        }
+        assert_eq!(client.replies(), ["1", "2"]);
+    }
+}
+
+#[test]
 fn large_requests_use_the_same_memory_again() {
     let bench = Bench::new();
     let mut client = bench.connect();

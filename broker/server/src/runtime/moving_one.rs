@@ -100,7 +100,7 @@ impl Registry {
             match partitions.noted_wishes().await {
                 Ok(found) => notes.extend(found.into_iter().map(|note| (*directory, note))),
                 Err(error) => {
-                    tracing::warn!(%error, "moves that a restart interrupted are not begun again")
+                    tracing::warn!(%error, "moves that a restart interrupted are not begun again");
                 }
             }
         }

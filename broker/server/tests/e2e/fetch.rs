@@ -9,7 +9,11 @@ use millrace_protocol::messages::{FetchRequest, FetchResponse, Uuid};
 use crate::node::{FETCH, Node, Topic, batch, fetch_request, produce_request, values, with};
 use crate::wire::Client;
 
-async fn ask(client: &mut Client, version: i16, request: &FetchRequest) -> Vec<PartitionData> {
+pub(crate) async fn ask(
+    client: &mut Client,
+    version: i16,
+    request: &FetchRequest,
+) -> Vec<PartitionData> {
     let response: FetchResponse = client.ask(Api::Fetch, version, request).await;
     assert_eq!((response.error_code, response.session_id), (0, 0));
     let partitions = response.responses.into_iter().flat_map(|t| t.partitions);

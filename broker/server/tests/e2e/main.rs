@@ -22,6 +22,7 @@ mod groups_bad_input;
 mod groups_records;
 mod health;
 mod hung_sync;
+mod keys_in_effect;
 mod log_configs;
 mod log_dirs;
 mod loggers;
