@@ -107,6 +107,7 @@ async fn work_on(
             part.append(900)?;
             part.append(900)?;
         }
+        8 => part.clean_some(draw).await?,
         _ => {}
     }
     part.append(3)?;

@@ -6,6 +6,7 @@
 //! acknowledges then is there behind the next crash too. All in memory, on the calling thread;
 //! everything that is drawn comes from the plan's seed and the image's number.
 
+mod cleaning;
 mod content;
 mod cut_off;
 mod directory;

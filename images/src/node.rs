@@ -229,8 +229,12 @@ impl Part {
         let received = builder.build();
         let header = BatchHeader::parse(&received).map_err(text)?;
         let stored = stored(&received, base_offset, self.epoch);
-        self.acks
-            .change(|promise| promise.batches.push((base_offset, next, stored)));
+        self.acks.change(|promise| {
+            if let Some(before) = &mut promise.before_cleaning {
+                before.push((base_offset, next, stored.clone()));
+            }
+            promise.batches.push((base_offset, next, stored));
+        });
         let appended = self.log.append(Append {
             bytes: &received,
             header: &header,
@@ -281,7 +285,12 @@ impl Part {
             promise.cut_count = cut_count;
             promise.before_cut = Some(promise.batches.clone());
             promise.batches.retain(|batch| batch.1 <= offset);
-            promise.acked = promise.acked.min(offset);
+            // Where cleaning left no records up to there, the log ends behind the last that is left.
+            let end = promise
+                .batches
+                .last()
+                .map_or(promise.log_start, |last| last.1);
+            promise.acked = promise.acked.min(offset).min(end.max(promise.log_start));
         });
         let outcome = work.run().await;
         self.log.finish_truncation(outcome).map_err(text)?;

@@ -34,6 +34,8 @@ pub(crate) struct Promise {
     pub(crate) batches: Vec<Batch>,
     /// The log before a truncation that is under way.
     pub(crate) before_cut: Option<Vec<Batch>>,
+    /// The log with the segments that a cleaned one is taking the place of.
+    pub(crate) before_cleaning: Option<Vec<Batch>>,
     /// Everything below was acknowledged as durable.
     pub(crate) acked: i64,
     pub(crate) cut_count: u32,
@@ -114,7 +116,11 @@ impl Promise {
         };
         let ends =
             |batches: &[Batch]| log_end == log_start || batches.iter().any(|one| one.1 == log_end);
-        let timelines = [Some(&self.batches), self.before_cut.as_ref()];
+        let timelines = [
+            Some(&self.batches),
+            self.before_cut.as_ref(),
+            self.before_cleaning.as_ref(),
+        ];
         let mut timelines = timelines.into_iter().flatten();
         let timeline = timelines.find(|batches| ends(batches) && is_found(batches));
         let timeline =
@@ -130,6 +136,7 @@ impl Promise {
     pub(crate) fn resume(&mut self, opened: &Opened, batches: Vec<Batch>) {
         self.batches = batches;
         self.before_cut = None;
+        self.before_cleaning = None;
         self.log_start = opened.log_start;
         self.announced = opened.log_start;
         self.acked = self.acked.max(opened.flushed);

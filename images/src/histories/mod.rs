@@ -1,6 +1,7 @@
 //! The histories that are cut off everywhere: one for each thing that a directory does.
 
 mod changes;
+mod cleaning;
 mod commits;
 mod failures;
 mod page_cache;
@@ -33,7 +34,7 @@ macro_rules! histories {
 }
 
 /// All of them.
-pub const HISTORIES: [History; 32] = histories![
+pub const HISTORIES: [History; 38] = histories![
     commits::first_appends,
     commits::direct_sync,
     commits::rolls,
@@ -50,6 +51,12 @@ pub const HISTORIES: [History; 32] = histories![
     changes::retirement,
     changes::removal,
     changes::removal_of_two,
+    cleaning::cleaned_twice,
+    cleaning::cleaned_under_appends,
+    cleaning::cleaned_over_a_kill,
+    cleaning::cleaned_under_a_log_start,
+    cleaning::cleaned_then_cut,
+    cleaning::cleaned_and_removed,
     starts::clean_stop,
     starts::kill_and_power_cut,
     starts::start_on_start,
