@@ -53,10 +53,9 @@ impl Turn<'_> {
     fn after_removal(&mut self, members_before: usize) {
         let is_fewer = self.soft.members.size() < members_before;
         match self.soft.phase {
-            Phase::Empty => {}
             Phase::Preparing { .. } => self.complete_join_if_all_joined(),
             Phase::Completing | Phase::Stable if is_fewer => self.rebalance(),
-            Phase::Completing | Phase::Stable => {}
+            Phase::Empty | Phase::Completing | Phase::Stable => {}
         }
     }
 
