@@ -23,6 +23,7 @@ mod groups_records;
 mod health;
 mod hung_sync;
 mod keys_in_effect;
+mod keys_of_groups;
 mod log_configs;
 mod log_dirs;
 mod loggers;
