@@ -51,11 +51,13 @@ const KNOWN: &[(&str, u64)] = &[
     ("MoveBeforeCopyIsDurable", 1006),
     ("AppendsDuringHandover", 1006),
     ("OldCopyServedAfterMove", 1006),
+    ("LatestRecordDropped", 1001),
+    ("TombstoneDroppedAtOnce", 1028),
 ];
 
 impl Planted {
     fn all() -> Vec<Self> {
-        let general = |bug: &Bug| !bug.is_of_threads() && !bug.is_of_transactions();
+        let general = |bug: &Bug| !bug.is_of_threads() && !bug.is_of_histories();
         let bugs = Bug::ALL.iter().copied().filter(general);
         let bugs = bugs.map(Self::Bug);
         bugs.chain(Lie::ALL.into_iter().map(Self::Lie)).collect()

@@ -203,6 +203,13 @@ pub enum Anomaly {
     },
     /// L2, L3: somebody makes no progress although nothing is wrong any more.
     Stalled(String),
+    /// C1–C8: a compacted topic does not hold what it has to.
+    Table {
+        /// The rule.
+        rule: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// L7: more memory, or more of a queue, than its limit.
     OverLimit(String),
 }
@@ -234,6 +241,7 @@ impl Anomaly {
             Self::Starved { .. } => "starved",
             Self::Refused { .. } => "refused",
             Self::Time { .. } | Self::OtherTime { .. } => "time",
+            Self::Table { rule, .. } => rule,
             Self::Stalled(_) => "stalled",
             Self::OverLimit(_) => "over limit",
         }

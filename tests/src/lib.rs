@@ -28,6 +28,7 @@ pub mod shrink;
 pub mod side;
 pub mod simulation;
 pub mod strace;
+pub mod table;
 pub mod tally;
 pub mod times;
 pub mod trace;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::faults::rot::Fate;
 use crate::faults::schedule::schedule;
-use crate::faults::{Fault, Only};
+use crate::faults::{Fault, Only, What};
 use crate::ledger::Progress;
 use crate::liveness::{self, Witness};
 use crate::planted::Bug;
@@ -225,6 +225,17 @@ impl Run {
         let mut settings = settings(world, &directories);
         acts::shape(world, (setup.seed, row), &mut plan, &mut settings);
         let mut faults = schedule(setup.seed, row, directories.len());
+        if faults
+            .iter()
+            .any(|fault| matches!(fault.what, What::WriteRot { .. }))
+        {
+            // What is written wrong while somebody reads it can't be judged.
+            plan.table = None;
+        }
+        if let Some(table) = &mut plan.table {
+            let moves = |fault: &Fault| matches!(fault.what, What::Clock(_));
+            table.clock_is_still = !faults.iter().any(moves);
+        }
         faults.retain(|fault| setup.only.is_none_or(|only| only.has(fault.number)));
         faults.reverse();
         Self {

@@ -27,6 +27,7 @@ use crate::producer::{Producer, Sending};
 use crate::pulse::Pulse;
 use crate::reader::Whole;
 use crate::side::Sides;
+use crate::table;
 use crate::times::Timed;
 use crate::trimmer::Trimmer;
 
@@ -64,6 +65,8 @@ pub struct Plan {
     pub admin: Option<Duration>,
     /// The pause of somebody who moves replicas between log directories.
     pub moves: Option<Duration>,
+    /// Somebody who keeps a table in a compacted topic.
+    pub table: Option<table::Keeper>,
     /// The pause of somebody who deletes records; not of a topic that is removed.
     pub trims: Option<Duration>,
     /// How long the topic lives before it is removed and made again; `None` for ever.
@@ -92,6 +95,7 @@ impl Plan {
             sides: None,
             admin: None,
             moves: None,
+            table: None,
             trims: None,
             churn: None,
             patience: Duration::from_mins(1),
@@ -270,6 +274,12 @@ impl Workload {
             let pulse = self.pulse("mover".to_owned());
             let run = async move { mover.run(&reach, &progress, &pulse).await };
             self.spawn("mover", run);
+        }
+        if let Some(keeper) = plan.table.clone() {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let pulse = self.pulse("table".to_owned());
+            let run = async move { keeper.run(&reach, &progress, &pulse).await };
+            self.spawn("table", run);
         }
         if let Some(pause) = plan.trims {
             let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));

@@ -15,6 +15,7 @@ use crate::faults::{DiskTrouble, End, Fault, What};
 use crate::ledger::Barred;
 use crate::liveness;
 use crate::shape::{Row, TOPIC};
+use crate::table;
 use crate::workload::{Plan, Workload};
 
 /// How long after a failed sync its directory may still acknowledge what it had written before.
@@ -23,6 +24,9 @@ const HEARD_WITHIN: Duration = Duration::from_millis(100);
 const RECORDS_WITHIN: Duration = Duration::from_secs(2);
 /// A clock that is off by more is a jump: the oracle goes by the time that has truly passed.
 const JUMP_MS: i64 = 3_600_000;
+
+/// One of so many runs has a compacted topic.
+const TABLES_ONE_IN: u64 = 2;
 
 /// How a fault ends.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,11 @@ pub(super) fn shape(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         rate.to_string(),
     ));
+    if Draw::new(seed ^ 0x63_6c65_616e).below(TABLES_ONE_IN) == 0 {
+        let (keeper, own) = table::Keeper::draw(seed);
+        plan.table = Some(keeper);
+        settings.extend(own);
+    }
     let between = [20_971_520, 200, 1000][draw.below(3) as usize];
     let own = [
         (
