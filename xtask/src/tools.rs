@@ -6,6 +6,7 @@
 //! (`xtask/kafka-peer`).
 
 mod cluster;
+mod configs;
 mod files;
 mod placement;
 mod records;
@@ -38,6 +39,8 @@ enum Part {
     /// kafka-cluster, kafka-broker-api-versions, kafka-features, kafka-metadata-quorum, kafka-acls,
     /// kafka-delegation-tokens.
     Cluster,
+    /// kafka-configs on loggers, groups, client metrics and listeners.
+    Configs,
     /// kafka-log-dirs, kafka-leader-election, kafka-reassign-partitions.
     Placement,
 }
@@ -89,6 +92,7 @@ pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
             Part::Topics => topics::run(&tools)?,
             Part::Records => records::run(&tools)?,
             Part::Cluster => cluster::run(&tools)?,
+            Part::Configs => configs::run(&tools)?,
             Part::Placement => placement::run(&tools)?,
         }
     }

@@ -127,8 +127,13 @@ impl Turn<'_> {
     /// Goes by `network`: opens what is new, closes what is not in it.
     pub(crate) fn follow(mut self, network: &NetworkConfig, prepared: Prepared) {
         let wanted = |name: &str| network.listeners.iter().any(|one| one.name == name);
+        // Of those of a start the process tells by itself.
+        let is_start = self.doors.lock().is_empty();
         for bound in prepared.bound {
             if wanted(&bound.name) {
+                if !is_start {
+                    tracing::info!(listener = %bound.name, address = %bound.address, "listener opened");
+                }
                 self.open(bound);
             }
         }
