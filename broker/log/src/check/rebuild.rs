@@ -16,6 +16,7 @@ use crate::dir::format;
 use crate::error::Error;
 use crate::journal::commit::CommitId;
 use crate::journal::commit::Entry;
+use crate::journal::file;
 use crate::journal::reader::Scan;
 use crate::ledger::file::{self as ledger_file, Found, LedgerFiles, Newest};
 use crate::ledger::{Ledger, LedgerEntry, SegmentEntry, UNKNOWN_GENERATION};
@@ -77,12 +78,42 @@ pub async fn rebuild_ledger(host: &Host, path: &Path) -> Result<Report, Error> {
     for what in UNKNOWN {
         report.note(what.to_owned());
     }
+    name_journals(disk, path, &scan, ledger.run.generation, &mut report).await?;
     let files = LedgerFiles::open(disk, path, own.dir_id, Newest::NONE)?;
     let bytes = files.next(&ledger);
     files.write(&bytes).await?;
     let synced = disk.sync_dir(path).await;
     synced.map_err(Error::io("sync directory", path))?;
     Ok(report)
+}
+
+/// Makes the journal files of the generation that the ledger will tell of, those that aren't there: a
+/// ledger tells of no generation without (J1), and the start takes their absence for a loss. Without
+/// a ledger nobody knows whether they were removed, or had not been made when the process ended.
+async fn name_journals(
+    disk: &dyn Disk,
+    path: &Path,
+    scan: &Scan,
+    generation: u64,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if generation == 0 {
+        return Ok(());
+    }
+    for name in [0, 1].map(|index| file::name(generation, index)) {
+        if scan.names.iter().any(|(_, found)| *found == name) {
+            continue;
+        }
+        let made = path.join(&name);
+        disk.open(&made, OpenMode::Create)
+            .map_err(Error::io("make", &made))?;
+        report.note(format!(
+            "{name} was not there and an empty one is: if somebody removed it, what stood only there \
+             is lost"
+        ));
+    }
+    let synced = disk.sync_dir(path).await;
+    synced.map_err(Error::io("sync directory", path))
 }
 
 /// Where the unbroken run of commits begins that reaches up to the last one: everything before is
