@@ -21,7 +21,8 @@ use millrace_log::partition::{
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::records::Batch;
 
-use super::cleaning::{self, Job};
+use super::cleaning::Job;
+use super::cleaning_look;
 use super::partition::{Found, OpenPartition};
 use crate::context::Node;
 
@@ -72,17 +73,17 @@ impl<'a> Round<'a> {
         let partitions = &self.node.partitions;
         let config = partitions.topic_config(&image, topic);
         let config = config.ok_or(CleanError::Stopped)?;
-        let Some(policy) = cleaning::policy(self.node, topic) else {
+        let Some(policy) = cleaning_look::policy(self.node, topic) else {
             return Ok(Done::Nothing);
         };
         let now_ms = self.node.host.clock.now().wall_ms;
         let found = self.open.look_to_clean()?;
-        let planned = cleaning::todo(&found.log, found.stable_end, &policy, now_ms);
+        let planned = cleaning_look::todo(&found.log, found.stable_end, &policy, now_ms);
         let mut found = self.open.begin_round(planned.last_end).await?;
         found.log.set_chunk_bytes(self.chunk_bytes());
         // What came meanwhile may not be settled yet.
         found.stable_end = found.stable_end.min(planned.upto);
-        let todo = cleaning::todo(&found.log, found.stable_end, &policy, now_ms);
+        let todo = cleaning_look::todo(&found.log, found.stable_end, &policy, now_ms);
         if !todo.is_due(&policy) {
             return Ok(Done::Nothing);
         }
@@ -142,7 +143,7 @@ impl<'a> Round<'a> {
         let mut filter = Records(Sieve::new(map, round, self.inflated_bytes_max()));
         let views = found.log.segments().iter();
         let segments: Vec<SegmentFacts> = views
-            .map(cleaning::facts)
+            .map(cleaning_look::facts)
             .take_while(|segment| segment.base_offset < clean_end)
             .collect();
         let limits = GroupLimits {

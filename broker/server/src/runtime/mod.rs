@@ -1,6 +1,7 @@
 //! What runs core's decisions: open partitions with their logs, waiting fetches, fetch sessions.
 
 pub(crate) mod cleaning;
+mod cleaning_look;
 mod cleaning_round;
 mod closing;
 mod configure;

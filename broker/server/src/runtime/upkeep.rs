@@ -12,7 +12,7 @@ use millrace_host::{Mono, Now, Pool};
 use millrace_log::mark::Incarnation;
 use millrace_log::partition::{Removal, WallGuard};
 
-use super::cleaning;
+use super::cleaning_look;
 use super::partition::OpenPartition;
 use crate::context::Node;
 use crate::handlers::Pace;
@@ -31,7 +31,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     tokio::join!(
         see_deadlines(&node),
         check_retention(&node),
-        cleaning::run(&node),
+        cleaning_look::run(&node),
     );
 }
 
