@@ -125,7 +125,10 @@ def consume_in_a_group(bootstrap, topic):
     assert committed == ends and not again, f"{committed} of {ends}, {again[:5]}"
     third.close(autocommit=False)
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    assert group in [name for name, *_ in admin.list_consumer_groups()]
+    listed = {row["group_id"]: row for row in admin.list_groups()}
+    assert listed[group]["protocol_type"] == "consumer", listed
+    admin.delete_groups([group])
+    assert group not in [row["group_id"] for row in admin.list_groups()]
     admin.close()
 
 
@@ -140,4 +143,5 @@ def main():
     print(f"kafka-python: {len(CODECS)} codecs, {RECORDS} records each, all alike; a group of two")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,12 @@
 //! `cargo xtask clients`: clients that others wrote against the release binary. Each makes topics,
-//! produces with each codec it has, consumes, and compares what came back with what was sent.
+//! produces with each codec it has, consumes, and compares what came back with what was sent; the
+//! members of groups join, share, leave, commit and rewind.
 //!
 //! What always holds: a client that is missing is installed by its package's name, or the suite
 //! fails; none is skipped.
 
+mod go;
+mod java;
 pub(crate) mod kafka_python;
 mod kafka_tools;
 mod kcat;
@@ -32,6 +35,10 @@ enum Client {
     Kcat,
     /// The Python client, from the Python package index.
     KafkaPython,
+    /// franz-go and Sarama, from the Go module proxy; need Go.
+    Go,
+    /// Apache Kafka's Java consumers, from Maven Central; need a JDK and Maven.
+    Java,
     /// The Rust binding of librdkafka, from the crate registry; builds with make and a C compiler.
     Rdkafka,
     /// Apache Kafka's own tools, from Maven Central; need a JDK and Maven.
@@ -43,20 +50,28 @@ enum Client {
 pub(crate) struct ClientsArguments {
     /// Only this one; all without it.
     client: Option<Client>,
-    /// Only those that take seconds: kcat and kafka-python.
+    /// Only those that take seconds: all but rdkafka, which is long to build, and Kafka's tools.
     #[arg(long, conflicts_with = "client")]
     smoke: bool,
     /// Writes what they and the broker say to each other to this file, as seeds for the fuzzers.
     #[arg(long, conflicts_with = "smoke")]
     record: Option<PathBuf>,
+    /// This binary, instead of a release build of the tree.
+    #[arg(long)]
+    binary: Option<PathBuf>,
 }
 
 /// Runs the suite.
 pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
-    let binary = binaries::millrace()?;
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => binaries::millrace()?,
+    };
     let chosen = match arguments.client {
         Some(client) => vec![client],
-        None if arguments.smoke => vec![Client::Kcat, Client::KafkaPython],
+        None if arguments.smoke => {
+            vec![Client::Kcat, Client::KafkaPython, Client::Go, Client::Java]
+        }
         None => Client::value_variants().to_vec(),
     };
     let mut lines = String::new();
@@ -67,6 +82,8 @@ pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
         match client {
             Client::Kcat => kcat::run(&broker)?,
             Client::KafkaPython => kafka_python::run(&broker)?,
+            Client::Go => go::run(&broker)?,
+            Client::Java => java::run(&broker)?,
             Client::Rdkafka => rdkafka::run(&broker)?,
             Client::KafkaTools => kafka_tools::run(&broker)?,
         }
@@ -115,9 +132,11 @@ impl Served {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let paths = directories.iter().map(|name| directory.path().join(name));
         let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+        // Short, so that nobody waits long; not nothing, since kafka-python may assign before it knows
+        // the topic, and then never does again.
         let mut line = format!(
             "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
-             --set log.dirs={}",
+             --set group.initial.rebalance.delay.ms=500 --set log.dirs={}",
             binary.display(),
             paths.join(",")
         );
