@@ -148,6 +148,15 @@ const KEPT_BYTES: usize = 256;
 /// What an offset takes beside its metadata, with what holds it.
 const OFFSET_BYTES: usize = 192;
 
+/// A text of its own, but for an empty one, which all share: nearly every offset has that beside it.
+fn shared_if_empty(said: &str) -> Text {
+    if said.is_empty() {
+        Text::default()
+    } else {
+        said.into()
+    }
+}
+
 impl Generation {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
@@ -235,7 +244,7 @@ impl Committed {
         Ok(Self {
             offset: value.offset,
             leader_epoch: value.leader_epoch,
-            metadata: value.metadata.into(),
+            metadata: shared_if_empty(value.metadata),
             committed_at_ms: value.commit_timestamp_ms,
             expires_at_ms: Some(value.expire_timestamp_ms).filter(|at| *at >= 0),
             topic_id: value.topic_id,

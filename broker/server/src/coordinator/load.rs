@@ -1,10 +1,13 @@
 //! Reading an internal partition from its beginning to its end, to fold it.
 //!
 //! What always holds: every record below the end is given, in order, or the load fails; batches of
-//! transactions and control batches are passed over, as nobody writes them there yet.
+//! transactions and control batches are passed over, as nobody writes them there yet; other tasks of
+//! the worker run after every thousand records or so.
 
 use millrace_log::partition::{LogReader, Read};
 use millrace_protocol::records::{Batch, Scratch, batches, record_iter};
+
+use crate::handlers::Pace;
 
 /// Gives each record with its offset to `take`, in the order of the log.
 pub(super) async fn each_record(
@@ -14,7 +17,7 @@ pub(super) async fn each_record(
     scratch: &mut Scratch,
     mut take: impl FnMut(i64, &[u8], Option<&[u8]>) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut at = reader.log_start();
+    let (mut at, mut pace) = (reader.log_start(), Pace::default());
     while at < upto {
         let read = reader.read(at, upto, read_bytes, true).await;
         let region = match read.map_err(|error| error.to_string())? {
@@ -35,6 +38,8 @@ pub(super) async fn each_record(
         // A region may end inside a batch; the next one begins there.
         for batch in batches(bytes).map_while(Result::ok) {
             records(&batch, scratch, &mut take)?;
+            let count = usize::try_from(batch.header.record_count).unwrap_or(0);
+            pace.steps(count).await;
             at = batch.header.last_offset().saturating_add(1);
         }
         if at == before {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_core::cluster::{Image, Topic};
-use millrace_core::group::{Commit, CommitPartition, Reply, Request};
+use millrace_core::group::{Commit, CommitPartition, Reply, Request, Text};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -60,7 +60,7 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
                         partition: partition.partition_index,
                         offset: partition.committed_offset,
                         leader_epoch: partition.committed_leader_epoch,
-                        metadata: partition.committed_metadata.unwrap_or("").into(),
+                        metadata: metadata(partition.committed_metadata),
                     });
                 }
                 Ok(_) => row.error_code = ErrorCode::UnknownTopicOrPartition.code(),
@@ -96,6 +96,12 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             reply(context, &response)
         }
     }
+}
+
+/// What is written beside an offset; mostly nothing, which all offsets share.
+fn metadata(said: Option<&str>) -> Text {
+    said.filter(|said| !said.is_empty())
+        .map_or_else(Text::default, Text::from)
 }
 
 /// The topic that is meant, if the client may read it.
