@@ -5,7 +5,8 @@
 //! What always holds: memory is touched before a row is measured (`millrace-bench warm`), each
 //! broker is warmed before its first run counts, and both are idle while the other is measured.
 
-mod brokers;
+pub(crate) mod brokers;
+mod groups;
 mod table;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ enum Row {
     Small,
     /// kill -9 while writing at full rate, with 50 MB and with 5 GB of log: to the first ack again.
     Restart,
+    /// Consumer groups: joins, heartbeats, commits, a start with a million offsets.
+    Groups,
 }
 
 /// Which rows, how often.
@@ -92,6 +95,7 @@ pub(crate) fn run(arguments: &BesideArguments) -> Outcome {
             Row::Large => beside.large()?,
             Row::Small => beside.small()?,
             Row::Restart => beside.restart()?,
+            Row::Groups => beside.groups()?,
         }
     }
     beside.table.print();

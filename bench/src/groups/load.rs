@@ -14,7 +14,7 @@ use millrace_host::{Host, Mono};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::OffsetCommitRequest;
 
-use super::members::until_coordinated;
+use super::members::{make, until_coordinated};
 use super::wire::{self, Asked, Owner};
 use super::{prefix, seconds};
 use crate::idle_node::{Node, drop_caches, usage};
@@ -81,7 +81,7 @@ pub(super) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
     let mut topics = Vec::new();
     for number in 0..arguments.topics.max(1) {
         let topic = NewTopic::new(format!("{prefix}-t{number:03}"), arguments.partitions);
-        topics.push(client.create_topic(&topic).await.map_err(text)?);
+        topics.push(make(host, &client, &topic).await?);
     }
     until_coordinated(host, &client, &groups[0]).await?;
     let mut run = Run {

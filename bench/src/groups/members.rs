@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use millrace_client::{Client, ClientOptions, NewTopic};
+use millrace_client::{Client, ClientOptions, NewTopic, Topic};
 use millrace_host::{Host, Mono, Pool};
 use millrace_protocol::error_code::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,9 +22,9 @@ const CONNECTING_MAX: usize = 64;
 const TOLD_MAX: usize = 1024;
 /// How long joining may take; it may wait for the rebalance timeout of a member that was lost.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
-/// How long the coordinator may take until it is there.
+/// How long the coordinator, or a topic, may take until it is there.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_mins(1);
-/// Between two questions for it.
+/// Between two questions for it, or for a topic.
 const TRY_EVERY: Duration = Duration::from_millis(20);
 /// Groups whose offsets one request asks for.
 const GROUPS_PER_REQUEST: usize = 100;
@@ -44,7 +44,7 @@ pub(super) async fn run(host: &Host, plan: Plan) -> Result<(), String> {
     let client = connect(host, &plan).await?;
     let partitions = i32::try_from(plan.members * plan.commit_partitions).map_err(text)?;
     let topic = NewTopic::new(format!("{}-topic", plan.prefix), partitions);
-    let topic = client.create_topic(&topic).await.map_err(text)?;
+    let topic = make(host, &client, &topic).await?;
     until_coordinated(host, &client, &group_id(&plan.prefix, 0)).await?;
     let all = plan.groups * plan.members;
     let shared = Arc::new(Shared::new(host, plan, topic)?);
@@ -85,6 +85,24 @@ pub(super) async fn run(host: &Host, plan: Plan) -> Result<(), String> {
     let read = run.read_back(&client).await?;
     figure("offsets read back", read, "all right");
     run.judge()
+}
+
+/// Makes a topic, which a broker may get to know a little after it was made.
+pub(super) async fn make(host: &Host, client: &Client, topic: &NewTopic) -> Result<Topic, String> {
+    let made = client.create_topic(topic).await.map_err(text)?;
+    let deadline = host.clock.now().mono + COORDINATOR_TIMEOUT;
+    loop {
+        let failed = match client.topic(&made.name).await {
+            Ok(known) if known == made => return Ok(made),
+            Ok(known) => format!("{known:?} in place of {made:?}"),
+            Err(error) => error.to_string(),
+        };
+        let now = host.clock.now().mono;
+        if now > deadline {
+            return Err(format!("a topic that was made isn't there: {failed}"));
+        }
+        host.clock.sleep_until(now + TRY_EVERY).await;
+    }
 }
 
 /// The coordinator's topic is made by the first who asks.

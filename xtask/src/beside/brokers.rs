@@ -18,14 +18,20 @@ const CONTROLLER_PORT_ABOVE: u16 = 100;
 
 /// Whose broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Millrace,
     Kafka,
 }
 
+/// Kafka's own defaults for groups, which the script that starts it changes for tests.
+const GROUPS_AS_SHIPPED: [&str; 2] = [
+    "offsets.topic.num.partitions=50",
+    "group.initial.rebalance.delay.ms=3000",
+];
+
 /// A broker's directory and port, whether it runs or not.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(crate) struct Site {
     pub(super) kind: Kind,
     directory: tempfile::TempDir,
     port: u16,
@@ -34,7 +40,7 @@ pub(super) struct Site {
 
 /// A broker that runs.
 #[derive(Debug)]
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     site: &'a Site,
     /// Its process id.
     pub(super) pid: u32,
@@ -44,7 +50,7 @@ pub(super) struct Running<'a> {
 
 impl Site {
     /// A place for a broker, prepared as far as its kind needs that before it can start.
-    pub(super) fn new(kind: Kind, millrace: &Path) -> Result<Self, String> {
+    pub(crate) fn new(kind: Kind, millrace: &Path) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         Ok(Self {
             kind,
@@ -55,7 +61,7 @@ impl Site {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -85,6 +91,11 @@ impl Site {
         self.directory.path().join("kafka").display().to_string()
     }
 
+    /// Where its files are.
+    pub(crate) fn path(&self) -> String {
+        self.directory.path().display().to_string()
+    }
+
     /// Bytes of all files of the broker.
     pub(super) fn bytes(&self) -> Result<u64, String> {
         let mut sum = 0;
@@ -105,7 +116,7 @@ impl Site {
     }
 
     /// Starts the broker on its empty directory and waits until it listens.
-    pub(super) fn start(&self) -> Result<Running<'_>, String> {
+    pub(crate) fn start(&self) -> Result<Running<'_>, String> {
         match self.kind {
             Kind::Millrace => {
                 let mut broker = Watched::start(&self.command().join(" "), self.directory.path())?;
@@ -124,6 +135,7 @@ impl Site {
                 succeed(
                     Command::new(peer())
                         .args(["start", &directory])
+                        .args(GROUPS_AS_SHIPPED)
                         .env("KAFKA_PORT", self.port.to_string())
                         .stdout(std::process::Stdio::null()),
                 )?;
@@ -151,7 +163,7 @@ impl Running<'_> {
     }
 
     /// Ends it as an operator would.
-    pub(super) fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), String> {
         self.end()
     }
 
@@ -178,7 +190,7 @@ impl Drop for Running<'_> {
 }
 
 /// The script that installs and runs Apache Kafka.
-fn peer() -> PathBuf {
+pub(crate) fn peer() -> PathBuf {
     root().join("xtask/kafka-peer")
 }
 
