@@ -184,6 +184,14 @@ impl LogDir {
         lock(&self.shared.ledger).entries.get(incarnation).cloned()
     }
 
+    /// The high watermark that is remembered of a partition; `None` if it was never written. While
+    /// it is open, and after a crash, it may be further.
+    pub fn high_watermark(&self, incarnation: &Incarnation) -> Option<i64> {
+        let ledger = lock(&self.shared.ledger);
+        let entry = ledger.entries.get(incarnation)?;
+        Some(entry.high_watermark)
+    }
+
     /// Every partition that was ever written.
     pub fn written(&self) -> Vec<Incarnation> {
         lock(&self.shared.ledger).entries.keys().copied().collect()

@@ -2,19 +2,22 @@
 //! ask for them.
 //!
 //! What always holds: a shard is looked at under its own lock, for as long as its lines take, and at
-//! most [`GROUPS_MAX`] groups are shown one by one.
+//! most [`GROUPS_MAX`] groups are shown one by one, none whose id is longer than a topic's name may
+//! be: a page stays within some megabytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_core::group::{Groups, STATES, Text};
-use millrace_log::mark::Incarnation;
 
 use super::page::{Family, Kind, Labels, Page};
 use crate::context::Node;
 
 /// Groups that have series of their own; the others are counted by state alone.
 const GROUPS_MAX: usize = 10_000;
+
+/// Longer ids than that have no series of their own.
+const ID_BYTES_MAX: usize = 249;
 
 const GROUPS: Family = Family {
     name: "millrace_groups",
@@ -39,7 +42,7 @@ const GENERATION: Family = Family {
 const LAG: Family = Family {
     name: "millrace_group_lag_records",
     help: "Offsets between what the group committed and the high watermark, over the topic's \
-           partitions that were used since the start.",
+           partitions.",
     kind: Kind::Gauge,
 };
 
@@ -90,7 +93,7 @@ fn look(
 ) {
     for figures in groups.figures() {
         *states.entry(figures.state).or_default() += 1;
-        if rows.len() < GROUPS_MAX {
+        if rows.len() < GROUPS_MAX && figures.group.len() <= ID_BYTES_MAX {
             let lag = lag(node, groups, figures.group);
             let lag = lag.iter().map(|(topic, lag)| {
                 let labels = [("group", &**figures.group), ("topic", topic)];
@@ -113,13 +116,8 @@ fn lag(node: &Node, groups: &Groups, group: &str) -> BTreeMap<Text, i64> {
         let Some(known) = image.topic_named(topic) else {
             continue;
         };
-        let incarnation = Incarnation {
-            topic_id: known.id.to_bytes(),
-            partition,
-        };
-        let open = node.partitions.opened(&incarnation);
-        if let Some(shown) = open.and_then(|open| open.measure().ok()) {
-            let behind = shown.high_watermark.saturating_sub(kept.offset).max(0);
+        if let Some(end) = node.partitions.known_high_watermark(known, partition) {
+            let behind = end.saturating_sub(kept.offset).max(0);
             *lag.entry(Arc::clone(topic)).or_default() += behind;
         }
     }

@@ -444,6 +444,21 @@ impl Registry {
         open.look(|core| core.bounds().log_end).ok()
     }
 
+    /// The high watermark of a partition, as far as that is known without opening it; `None` when
+    /// it can't be opened.
+    pub(crate) fn known_high_watermark(&self, topic: &Topic, partition: i32) -> Option<i64> {
+        let incarnation = Incarnation {
+            topic_id: topic.id.to_bytes(),
+            partition,
+        };
+        if let Some(open) = self.opened(&incarnation) {
+            return open.measure().ok().map(|shown| shown.high_watermark);
+        }
+        let directory = self.directory(topic, partition).ok()?;
+        // What was never written has nothing.
+        Some(directory.dir().high_watermark(&incarnation).unwrap_or(0))
+    }
+
     /// The open segments of a directory in use.
     pub(crate) fn handles(&self, directory: Directory) -> Option<&Arc<Handles>> {
         let partitions = self.directories.get(&directory)?;

@@ -28,7 +28,7 @@ use millrace_protocol::messages::{
     OffsetFetchResponse, StrBytes, SyncGroupRequest, SyncGroupResponse,
 };
 
-use crate::node::{Node, Topic, with};
+use crate::node::{Node, Topic, batch, with};
 
 /// Between two looks at what is to change by itself.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -477,5 +477,36 @@ fn a_member_that_falls_silent_is_out_and_one_that_hangs_up_while_it_joins_was_ne
             node.world.pause(PAUSE).await;
         }
         assert_eq!(heartbeat(&mut node, 0, "g", &id).await, 25);
+    });
+}
+
+#[test]
+fn lag_is_told_of_partitions_that_nobody_has_used_since_the_start() {
+    with(&AT_ONCE, async |mut node| {
+        coordinator(&mut node).await;
+        let topic = node.topic("t", &[]).await;
+        let unread = node.topic("u", &[]).await;
+        node.produce(&topic, batch(&["a", "b", "c", "d", "e"]))
+            .await;
+        for topic in [&topic, &unread] {
+            commit(&mut node, 8, ("g", "", -1), topic, 2).await;
+        }
+        let lag = |node: &Node, topic| {
+            let line = format!("millrace_group_lag_records{{group=\"g\",topic=\"{topic}\"}}");
+            node.metric(&line)
+        };
+        assert_eq!((lag(&node, "t"), lag(&node, "u")), (3, 0));
+        node.restart().await;
+        // The shard that keeps the group is loaded; the topic's partition isn't open.
+        while describe(&mut node, 0, "g").await.group_state.as_str() != "Empty" {
+            node.world.pause(PAUSE).await;
+        }
+        assert_eq!((lag(&node, "t"), lag(&node, "u")), (3, 0));
+        // An id that no page could hold a thousand times has no series.
+        let long = "x".repeat(250);
+        commit(&mut node, 8, (&long, "", -1), &topic, 2).await;
+        let line = format!("millrace_group_members{{group=\"{long}\"}}");
+        let text = node.broker.as_ref().unwrap().metrics_text();
+        assert!(!text.contains(&line) && text.contains("millrace_groups{state=\"Empty\"} 2"));
     });
 }
