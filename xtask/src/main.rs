@@ -4,6 +4,7 @@
 mod beside;
 mod binaries;
 mod clients;
+mod compaction;
 mod faults;
 mod fuzz;
 mod images;
@@ -38,6 +39,8 @@ enum Suite {
     Beside(beside::BesideArguments),
     /// Clients that others wrote against the release binary: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
+    /// The same history compacted by Millrace and by Apache Kafka: what is left must be the same.
+    Compaction,
     /// The release binary in trouble: failing syncs, writes and reads, full disk, little memory.
     Faults(faults::FaultsArguments),
     /// Whatever foreign bytes can reach, fed with anything by libFuzzer, from the inputs kept.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Beside(arguments) => beside::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
+        Suite::Compaction => compaction::run(),
         Suite::Faults(arguments) => faults::run(&arguments),
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Images(arguments) => images::run(&arguments),
