@@ -8,6 +8,7 @@
 mod cluster;
 mod configs;
 mod files;
+mod groups;
 mod placement;
 mod records;
 mod topics;
@@ -41,6 +42,8 @@ enum Part {
     Cluster,
     /// kafka-configs on loggers, groups, client metrics and listeners.
     Configs,
+    /// kafka-consumer-groups, kafka-groups, kafka-console-consumer, kafka-verifiable-consumer.
+    Groups,
     /// kafka-log-dirs, kafka-leader-election, kafka-reassign-partitions.
     Placement,
 }
@@ -93,11 +96,13 @@ pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
             Part::Records => records::run(&tools)?,
             Part::Cluster => cluster::run(&tools)?,
             Part::Configs => configs::run(&tools)?,
+            Part::Groups => groups::run(&tools)?,
             Part::Placement => placement::run(&tools)?,
         }
     }
     let directory = broker.stop()?;
-    files::run(&tools, directory.path())?;
+    let has_groups = arguments.part.is_none_or(|part| part == Part::Groups);
+    files::run(&tools, directory.path(), has_groups)?;
     let runs = tools.runs.get();
     println(&format!(
         "kafka tools: {runs} runs, each said what it should"

@@ -14,19 +14,22 @@ const TROUBLE: [&str; 5] = [
     "nvalid bytes",
 ];
 
-pub(super) fn run(tools: &Tools, directory: &Path) -> Outcome {
-    let (mut logs, mut others) = (Vec::new(), Vec::new());
+pub(super) fn run(tools: &Tools, directory: &Path, has_groups: bool) -> Outcome {
+    let (mut logs, mut others, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
     let mut metadata = Vec::new();
     for name in ["data", "more"] {
         for partition in entries(&directory.join(name))? {
             if !partition.is_dir() {
                 continue;
             }
+            let name = partition.file_name().unwrap_or_default().to_string_lossy();
+            let keeps_groups = name.starts_with("__consumer_offsets-");
             let is_metadata = partition.ends_with("__cluster_metadata-0");
             for file in entries(&partition)? {
                 let extension = file.extension().unwrap_or_default().to_string_lossy();
                 match &*extension {
                     "log" if is_metadata => metadata.push(file),
+                    "log" if keeps_groups => offsets.push(file),
                     "log" => logs.push(file),
                     "index" | "timeindex" | "snapshot" => others.push(file),
                     _ => {}
@@ -42,6 +45,13 @@ pub(super) fn run(tools: &Tools, directory: &Path) -> Outcome {
     ];
     dump(tools, &metadata, &["--cluster-metadata-decoder"], &said)?;
     dump(tools, &logs, &["--deep-iteration"], &["isvalid: true"])?;
+    if has_groups {
+        let said = [
+            "{\"group\":\"stays\",\"topic\":\"gr\",\"partition\":0}",
+            "\"protocolType\":\"consumer\",\"generation\":1,\"protocol\":\"range\"",
+        ];
+        dump(tools, &offsets, &["--offsets-decoder"], &said)?;
+    }
     if tools.whole {
         dump(tools, &logs, &["--print-data-log"], &["payload: "])?;
         dump(
