@@ -405,6 +405,8 @@ impl<C: Coordinate> Shard<C> {
             let next = {
                 let mut state = self.lock();
                 if state.life != life {
+                    // What woke it was meant for the present life's.
+                    self.rearmed.notify_one();
                     return;
                 }
                 match state.active() {
