@@ -15,6 +15,8 @@ use crate::text;
 
 /// How long a clean stop may take.
 const STOP_TIMEOUT: Duration = Duration::from_mins(5);
+/// What a JVM says that stopped as it was asked to.
+const JVM_TERMINATED: i32 = 128 + 15;
 /// Between two looks whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -76,7 +78,7 @@ impl Node {
         let deadline = host.clock.now().mono + STOP_TIMEOUT;
         loop {
             if let Some(status) = self.0.try_wait().map_err(text)? {
-                return if status.success() {
+                return if status.success() || status.code() == Some(JVM_TERMINATED) {
                     Ok(())
                 } else {
                     Err(format!("the broker did not stop cleanly: {status}"))

@@ -26,6 +26,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 const COORDINATOR_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two questions for it, or for a topic.
 const TRY_EVERY: Duration = Duration::from_millis(20);
+/// Between the last assignment and the measurement.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Groups whose offsets one request asks for.
 const GROUPS_PER_REQUEST: usize = 100;
 
@@ -66,15 +68,17 @@ pub(super) async fn run(host: &Host, plan: Plan) -> Result<(), String> {
     let (highest, rebalances) = run.board.generations();
     figure("rebalances until then", rebalances, "");
     figure("of one group, most", highest, "");
-    let between = cpu()?;
-    if let (Some(before), Some(after)) = (before, between) {
+    if let (Some(before), Some(after)) = (before, cpu()?) {
         let cpu = after.saturating_sub(before);
         figure("joining: broker cpu", seconds(cpu), "s");
     }
 
-    let from = run.now();
+    // All members hear of it at once, which takes us a while, and is nobody's latency.
+    let from = run.now() + SETTLE;
     run.phase
         .send_replace(Phase::Measured(from, from + plan.stay));
+    host.clock.sleep_until(from).await;
+    let between = cpu()?;
     run.hear(|run| run.done.len() == all).await?;
     let stayed = run.now().since(from);
     let spent = match (between, cpu()?) {
