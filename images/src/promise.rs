@@ -123,8 +123,12 @@ impl Promise {
         ];
         let mut timelines = timelines.into_iter().flatten();
         let timeline = timelines.find(|batches| ends(batches) && is_found(batches));
-        let timeline =
-            timeline.ok_or_else(|| format!("{log_start}..{log_end} is not what was appended"))?;
+        let timeline = timeline.ok_or_else(|| {
+            let promised = self.batches.iter().map(|one| (one.0, one.1, one.2.len()));
+            let promised: Vec<_> = promised.collect();
+            let there = batches_of(&found.bytes);
+            format!("{log_start}..{log_end} is not what was appended: {there:?}, not {promised:?}")
+        })?;
         Ok(timeline
             .iter()
             .filter(|batch| batch.1 <= log_end)
@@ -142,6 +146,17 @@ impl Promise {
         self.acked = self.acked.max(opened.flushed);
         self.cut_count = opened.log.cut_count();
     }
+}
+
+/// The batches in a row of bytes: base, next, length.
+fn batches_of(bytes: &[u8]) -> Vec<(i64, i64, usize)> {
+    let (mut rest, mut out) = (bytes, Vec::new());
+    while let Ok(header) = BatchHeader::parse(rest) {
+        let size = header.size().min(rest.len());
+        out.push((header.base_offset, header.last_offset() + 1, size));
+        rest = &rest[size..];
+    }
+    out
 }
 
 /// Takes a partition's acknowledgements into its promise.

@@ -78,7 +78,7 @@ pub(super) async fn cleaned_under_a_log_start(stage: &mut Stage<'_>) -> Result<(
     let made = one.clean_beside(2, 1).await?;
     let replacement = one.begin_replacement(made)?;
     one.move_start(2).await?;
-    one.move_start(9).await?;
+    one.move_start(8).await?;
     let outcome = replacement.run().await;
     one.finish_replacement(outcome).await?;
     stage.append(&mut one, 20).await?;
