@@ -130,11 +130,7 @@ fn densest_of_groups() -> Vec<(Api, i16, BytesMut)> {
             5,
             dense(b"", 100_000, alike(b"\x02g"), b"\0\0"),
         ),
-        (
-            Api::DeleteGroups,
-            2,
-            dense(b"", 240_000, alike(b"\x02g"), b"\0"),
-        ),
+        (Api::DeleteGroups, 2, dense(b"", 240_000, put_name, b"\0")),
     ]
 }
 
