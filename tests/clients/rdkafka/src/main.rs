@@ -2,6 +2,8 @@
 //! an idempotent producer, everything consumed by assignment and compared. The bootstrap address is
 //! the only argument; the last line says what was compared.
 
+mod groups;
+
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -27,8 +29,9 @@ fn main() -> Outcome<()> {
         produce(&bootstrap, &topic, codec)?;
         consume(&bootstrap, &topic)?;
     }
+    groups::run(&bootstrap, "rdkafka-none")?;
     println!(
-        "rdkafka: {} codecs, {RECORDS} records each, all alike",
+        "rdkafka: {} codecs, {RECORDS} records each, all alike; groups eager, cooperative, static",
         CODECS.len()
     );
     Ok(())
