@@ -52,7 +52,8 @@ const KNOWN: &[(&str, u64)] = &[
     ("AppendsDuringHandover", 1006),
     ("OldCopyServedAfterMove", 1006),
     ("LatestRecordDropped", 1001),
-    ("TombstoneDroppedAtOnce", 1028),
+    ("TombstoneDroppedAtOnce", 1001),
+    ("FullMapTakenForWhole", 1097),
 ];
 
 impl Planted {

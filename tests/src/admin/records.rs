@@ -80,8 +80,10 @@ impl Records {
             self.made += 1;
             let mut value = format!("{} {partition} {} ", topic.id, self.made).into_bytes();
             value.resize(value.len().max(bytes), b'.');
+            // A key of its own: what is compacted keeps it.
+            let key = self.made.to_be_bytes();
             builder
-                .push(wall_ms, Some(b"key"), Some(&value), &[])
+                .push(wall_ms, Some(&key), Some(&value), &[])
                 .expect("a few values fit into a batch");
             values.push(value);
         }
