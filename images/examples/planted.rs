@@ -46,6 +46,9 @@ const KNOWN: &[(Bug, &str, u64)] = &[
     ),
     (Bug::FlushCompletionFromBeforeCut, "cut_twice", 0),
     (Bug::ProducerSnapshotAboveCut, "cut_back", 1012),
+    (Bug::CleanedNotSynced, "direct_sync", 732),
+    (Bug::ReplacedNamesNotSynced, "rolls", 490),
+    (Bug::HalfCleanedTaken, "rolls", 496),
     (Bug::UnlinkOfCutSegmentLost, "cut_back_and_closed", 1156),
 ];
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use millrace_host::{Disk, Host, OpenMode};
 
 use crate::check::Report;
-use crate::check::survey::{self, PartitionFiles};
+use crate::check::survey::{self, PartitionFiles, SegmentContent};
 use crate::dir::format;
 use crate::error::Error;
 use crate::journal::commit::CommitId;
@@ -19,9 +19,11 @@ use crate::journal::commit::Entry;
 use crate::journal::file;
 use crate::journal::reader::Scan;
 use crate::ledger::file::{self as ledger_file, Found, LedgerFiles, Newest};
-use crate::ledger::{Ledger, LedgerEntry, SegmentEntry, UNKNOWN_GENERATION};
+use crate::ledger::{Ledger, LedgerEntry, SealedEntry, SegmentEntry, UNKNOWN_GENERATION};
 use crate::mark::{Incarnation, Mark, Position, SegmentId, SnapshotName};
+use crate::partition::TIMESTAMP_UNKNOWN;
 use crate::partition::verify::Stop;
+use crate::segment::names;
 
 /// Snapshots of the metadata that are named again, at most.
 const SNAPSHOTS_MAX: usize = 2;
@@ -202,9 +204,10 @@ async fn entry(
     };
     let last = files.segments.last_key_value().map(|(base, _)| *base);
     let (mut epoch, mut records, mut next) = (-1, 0, None);
-    for (&base, &len) in &files.segments {
-        // No log of this node is compacted yet.
-        let content = survey::segment(disk, &files.path, base, epoch, false).await?;
+    for (base, len, is_swapping) in standing(disk, files).await? {
+        let kind = if is_swapping { names::SWAP } else { "" };
+        let path = names::file(&files.path, base, &format!("{}{kind}", names::LOG));
+        let content = content(disk, files, (base, &path), epoch).await?;
         let found = content.verified;
         let known = generations.get(&(files.whose, base)).copied();
         let id = SegmentId {
@@ -214,8 +217,15 @@ async fn entry(
         entry.cut_count = entry.cut_count.max(id.generation);
         entry.segments.push(SegmentEntry {
             id,
-            holes: content.holes,
-            ..SegmentEntry::default()
+            holes: content.holes || is_swapping,
+            swapping: is_swapping,
+            // Nobody has to have cleaned it as far as that: it is cleaned again.
+            cleaned: is_swapping.then_some(base),
+            sealed: is_swapping.then_some(SealedEntry {
+                bytes: len,
+                next_offset: found.end.offset,
+                max_timestamp_ms: TIMESTAMP_UNKNOWN,
+            }),
         });
         if next.is_some_and(|next| next != base) {
             report.damage(format!("{name}: offsets are missing before segment {base}"));
@@ -247,6 +257,46 @@ async fn entry(
         next.unwrap_or(0)
     ));
     Ok(entry)
+}
+
+/// The segments that make up the log: base offset, length, and whether it is one that was about to
+/// take the place of others, which are left out then (K2).
+async fn standing(disk: &dyn Disk, files: &PartitionFiles) -> Result<Vec<(i64, u64, bool)>, Error> {
+    let mut standing: BTreeMap<i64, (u64, bool)> = BTreeMap::new();
+    for (base, len) in &files.segments {
+        standing.insert(*base, (*len, false));
+    }
+    for (&base, &len) in &files.swaps {
+        let path = format!("{}{}", names::LOG, names::SWAP);
+        let path = names::file(&files.path, base, &path);
+        let found = survey::segment(disk, &path, base, -1, true).await?;
+        let end = found.verified.end.offset;
+        standing.retain(|other, _| *other < base || *other >= end);
+        standing.insert(base, (len, true));
+    }
+    let standing = standing.into_iter();
+    Ok(standing
+        .map(|(base, (len, swaps))| (base, len, swaps))
+        .collect())
+}
+
+/// Reads a segment. Offsets may be missing in it only if it ends where the next one begins, as one
+/// that was cleaned does (K2): a flipped base offset looks the same otherwise.
+async fn content(
+    disk: &dyn Disk,
+    files: &PartitionFiles,
+    (base, path): (i64, &Path),
+    epoch: i32,
+) -> Result<SegmentContent, Error> {
+    let strict = survey::segment(disk, path, base, epoch, false).await?;
+    let behind = files.segments.keys().find(|other| **other > base);
+    if !matches!(strict.verified.stop, Stop::Bad(_)) || behind.is_none() {
+        return Ok(strict);
+    }
+    let loose = survey::segment(disk, path, base, epoch, true).await?;
+    let found = &loose.verified;
+    let is_whole = found.stop == Stop::End && files.segments.contains_key(&found.end.offset);
+    Ok(if is_whole { loose } else { strict })
 }
 
 /// The newest snapshots of the metadata beside their log: without one a log that no longer begins

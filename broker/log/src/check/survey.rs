@@ -31,6 +31,8 @@ pub(super) struct PartitionFiles {
     pub(super) whose: Incarnation,
     /// Base offset to length of its segment files.
     pub(super) segments: BTreeMap<i64, u64>,
+    /// The same of cleaned segments that were about to take the place of others (K2).
+    pub(super) swaps: BTreeMap<i64, u64>,
     /// Its other files.
     pub(super) others: Vec<String>,
 }
@@ -83,10 +85,12 @@ async fn partition(
     let Ok(topic_id) = partition_metadata::parse(&text) else {
         return Ok(None);
     };
-    let (mut segments, mut others) = (BTreeMap::new(), Vec::new());
+    let (mut segments, mut swaps, mut others) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let swap = format!("{}{}", names::LOG, names::SWAP);
     for file in disk.list(&path).await.map_err(Error::io("list", &path))? {
         match names::parse(&file.name) {
             Some((base, names::LOG)) => drop(segments.insert(base, file.len)),
+            Some((base, suffix)) if suffix == swap => drop(swaps.insert(base, file.len)),
             _ => others.push(file.name),
         }
     }
@@ -98,23 +102,23 @@ async fn partition(
             partition,
         },
         segments,
+        swaps,
         others,
     }))
 }
 
-/// Reads one segment from its beginning. `epoch` is that of the batch before, -1 when unknown. Where
+/// Reads one segment from its beginning, in the file at `path`. `epoch` is that of the batch before, -1 when unknown. Where
 /// it must not have holes, a gap is damage: a flipped base offset looks the same.
 pub(super) async fn segment(
     disk: &dyn Disk,
-    dir: &Path,
+    path: &Path,
     base: i64,
     epoch: i32,
     may_have_holes: bool,
 ) -> Result<SegmentContent, Error> {
-    let path = names::file(dir, base, names::LOG);
     let file = disk
-        .open(&path, OpenMode::Read)
-        .map_err(Error::io("open", &path))?;
+        .open(path, OpenMode::Read)
+        .map_err(Error::io("open", path))?;
     let check = Check {
         base,
         holes: may_have_holes,
@@ -132,7 +136,7 @@ pub(super) async fn segment(
         next = header.last_offset().saturating_add(1);
     })
     .await
-    .map_err(Error::io("read", &path))?;
+    .map_err(Error::io("read", path))?;
     Ok(SegmentContent { verified, holes })
 }
 

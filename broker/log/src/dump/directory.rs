@@ -35,7 +35,12 @@ impl Dump<'_> {
                     .text("partition", format!("{}-{}", entry.topic, whose.partition))
                     .int("baseOffset", segment.id.base_offset)
                     .unsigned("generation", segment.id.generation)
-                    .flag("holes", segment.holes);
+                    .flag("holes", segment.holes)
+                    .flag("swapping", segment.swapping);
+                let line = match segment.cleaned {
+                    Some(upto) => line.int("cleanedUpTo", upto),
+                    None => line,
+                };
                 let line = match segment.sealed {
                     Some(sealed) => line
                         .unsigned("bytes", sealed.bytes)

@@ -135,8 +135,10 @@ impl Kind {
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         if let Some((_, suffix)) = names::parse(name) {
-            // What was cut away or waits to be removed is still a segment.
-            let suffix = suffix.strip_suffix(".deleted").unwrap_or(suffix);
+            // What was cut away, is being cleaned or waits to be removed is still a segment.
+            let ends = [names::DELETED, names::SWAP, names::CLEANED];
+            let mut stripped = ends.iter().filter_map(|end| suffix.strip_suffix(end));
+            let suffix = stripped.next().unwrap_or(suffix);
             return match suffix {
                 names::LOG => Some(Self::Segment),
                 names::INDEX => Some(Self::OffsetIndex),

@@ -347,9 +347,11 @@ async fn what_may_not_be_cleaned_is_refused_and_the_log_is_as_it_was() {
     }
     let whole = read_all(&log.reader(), 300).await;
     let none = Fates::default();
-    let refused = |result: Result<(), CleanError>| match result.unwrap_err() {
-        CleanError::Changed(why) => why,
-        other => panic!("{other}"),
+    let refused = |result: Result<(), CleanError>| {
+        let CleanError::Changed(why) = result.unwrap_err() else {
+            panic!("refused for another reason")
+        };
+        why
     };
     // Its producers are not written down, then it is not settled, then it is the one that grows.
     let why = refused(clean(&mut log, 0..2, &none).await);
@@ -389,17 +391,24 @@ async fn what_may_not_be_cleaned_is_refused_and_the_log_is_as_it_was() {
     let changed = log.begin_replacement(cleaned);
     assert!(matches!(changed, Err(CleanError::Changed(_))));
     assert!(whole.starts_with(&read_all(&log.reader(), 300).await));
-    // A batch that does not take its original's place.
-    struct Wrong;
-    impl Filter for Wrong {
-        fn batch(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<Kept, Uncleanable> {
-            let mut moved = batch.bytes.to_vec();
-            moved[7] ^= 1;
-            out.extend_from_slice(&moved);
-            Ok(Kept::Rewritten)
-        }
+}
+
+/// Makes batches that stand for no other.
+struct Wrong;
+
+impl Filter for Wrong {
+    fn batch(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<Kept, Uncleanable> {
+        let mut moved = batch.bytes.to_vec();
+        moved[7] ^= 1;
+        out.extend_from_slice(&moved);
+        Ok(Kept::Rewritten)
     }
-    ready(&mut log).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_take_its_originals_place_is_refused() {
+    let fixture = Fixture::new().await;
+    let (mut log, _) = written(&fixture, 24).await;
     let wrong = log.begin_cleaning().unwrap();
     let wrong = wrong.clean(0..1, 0, &Unpaced, &mut Wrong).await;
     assert!(matches!(
@@ -421,12 +430,14 @@ async fn a_damaged_batch_makes_a_segment_uncleanable() {
     let at = bytes.len() - 1;
     bytes[at] ^= 1;
     fixture.write(name, &bytes);
-    match clean(&mut log, 0..1, &Fates::default()).await.unwrap_err() {
-        CleanError::Uncleanable {
-            segment: 0, what, ..
-        } => assert_eq!(what, "wrong checksum"),
-        other => panic!("{other}"),
-    }
+    let refused = clean(&mut log, 0..1, &Fates::default()).await;
+    let Err(CleanError::Uncleanable {
+        segment: 0, what, ..
+    }) = refused
+    else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(what, "wrong checksum");
 }
 
 /// Where a replacement may end, by the names that it leaves: how many renames were made.

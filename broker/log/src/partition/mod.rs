@@ -65,6 +65,7 @@ pub use timestamps::TimestampOffset;
 pub use wished::Note;
 pub use writer::{Append, AppendError, Appended};
 
+pub(crate) use open::TIMESTAMP_UNKNOWN;
 use snapshots::Snapshots;
 
 /// What the partitions of one log directory share. Cheap to clone.

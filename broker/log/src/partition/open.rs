@@ -469,7 +469,7 @@ pub(super) struct Known<'a> {
 }
 
 /// In the mark of a sealed segment: its largest timestamp has to be found in the batch headers.
-pub(super) const TIMESTAMP_UNKNOWN: i64 = i64::MIN;
+pub(crate) const TIMESTAMP_UNKNOWN: i64 = i64::MIN;
 
 /// The log start as the ledger knows it.
 pub(super) fn log_start(entry: &LedgerEntry) -> i64 {
