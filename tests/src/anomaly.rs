@@ -203,6 +203,13 @@ pub enum Anomaly {
     },
     /// L2, L3: somebody makes no progress although nothing is wrong any more.
     Stalled(String),
+    /// G1–G7: an answer about a consumer group that can't be.
+    Group {
+        /// The rule, by the names in [`crate::groups::book`].
+        rule: &'static str,
+        /// What was answered, and why not.
+        why: String,
+    },
     /// C1–C8: a compacted topic does not hold what it has to.
     Table {
         /// The rule.
@@ -241,7 +248,7 @@ impl Anomaly {
             Self::Starved { .. } => "starved",
             Self::Refused { .. } => "refused",
             Self::Time { .. } | Self::OtherTime { .. } => "time",
-            Self::Table { rule, .. } => rule,
+            Self::Group { rule, .. } | Self::Table { rule, .. } => rule,
             Self::Stalled(_) => "stalled",
             Self::OverLimit(_) => "over limit",
         }

@@ -8,6 +8,7 @@ pub mod churn;
 pub mod consumer;
 pub mod faults;
 pub mod foreign;
+pub mod groups;
 pub mod ledger;
 pub mod limits;
 pub mod liveness;

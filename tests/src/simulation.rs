@@ -15,9 +15,11 @@ use millrace_server::Broker;
 use millrace_sim::{NetOptions, Sim, SimOptions, TraceSummary, World};
 use tokio::sync::watch;
 
+use crate::anomaly::Anomaly;
 use crate::faults::rot::Fate;
 use crate::faults::schedule::schedule;
 use crate::faults::{Fault, Only, What};
+use crate::groups;
 use crate::ledger::Progress;
 use crate::liveness::{self, Witness};
 use crate::planted::Bug;
@@ -273,7 +275,12 @@ impl Run {
         self.heal_all(&mut workload).await?;
         let rots = self.begin_rot().await;
         let (progress, topics) = (Arc::clone(&workload.progress), workload.topics());
-        let report = workload.finish().await?;
+        let mut report = workload.finish().await?;
+        if let (Some(broker), Some(_)) = (&self.broker, &self.plan.groups)
+            && let Err(why) = groups::nothing_left(&broker.metrics_text())
+        {
+            report.anomalies.push(Anomaly::OverLimit(why));
+        }
         let topic = topics.borrow().clone();
         let fates = if rots && report.anomalies.is_empty() {
             self.rot(&topic.topic).await?

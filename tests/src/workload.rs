@@ -20,6 +20,7 @@ use crate::anomaly::Anomaly;
 use crate::asker::Asker;
 use crate::churn::Churn;
 use crate::consumer::{Consumer, Reading};
+use crate::groups::{self, Crowd};
 use crate::ledger::{Progress, Terms};
 use crate::mover::Mover;
 use crate::oracle;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub admin: Option<Duration>,
     /// The pause of somebody who moves replicas between log directories.
     pub moves: Option<Duration>,
+    /// Consumer groups beside.
+    pub groups: Option<Crowd>,
     /// Somebody who keeps a table in a compacted topic.
     pub table: Option<table::Keeper>,
     /// The pause of somebody who deletes records; not of a topic that is removed.
@@ -95,6 +98,7 @@ impl Plan {
             sides: None,
             admin: None,
             moves: None,
+            groups: None,
             table: None,
             trims: None,
             churn: None,
@@ -274,6 +278,12 @@ impl Workload {
             let pulse = self.pulse("mover".to_owned());
             let run = async move { mover.run(&reach, &progress, &pulse).await };
             self.spawn("mover", run);
+        }
+        for (name, role) in plan.groups.iter().flat_map(groups::tasks) {
+            let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));
+            let pulse = self.pulse(name);
+            let run = async move { role.run(&reach, &progress, &pulse).await };
+            self.spawn("groups", run);
         }
         if let Some(keeper) = plan.table.clone() {
             let (reach, progress) = (self.reach.clone(), Arc::clone(&self.progress));

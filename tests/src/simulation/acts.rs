@@ -12,6 +12,7 @@ use millrace_sim::{DiskEffect, DiskFault, DiskOp, Drip, FaultId, When, World, fa
 use super::{BROKER, CLIENTS, Failure, Run};
 use crate::faults::schedule::Draw;
 use crate::faults::{DiskTrouble, End, Fault, What};
+use crate::groups::Crowd;
 use crate::ledger::Barred;
 use crate::liveness;
 use crate::shape::{Row, TOPIC};
@@ -24,6 +25,9 @@ const HEARD_WITHIN: Duration = Duration::from_millis(100);
 const RECORDS_WITHIN: Duration = Duration::from_secs(2);
 /// A clock that is off by more is a jump: the oracle goes by the time that has truly passed.
 const JUMP_MS: i64 = 3_600_000;
+
+/// One of so many runs has consumer groups.
+const GROUPS_ONE_IN: u64 = 2;
 
 /// One of so many runs has a compacted topic.
 const TABLES_ONE_IN: u64 = 2;
@@ -65,6 +69,12 @@ pub(super) fn shape(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         rate.to_string(),
     ));
+    let mut groups = Draw::new(seed ^ 0x73_6861_7265);
+    if groups.below(GROUPS_ONE_IN) == 0 {
+        let (crowd, own) = Crowd::draw(seed);
+        plan.groups = Some(crowd);
+        settings.extend(own);
+    }
     if Draw::new(seed ^ 0x63_6c65_616e).below(TABLES_ONE_IN) == 0 {
         let (keeper, own) = table::Keeper::draw(seed);
         plan.table = Some(keeper);
