@@ -73,11 +73,11 @@ struct Run<'a> {
 
 /// Commits, stops, starts, kills and starts again.
 pub(super) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), String> {
-    let node = Node::start(&arguments.command)?;
+    let mut node = Node::start(&arguments.command)?;
     let prefix = prefix(None);
     let name = |number| format!("{prefix}-{number:05}");
     let groups: Vec<String> = (0..arguments.groups.max(1)).map(name).collect();
-    let client = connected(host, arguments).await?;
+    let client = started(host, arguments, &mut node).await?;
     let mut topics = Vec::new();
     for number in 0..arguments.topics.max(1) {
         let topic = NewTopic::new(format!("{prefix}-t{number:03}"), arguments.partitions);
@@ -114,7 +114,10 @@ impl Run<'_> {
         // An answer holds up what was sent after its request on the same connection.
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push((connected(self.host, self.arguments).await?, None));
+            clients.push((
+                connect(self.host, self.arguments).await.map_err(text)?,
+                None,
+            ));
         }
         let mut next = 0;
         let each = self.arguments.commit_partitions.max(1);
@@ -182,7 +185,7 @@ impl Run<'_> {
         let cold = drop_caches(&self.arguments.data)?;
         let start = self.host.clock.now().mono;
         self.node = Node::start(&self.arguments.command)?;
-        self.client = connected(self.host, self.arguments).await?;
+        self.client = started(self.host, self.arguments, &mut self.node).await?;
         figure(
             &format!("{how}: until connected"),
             seconds(self.since(start)),
@@ -290,16 +293,16 @@ async fn answered(pending: Option<Pending>) -> Result<(), String> {
     }
 }
 
-/// Tries the port until somebody answers there.
-async fn connected(host: &Host, arguments: &LoadArguments) -> Result<Client, String> {
+/// Tries the port until the broker answers there.
+async fn started(
+    host: &Host,
+    arguments: &LoadArguments,
+    node: &mut Node,
+) -> Result<Client, String> {
     let start = host.clock.now().mono;
     loop {
-        let options = ClientOptions {
-            client_id: "millrace-bench".to_owned(),
-            request_timeout: REQUEST_TIMEOUT,
-            ..ClientOptions::default()
-        };
-        let failed = match ready(host, arguments.bootstrap, options).await {
+        node.check()?;
+        let failed = match connect(host, arguments).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
@@ -311,8 +314,13 @@ async fn connected(host: &Host, arguments: &LoadArguments) -> Result<Client, Str
     }
 }
 
-async fn ready(host: &Host, address: SocketAddr, options: ClientOptions) -> Result<Client, Error> {
-    let client = Client::connect(host, address, options).await?;
+async fn connect(host: &Host, arguments: &LoadArguments) -> Result<Client, Error> {
+    let options = ClientOptions {
+        client_id: "millrace-bench".to_owned(),
+        request_timeout: REQUEST_TIMEOUT,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect(host, arguments.bootstrap, options).await?;
     client.metadata(Some(&[])).await?;
     Ok(client)
 }
