@@ -141,7 +141,7 @@ impl Keeper {
             let draw = reach.host.rng.next_u64();
             if draw.is_multiple_of(READS) {
                 // Mostly all of it; else from the middle of what is gone and what is there.
-                let from = if draw / READS % 3 == 0 {
+                let from = if (draw / READS).is_multiple_of(3) {
                     i64::try_from(draw / 64 % (book.end.unsigned_abs() + 1)).unwrap_or(0)
                 } else {
                     0
@@ -175,7 +175,7 @@ impl Keeper {
         });
         let mut sent = Vec::new();
         let mut bits = draw / READS;
-        for _ in 0..1 + bits % RECORDS {
+        for _ in 0..=bits % RECORDS {
             bits = bits.rotate_right(7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let entry = book.send(bits % self.keys, (bits / 64).is_multiple_of(4), now_ms);
             let number = entry.number.to_be_bytes();
