@@ -54,6 +54,13 @@ const KNOWN: &[(&str, u64)] = &[
     ("LatestRecordDropped", 1001),
     ("TombstoneDroppedAtOnce", 1001),
     ("FullMapTakenForWhole", 1097),
+    ("GroupDecidesOnCommitted", 1000),
+    ("GroupReplyBeforeCommit", 1009),
+    ("GenerationReused", 1000),
+    ("FencedCommitAccepted", 1001),
+    ("StaticMemberDoubled", 1001),
+    ("OffsetExpiredInUse", 1009),
+    ("GroupReplayDiffers", 1000),
 ];
 
 impl Planted {

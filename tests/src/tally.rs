@@ -40,6 +40,16 @@ pub const MUST_REACH: &[Branch] = &[
     Branch::IndexRebuilt,
     Branch::MetadataSnapshotLoaded,
     Branch::MetadataDirectoryFailed,
+    Branch::GroupRemovalsLoaded,
+    Branch::GroupMembersLoaded,
+    Branch::GroupAskedWhileLoading,
+    Branch::GroupAppendRefused,
+    Branch::MemberIdGiven,
+    Branch::NewMemberGone,
+    Branch::SessionLapsed,
+    Branch::StaticMemberReplaced,
+    Branch::GroupOffsetExpired,
+    Branch::GroupEndedByItself,
 ];
 
 /// Branches that the crash images take (`cargo xtask images` names all of theirs): where no seed takes
