@@ -87,7 +87,8 @@ impl Dump<'_> {
                 self.say(&line)
             }
             Read::Other(version) => {
-                let what = format!("format {version} is not one that this version of Millrace reads");
+                let what =
+                    format!("format {version} is not one that this version of Millrace reads");
                 self.complain(0, what)
             }
             Read::Bad => self.complain(0, "it is damaged: not one of ours, or a wrong checksum"),
