@@ -265,8 +265,9 @@ impl Drawing {
 
     fn flip(&mut self, away: bool) -> What {
         let mut aim = Aim::ALL[self.draw.below(Aim::ALL.len() as u64) as usize];
-        if !away && [Aim::BaseOffset, Aim::Epoch].contains(&aim) {
-            // What a process wrote or verified itself it does not look at again.
+        if !away && [Aim::BaseOffset, Aim::Epoch, Aim::Any].contains(&aim) {
+            // What a process wrote or verified itself it does not look at again, and no checksum
+            // covers these.
             aim = Aim::Body;
         }
         let choice = Choice {

@@ -72,9 +72,11 @@ struct Group {
     vanishes: bool,
     /// It has been at rest.
     finished: bool,
-    /// The broker's life in which something of it was told last. One whose directory is away is
-    /// served by nobody, and in no list.
+    /// The broker's life in which something of it was told last.
     served: Option<usize>,
+    /// The broker's life in which a list lacked it. One whose directory is away, or was lost, is
+    /// served by nobody and in no list: if it is served again in that life, it should have been there.
+    unlisted: Option<usize>,
 }
 
 impl Inner {
@@ -230,7 +232,7 @@ impl Book {
             register.answered(*number, state, now);
         }
         if codes.contains(&ErrorCode::None) {
-            group.served = Some(life);
+            group.serves(&seat.group, life, progress);
         }
         let is_member = seat.generation >= 0;
         if is_member && codes.contains(&ErrorCode::None) {
@@ -300,7 +302,7 @@ impl Book {
         let mut all = super::assign::all_places(&inner.counts());
         all.extend(kept.keys().cloned());
         let group = inner.group(name);
-        group.served = Some(life);
+        group.serves(name, life, progress);
         for place in all {
             let found = kept.get(&place).map(|(offset, beside)| {
                 let number = beside.split(' ').next().unwrap_or_default();
@@ -337,15 +339,14 @@ impl Book {
     ) {
         let mut inner = self.lock();
         inner.tick(life);
-        for (name, group) in &inner.groups {
+        for (name, group) in &mut inner.groups {
             let mut offsets = group.offsets.values();
             let was_served = group.served == Some(life);
             if was_served
                 && !groups.contains(name)
                 && offsets.any(|register| register.is_kept(begin))
             {
-                let why = format!("{name} keeps offsets and is not in a list of all groups");
-                convict(progress, ANSWER, why);
+                group.unlisted = Some(life);
             }
         }
         let known = |name: &&String| !inner.groups.contains_key(*name);
@@ -461,6 +462,15 @@ impl Book {
 }
 
 impl Group {
+    /// Its coordinator answered in that life of the broker.
+    fn serves(&mut self, name: &str, life: usize, progress: &Progress) {
+        self.served = Some(life);
+        if self.unlisted.take() == Some(life) {
+            let why = format!("{name} keeps offsets and was not in a list of all groups");
+            convict(progress, ANSWER, why);
+        }
+    }
+
     /// A member of that id was one when it was asked for at `begin`.
     fn lives(&mut self, seat: &Seat, begin: u64, progress: &Progress) {
         if let Some((moment, why)) = self.missed.get(&seat.member_id)
