@@ -100,9 +100,9 @@ pub(crate) const KEYS: &[Key] = &[
         "offsets.topic.segment.bytes",
         Kind::Int,
         Some("104857600"),
-        "Size of a segment of __consumer_offsets, when it is made.",
+        "Size of a segment of __consumer_offsets, when it is made; as small as segment.bytes may be.",
     )
-    .check(Check::AtLeast(1)),
+    .check(Check::AtLeast(1 << 20)),
 ];
 
 /// Consumer groups.

@@ -17,7 +17,7 @@ use millrace_host::{BoxFuture, Piece, Rope};
 pub(crate) struct Reply {
     /// Encoded body: bytes and regions of files, in order.
     pub(crate) body: Rope,
-    /// How much of its wait the request had asked for: a fetch for data.
+    /// How much of its wait the request had asked for: a fetch for data, a member for its group.
     pub(crate) asked_wait: Duration,
 }
 

@@ -173,12 +173,12 @@ pub(crate) async fn look_at<R>(
     shard: &GroupShard,
     look: impl FnOnce(&Groups) -> (R, i64),
 ) -> Result<R, ErrorCode> {
-    let (seen, after) = shard.look(look).map_err(Unavailable::code)?;
+    let answer = Reply::Code(ErrorCode::None);
+    let told = shard.look_to_tell(look, answer);
+    let (seen, told) = told.map_err(Unavailable::code)?;
     if planted(Bug::UncommittedOffsetShown) {
         return Ok(seen);
     }
-    let told = shard.committed(after, Reply::Code(ErrorCode::None));
-    let told = told.map_err(Unavailable::code)?;
     told.await.map_err(|_| ErrorCode::NotCoordinator)?;
     Ok(seen)
 }

@@ -253,27 +253,29 @@ impl<C: Coordinate> Shard<C> {
         self.happens(key, |_| event)
     }
 
-    /// Looks at the state machine; what is seen is committed up to the offset that comes with it:
-    /// [`Shard::until_committed`] waits for the rest.
+    /// Looks at the state machine. What is seen may not be committed yet.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&C) -> R) -> Result<R, Unavailable> {
         let mut state = self.lock();
         let active = state.active()?;
         Ok(look(active.machine()))
     }
 
-    /// Waits until the record at `offset` is committed. An error: the shard was dropped before.
-    pub(crate) fn committed(
-        self: &Arc<Self>,
-        offset: i64,
+    /// Looks at the state machine: what is seen may be told once the record at the offset beside it
+    /// is committed, which sends `answer`. Under one lock, so that what is waited for is a commit of
+    /// what was seen, of no later load.
+    pub(crate) fn look_to_tell<R>(
+        &self,
+        look: impl FnOnce(&C) -> (R, i64),
         answer: C::Reply,
-    ) -> Result<oneshot::Receiver<C::Reply>, Unavailable> {
-        let (sender, receiver) = oneshot::channel();
+    ) -> Result<(R, oneshot::Receiver<C::Reply>), Unavailable> {
+        let (sender, committed) = oneshot::channel();
         let token = next_token();
         let mut state = self.lock();
         let active = state.active()?;
+        let (seen, offset) = look(active.machine());
         active.expect(token, sender);
         active.hold(vec![(token, answer)], offset);
-        Ok(receiver)
+        Ok((seen, committed))
     }
 
     fn unask(&self, token: Token) {

@@ -1,6 +1,7 @@
 //! What the handlers of groups share: who may, what a shard is asked, how an answer is waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_core::group::{Groups, Membership, Reply, Request, Text};
@@ -121,9 +122,21 @@ pub(super) fn answer_with<M: Message>(
 ) -> Outcome {
     let context = context.clone();
     Outcome::Wait(Box::pin(async move {
+        let clock = &context.node.host.clock;
+        let begin = clock.now().mono;
         let reply = reply.await;
+        let waited = clock.now().mono.since(begin);
+        // Of the others of its group a join or sync may ask minutes.
+        let asked_wait = if matches!(reply, Reply::Join(_) | Reply::Sync(_)) {
+            waited
+        } else {
+            Duration::ZERO
+        };
         let message = build(&context, reply);
-        Answer::bytes(encoded(context.api_version, &message))
+        Answer {
+            asked_wait,
+            ..Answer::bytes(encoded(context.api_version, &message))
+        }
     }))
 }
 

@@ -7,6 +7,7 @@ use millrace_protocol::messages::FetchResponse;
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, When};
 
 use crate::configs::{BROKER, set};
+use crate::groups::{coordinator, member};
 use crate::node::{FETCH, Node, Topic, batch, fetch_request, with};
 
 fn slow(node: &Node, api: &str) -> u64 {
@@ -60,5 +61,17 @@ fn a_slow_disk_makes_a_produce_slow_and_a_long_poll_no_fetch() {
         set(&mut node, BROKER, "1", "request.slow.ms", "-1").await;
         assert_eq!(node.produce(&topic, batch(&["f"])).await.error_code, 0);
         assert_eq!(slow(&node, "Produce"), before + 1);
+    });
+}
+
+#[test]
+fn a_join_that_waits_for_its_group_is_not_slow() {
+    let delay = [("group.initial.rebalance.delay.ms", "20000")];
+    with(&delay, async |mut node| {
+        coordinator(&mut node).await;
+        let start = node.now();
+        assert_eq!(member(&mut node, 3, "g").await.error_code, 0);
+        assert!(node.since(start) >= Duration::from_secs(20));
+        assert_eq!(slow(&node, "JoinGroup"), 0);
     });
 }
