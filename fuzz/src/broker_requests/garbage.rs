@@ -8,8 +8,12 @@ use millrace_protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
 };
 
-use super::{Run, text, version};
+use super::model::{Kind, Topic};
+use super::{KEEPING, Run, text, version};
 use crate::input::Input;
+
+/// The topic that keeps groups.
+const GROUPS: &str = "__consumer_offsets";
 
 impl Run<'_> {
     /// A fresh producer id: never one that was given out before.
@@ -98,6 +102,21 @@ impl Run<'_> {
             [row, ..] => row.error_code,
         };
         assert_eq!(told, code.code(), "{answer:?}");
+        if kind == 0 {
+            // The topic that keeps groups is made when somebody first looks for theirs.
+            let kept = || {
+                Topic::new(
+                    None,
+                    Kind {
+                        compacted: true,
+                        ..Kind::default()
+                    },
+                    KEEPING,
+                )
+            };
+            let topics = &mut self.model.topics;
+            topics.entry(GROUPS.to_owned()).or_insert_with(kept);
+        }
     }
 
     /// Bytes that are no request: the connection ends, and nothing else does.

@@ -88,13 +88,18 @@ struct Run<'a> {
     model: Model,
 }
 
+/// Partitions of the topic that keeps groups.
+const KEEPING: usize = 2;
+
 async fn start(host: Host) -> Result<Broker, StartError> {
     let listeners = format!("PLAINTEXT://127.0.0.1:{PORT}");
+    let keeping = KEEPING.to_string();
     let pairs = [
         ("listeners", listeners.as_str()),
         ("log.dirs", "/data"),
         ("admin.listener", ""),
         ("log.dir.reserve.bytes", "0"),
+        ("offsets.topic.num.partitions", &keeping),
     ];
     let config = BrokerConfig::from_pairs(pairs).expect("these may be set");
     Broker::start(config, host).await
