@@ -238,6 +238,12 @@ impl Run {
             let moves = |fault: &Fault| matches!(fault.what, What::Clock(_));
             table.clock_is_still = !faults.iter().any(moves);
         }
+        if let Some(crowd) = &mut plan.groups {
+            let leaps =
+                |fault: &Fault| matches!(fault.what, What::Clock(ms) if crowd.is_a_leap(ms));
+            let leaps = faults.iter().any(leaps);
+            crowd.set_clock_leaps(leaps);
+        }
         faults.retain(|fault| setup.only.is_none_or(|only| only.has(fault.number)));
         faults.reverse();
         Self {

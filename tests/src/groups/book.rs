@@ -57,6 +57,8 @@ struct Inner {
     members: usize,
     /// Groups of which nothing is kept any more may end by themselves.
     vanish: bool,
+    /// Any offset may be too old at once, as the clock leaps.
+    all_expire: bool,
 }
 
 /// What is known of one group.
@@ -141,10 +143,11 @@ pub(super) struct Asked {
 }
 
 impl Book {
-    /// Nothing yet; whether groups may end by themselves.
-    pub(super) fn new(vanish: bool) -> Self {
+    /// Nothing yet; whether groups may end by themselves, and whether any offset may expire.
+    pub(super) fn new(vanish: bool, all_expire: bool) -> Self {
         let inner = Inner {
             vanish,
+            all_expire,
             ..Inner::default()
         };
         Self {
@@ -205,7 +208,7 @@ impl Book {
                 begin,
                 end: u64::MAX,
                 life: wish.life,
-                expires: wish.expires,
+                expires: wish.expires || inner.all_expire,
                 member_id: wish.seat.member_id.clone(),
             };
             let group = inner.group(&wish.seat.group);

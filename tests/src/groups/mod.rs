@@ -39,7 +39,12 @@ pub struct Crowd {
     partitions: [i32; 2],
     /// Between two acts of whoever looks after them, in milliseconds.
     pause_ms: u64,
+    /// The clock is moved by more than offsets are kept.
+    clock_leaps: bool,
 }
+
+/// How long offsets are kept that say nothing of it: the default of `offsets.retention.minutes`.
+const OFFSETS_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// One group.
 #[derive(Clone, Debug)]
@@ -102,8 +107,19 @@ impl Crowd {
             groups,
             partitions: partitions.map(|count| count.max(1)),
             pause_ms: 5 + draw.below(100),
+            clock_leaps: false,
         };
         (crowd, settings)
+    }
+
+    /// Whether a clock that is off by so much makes a fresh offset look too old to be kept.
+    pub fn is_a_leap(&self, off_ms: i64) -> bool {
+        off_ms.abs() >= OFFSETS_KEPT_MS
+    }
+
+    /// The clock leaps in this run: what is committed while it is wrong may expire once it is right.
+    pub fn set_clock_leaps(&mut self, leaps: bool) {
+        self.clock_leaps = leaps;
     }
 
     fn expires(&self) -> bool {
@@ -160,7 +176,10 @@ impl Role {
 
 /// Everybody of a crowd.
 pub(crate) fn tasks(crowd: &Crowd) -> Vec<Task> {
-    let book = Arc::new(Book::new(crowd.expires()));
+    let book = Arc::new(Book::new(
+        crowd.expires(),
+        crowd.expires() && crowd.clock_leaps,
+    ));
     let mut tasks = Vec::new();
     for plan in &crowd.groups {
         let plan = Arc::new(plan.clone());
