@@ -20,6 +20,7 @@ mod fetch_sessions;
 mod groups;
 mod groups_bad_input;
 mod groups_records;
+mod groups_week;
 mod health;
 mod hung_sync;
 mod keys_in_effect;
