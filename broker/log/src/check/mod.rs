@@ -133,7 +133,8 @@ pub async fn check(host: &Host, path: &Path) -> Result<Report, Error> {
     let scan = survey::journals(disk, path, own.dir_id, settled).await?;
     let (files, others) = survey::partitions(disk, path).await?;
     let written = !ledger.entries.is_empty() || !files.is_empty();
-    for name in scan.missing(ledger.run.generation, written) {
+    let missing = scan.missing(ledger.run.generation);
+    for name in missing.into_iter().filter(|_| written) {
         report.damage(format!(
             "{name} is missing: somebody removed it; the directory isn't served until it is back, or \
              an operator gives up what stood only there by an empty file {ACCEPT_JOURNAL_LOSS}"

@@ -106,9 +106,7 @@ async fn name_journals(
         if scan.names.iter().any(|(_, found)| *found == name) {
             continue;
         }
-        let made = path.join(&name);
-        disk.open(&made, OpenMode::Create)
-            .map_err(Error::io("make", &made))?;
+        file::make_empty(disk, path, &name)?;
         report.note(format!(
             "{name} was not there and an empty one is: if somebody removed it, what stood only there \
              is lost"

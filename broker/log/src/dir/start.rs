@@ -264,15 +264,25 @@ impl Start {
         let written = dirs
             .into_iter()
             .any(|dir| dir.name != format::LOST_AND_FOUND);
-        let journals: Vec<String> = names
+        let mut journals: Vec<String> = names
             .into_iter()
             .map(|entry| entry.name)
             .filter(|name| file::parse_name(name).is_some())
             .collect();
         let settled = ledger.settled_through;
         let scan = reader::scan(self.disk(), &self.path, format.dir_id, &journals, settled).await?;
-        let missing = scan.missing(ledger.run.generation, written || !ledger.entries.is_empty());
-        self.refuse_journal_loss(&missing).await?;
+        let missing = scan.missing(ledger.run.generation);
+        if written || !ledger.entries.is_empty() {
+            self.refuse_journal_loss(&missing).await?;
+        } else {
+            // Formatted, and ended before they were made. They are made before anything else is:
+            // a later start must not take them for lost. The directory is synced before the first
+            // append, and so before it holds a partition.
+            for name in missing {
+                file::make_empty(self.disk(), &self.path, &name)?;
+                journals.push(name);
+            }
+        }
         let newest = scan
             .names
             .iter()

@@ -39,6 +39,14 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, usize)> {
     Some((generation.parse().ok()?, index))
 }
 
+/// Makes a file without a commit in the place of one that was never made, or whose content nobody can
+/// know any more. The directory is the caller's to sync.
+pub(crate) fn make_empty(disk: &dyn Disk, dir: &Path, name: &str) -> Result<(), Error> {
+    let path = dir.join(name);
+    let made = disk.open(&path, OpenMode::Create);
+    made.map(drop).map_err(Error::io("make", &path))
+}
+
 /// One of the two.
 #[derive(Debug)]
 struct Part {

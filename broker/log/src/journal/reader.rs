@@ -70,10 +70,10 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// The names of journal files that must be there and aren't, where the ledger tells of a run of
-    /// generation `run` and partitions were `written`: both files of a generation have their names
-    /// durably before a commit enters or a ledger tells of it, and go only once a later ledger is
-    /// durable (J1, J4).
-    pub(crate) fn missing(&self, run: u64, written: bool) -> Vec<String> {
+    /// generation `run`: both files of a generation have their names durably before a commit enters or
+    /// a ledger tells of it, and go only once a later ledger is durable (J1, J4). Only a directory in
+    /// which nothing was written yet may lack those of its first.
+    pub(crate) fn missing(&self, run: u64) -> Vec<String> {
         let mut generations = BTreeSet::from([run]);
         let with_commits = self.generations.iter();
         let with_commits = with_commits.filter(|(_, of)| !of.is_empty());
@@ -81,7 +81,7 @@ impl Scan {
         let must = generations.range(run.max(1)..);
         let names = must.flat_map(|generation| [0, 1].map(|index| file::name(*generation, index)));
         let there = |name: &String| self.names.iter().any(|(_, found)| found == name);
-        names.filter(|name| written && !there(name)).collect()
+        names.filter(|name| !there(name)).collect()
     }
 }
 
