@@ -55,7 +55,7 @@ const KNOWN: &[(&str, u64)] = &[
     ("TombstoneDroppedAtOnce", 1001),
     ("FullMapTakenForWhole", 1097),
     ("GroupDecidesOnCommitted", 1000),
-    ("GroupReplyBeforeCommit", 1009),
+    ("GroupReplyBeforeCommit", 1076),
     ("GenerationReused", 1000),
     ("FencedCommitAccepted", 1001),
     ("StaticMemberDoubled", 1001),
