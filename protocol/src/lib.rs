@@ -7,6 +7,7 @@
 pub mod api;
 mod compact;
 pub mod coordinator;
+mod each;
 pub mod error_code;
 pub mod fetch_body;
 pub mod frame;

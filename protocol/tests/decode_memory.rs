@@ -21,7 +21,6 @@ enum Side {
 }
 
 /// Reads `body` as a message of the API, and asserts that this takes no memory.
-#[expect(clippy::too_many_lines, reason = "one line per API and side")]
 fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError> {
     macro_rules! served {
         ($side:ident: $($api:ident = $message:ident $(<$a:lifetime>)?;)*) => {
@@ -33,100 +32,8 @@ fn read(side: Side, api: Api, version: i16, body: &[u8]) -> Result<(), ReadError
         };
     }
     let (read, held) = peak(|| match side {
-        Side::Request => served! { requests:
-            Produce = ProduceRequest<'_>;
-            Fetch = FetchRequest<'_>;
-            ListOffsets = ListOffsetsRequest<'_>;
-            Metadata = MetadataRequest<'_>;
-            FindCoordinator = FindCoordinatorRequest<'_>;
-            OffsetCommit = OffsetCommitRequest<'_>;
-            OffsetFetch = OffsetFetchRequest<'_>;
-            JoinGroup = JoinGroupRequest<'_>;
-            Heartbeat = HeartbeatRequest<'_>;
-            LeaveGroup = LeaveGroupRequest<'_>;
-            SyncGroup = SyncGroupRequest<'_>;
-            DescribeGroups = DescribeGroupsRequest<'_>;
-            ListGroups = ListGroupsRequest<'_>;
-            DeleteGroups = DeleteGroupsRequest<'_>;
-            OffsetDelete = OffsetDeleteRequest<'_>;
-            SaslHandshake = SaslHandshakeRequest<'_>;
-            ApiVersions = ApiVersionsRequest<'_>;
-            CreateTopics = CreateTopicsRequest<'_>;
-            DeleteTopics = DeleteTopicsRequest<'_>;
-            DeleteRecords = DeleteRecordsRequest<'_>;
-            InitProducerId = InitProducerIdRequest<'_>;
-            OffsetForLeaderEpoch = OffsetForLeaderEpochRequest<'_>;
-            DescribeAcls = DescribeAclsRequest<'_>;
-            CreateAcls = CreateAclsRequest<'_>;
-            DeleteAcls = DeleteAclsRequest<'_>;
-            DescribeConfigs = DescribeConfigsRequest<'_>;
-            AlterConfigs = AlterConfigsRequest<'_>;
-            AlterReplicaLogDirs = AlterReplicaLogDirsRequest<'_>;
-            DescribeLogDirs = DescribeLogDirsRequest<'_>;
-            SaslAuthenticate = SaslAuthenticateRequest<'_>;
-            CreatePartitions = CreatePartitionsRequest<'_>;
-            CreateDelegationToken = CreateDelegationTokenRequest<'_>;
-            RenewDelegationToken = RenewDelegationTokenRequest<'_>;
-            ExpireDelegationToken = ExpireDelegationTokenRequest<'_>;
-            DescribeDelegationToken = DescribeDelegationTokenRequest<'_>;
-            ElectLeaders = ElectLeadersRequest<'_>;
-            IncrementalAlterConfigs = IncrementalAlterConfigsRequest<'_>;
-            AlterPartitionReassignments = AlterPartitionReassignmentsRequest<'_>;
-            ListPartitionReassignments = ListPartitionReassignmentsRequest<'_>;
-            DescribeQuorum = DescribeQuorumRequest<'_>;
-            UpdateFeatures = UpdateFeaturesRequest<'_>;
-            DescribeCluster = DescribeClusterRequest;
-            DescribeProducers = DescribeProducersRequest<'_>;
-            ListConfigResources = ListConfigResourcesRequest<'_>;
-            DescribeTopicPartitions = DescribeTopicPartitionsRequest<'_>;
-        },
-        Side::Response => served! { responses:
-            Produce = ProduceResponse<'_>;
-            Fetch = FetchResponse<'_>;
-            ListOffsets = ListOffsetsResponse<'_>;
-            Metadata = MetadataResponse<'_>;
-            FindCoordinator = FindCoordinatorResponse<'_>;
-            OffsetCommit = OffsetCommitResponse<'_>;
-            OffsetFetch = OffsetFetchResponse<'_>;
-            JoinGroup = JoinGroupResponse<'_>;
-            Heartbeat = HeartbeatResponse;
-            LeaveGroup = LeaveGroupResponse<'_>;
-            SyncGroup = SyncGroupResponse<'_>;
-            DescribeGroups = DescribeGroupsResponse<'_>;
-            ListGroups = ListGroupsResponse<'_>;
-            DeleteGroups = DeleteGroupsResponse<'_>;
-            OffsetDelete = OffsetDeleteResponse<'_>;
-            SaslHandshake = SaslHandshakeResponse<'_>;
-            ApiVersions = ApiVersionsResponse<'_>;
-            CreateTopics = CreateTopicsResponse<'_>;
-            DeleteTopics = DeleteTopicsResponse<'_>;
-            DeleteRecords = DeleteRecordsResponse<'_>;
-            InitProducerId = InitProducerIdResponse;
-            OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
-            DescribeAcls = DescribeAclsResponse<'_>;
-            CreateAcls = CreateAclsResponse<'_>;
-            DeleteAcls = DeleteAclsResponse<'_>;
-            DescribeConfigs = DescribeConfigsResponse<'_>;
-            AlterConfigs = AlterConfigsResponse<'_>;
-            AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
-            DescribeLogDirs = DescribeLogDirsResponse<'_>;
-            SaslAuthenticate = SaslAuthenticateResponse<'_>;
-            CreatePartitions = CreatePartitionsResponse<'_>;
-            CreateDelegationToken = CreateDelegationTokenResponse<'_>;
-            RenewDelegationToken = RenewDelegationTokenResponse;
-            ExpireDelegationToken = ExpireDelegationTokenResponse;
-            DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
-            ElectLeaders = ElectLeadersResponse<'_>;
-            IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
-            AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
-            ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
-            DescribeQuorum = DescribeQuorumResponse<'_>;
-            UpdateFeatures = UpdateFeaturesResponse<'_>;
-            DescribeCluster = DescribeClusterResponse<'_>;
-            DescribeProducers = DescribeProducersResponse<'_>;
-            ListConfigResources = ListConfigResourcesResponse<'_>;
-            DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
-        },
+        Side::Request => millrace_protocol::each_request!(served requests:),
+        Side::Response => millrace_protocol::each_response!(served responses:),
     });
     assert_eq!(held, 0, "{side:?} {api:?} {version}: {read:?}");
     read

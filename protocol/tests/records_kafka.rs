@@ -240,6 +240,31 @@ fn log_append_time_is_stamped_as_kafka_does() {
 }
 
 #[test]
+fn a_batch_of_another_producer_is_what_that_producer_would_have_built() {
+    for codec in [Codec::None, Codec::Lz4] {
+        let build = |options: Options| {
+            let mut builder = BatchBuilder::new(options);
+            builder.push(5, Some(b"a"), Some(b"1"), &[]).unwrap();
+            builder
+        };
+        let of = |producer| Options {
+            codec,
+            producer,
+            ..Options::default()
+        };
+        let expected = build(of(Some((7, 2, 30)))).build();
+        for first in [None, Some((6, 1, 0))] {
+            let built = build(of(first)).build();
+            let sent = Batch::parse(built).unwrap().sent_by((7, 2, 30));
+            assert_eq!(sent, expected);
+            let mut builder = build(of(first));
+            builder.set_producer(Some((7, 2, 30)));
+            assert_eq!(builder.build(), expected);
+        }
+    }
+}
+
+#[test]
 fn records_are_found_by_time() {
     let mut scratch = Scratch::new(INFLATED_BYTES_MAX);
     let base = 1_i64 << 40;

@@ -95,7 +95,7 @@ fn batches_are_rewritten_as_kafkas_cleaner_does() {
         let wish = Rewrite {
             keep_empty: empty == "true",
             marker_of_nothing: marker == "true",
-            delete_horizon_ms: horizon.parse().unwrap(),
+            delete_horizon_ms: Some(horizon.parse().unwrap()),
         };
         let (_, ours) = pass(&before, wish, &keep);
         let theirs = (after != "-").then(|| from_hex(after));
@@ -132,7 +132,7 @@ fn times_too_far_apart_are_kept_as_they_were_told() {
     // From the first record that stays, -2, the last one's time can't be told; from a horizon below 0
     // neither, so the tombstones wait for a pass with another.
     let wish = Rewrite {
-        delete_horizon_ms: -1,
+        delete_horizon_ms: Some(-1),
         ..Rewrite::default()
     };
     let (kept, left) = pass(&batch, wish, &[false, true, true]);
@@ -222,7 +222,7 @@ proptest! {
     fn a_rewrite_keeps_the_chosen_records_and_the_batch_s_place(
         (batch, keep) in any_batch(),
         keep_empty in any::<bool>(),
-        delete_horizon_ms in 0..2_000_000_000_000_i64,
+        delete_horizon_ms in proptest::option::of(0..2_000_000_000_000_i64),
     ) {
         let wish = Rewrite { keep_empty, marker_of_nothing: false, delete_horizon_ms };
         let chosen: Vec<Owned> = records_of(&batch).into_iter().zip(&keep)
@@ -250,10 +250,11 @@ proptest! {
         }
         prop_assert_eq!(after.codec(), before.codec());
         let tombstone = chosen.iter().any(|record| record.value.is_none());
-        prop_assert_eq!(after.has_delete_horizon(), before.has_delete_horizon() || tombstone);
+        let sets = tombstone && delete_horizon_ms.is_some();
+        prop_assert_eq!(after.has_delete_horizon(), before.has_delete_horizon() || sets);
         if after.has_delete_horizon() {
-            let horizon = if before.has_delete_horizon() { before.base_timestamp } else { delete_horizon_ms };
-            prop_assert_eq!(after.base_timestamp, horizon);
+            let kept = before.has_delete_horizon().then_some(before.base_timestamp);
+            prop_assert_eq!(Some(after.base_timestamp), kept.or(delete_horizon_ms));
         }
         if kept == Kept::Rewritten {
             let latest = chosen.iter().map(|record| record.timestamp).max().unwrap();
@@ -285,7 +286,7 @@ proptest! {
             bits = bits.rotate_left(1);
             bits & 1 == 1
         };
-        let wish = Rewrite { keep_empty: true, marker_of_nothing: true, delete_horizon_ms: 5 };
+        let wish = Rewrite { keep_empty: true, marker_of_nothing: true, delete_horizon_ms: Some(5) };
         match rewrite(&batch, wish, keep, (&mut scratch, &mut buffer), &mut out) {
             Err(_) | Ok(Kept::Whole | Kept::Dropped) => prop_assert!(out.is_empty()),
             Ok(Kept::Rewritten) => {

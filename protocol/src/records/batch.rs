@@ -37,6 +37,27 @@ impl Batch {
         self.bytes.get(HEADER_LEN..).unwrap_or_default()
     }
 
+    /// A copy of the batch that says somebody else sends it, or the same under another number: producer
+    /// id, epoch, and the first record's sequence number. The records stay as they are.
+    #[must_use]
+    pub fn sent_by(&self, (producer_id, producer_epoch, base_sequence): (i64, i16, i32)) -> Bytes {
+        let mut bytes = self.bytes.to_vec();
+        let mut header = BatchHeader {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            ..self.header
+        };
+        if let Some(head) = bytes.first_chunk_mut::<HEADER_LEN>() {
+            header.write(head);
+        }
+        header.crc = checksum(&bytes);
+        if let Some(head) = bytes.first_chunk_mut::<HEADER_LEN>() {
+            header.write(head);
+        }
+        Bytes::from(bytes)
+    }
+
     /// Compares the checksum in the header with that of the bytes.
     pub fn verify_crc(&self) -> Result<(), RecordError> {
         let computed = checksum(&self.bytes);

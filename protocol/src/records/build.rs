@@ -117,6 +117,12 @@ impl BatchBuilder {
         self.add(delta, record.timestamp, Content::of(record))
     }
 
+    /// Says who sends the batch, in place of what the options said: producer id, epoch, and the first
+    /// record's sequence number.
+    pub fn set_producer(&mut self, producer: Option<(i64, i16, i32)>) {
+        self.options.producer = producer;
+    }
+
     /// Records so far.
     pub fn record_count(&self) -> usize {
         usize::try_from(self.record_count).unwrap_or(0)

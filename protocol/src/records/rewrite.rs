@@ -27,8 +27,8 @@ pub struct Rewrite {
     /// It is a transaction's marker, and no data of that transaction are left.
     pub marker_of_nothing: bool,
     /// The time (ms since 1970) from which what it deletes may go: set in a batch that keeps a tombstone, or
-    /// is such a marker, unless it has one.
-    pub delete_horizon_ms: i64,
+    /// is such a marker, unless it has one. `None` sets none.
+    pub delete_horizon_ms: Option<i64>,
 }
 
 /// What a rewrite left of a batch.
@@ -90,16 +90,14 @@ pub fn rewrite(
     }
     let wants_horizon =
         (left.has_tombstone || wish.marker_of_nothing) && !batch.header.has_delete_horizon();
-    let sets_horizon = wants_horizon && left.fits(wish.delete_horizon_ms);
-    if left.count == buffer.stays.len() && !sets_horizon {
+    let horizon = wish
+        .delete_horizon_ms
+        .filter(|horizon| wants_horizon && left.fits(*horizon));
+    if left.count == buffer.stays.len() && horizon.is_none() {
         return Ok(Kept::Whole);
     }
     let header = BatchHeader {
-        base_timestamp: if sets_horizon {
-            wish.delete_horizon_ms
-        } else {
-            left.base_timestamp(&batch.header)
-        },
+        base_timestamp: horizon.unwrap_or_else(|| left.base_timestamp(&batch.header)),
         max_timestamp: match batch.header.timestamp_type() {
             TimestampType::CreateTime => left.latest.max(NONE.into()),
             TimestampType::LogAppendTime => batch.header.max_timestamp,
@@ -107,7 +105,7 @@ pub fn rewrite(
         attributes: batch
             .header
             .attributes
-            .with_delete_horizon(sets_horizon || batch.header.has_delete_horizon()),
+            .with_delete_horizon(horizon.is_some() || batch.header.has_delete_horizon()),
         record_count: left.count as i32,
         ..batch.header
     };

@@ -114,7 +114,17 @@ pub trait Request<'a>: Read<'a> {
     const API: Api;
 }
 
-/// Reads all of `body`, a request in `version`.
+/// Reads a request in `version`. Bytes behind it are not looked at, as Kafka doesn't: librdkafka 2.16
+/// leaves three of them where it asks for the metadata of all topics.
 pub fn read<'a, R: Request<'a>>(version: i16, body: &'a [u8]) -> Result<R, ReadError> {
-    view::read(R::API, version, ELEMENTS_MAX as u32, body)
+    read_front(version, body).map(|(request, _)| request)
+}
+
+/// As [`read`]; also how many bytes stand behind the request.
+pub fn read_front<'a, R: Request<'a>>(
+    version: i16,
+    body: &'a [u8],
+) -> Result<(R, usize), ReadError> {
+    let (request, behind) = view::read::<R>(R::API, version, ELEMENTS_MAX as u32, body)?;
+    Ok((request, behind.left()))
 }

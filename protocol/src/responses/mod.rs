@@ -115,7 +115,9 @@ pub trait Response<'a>: Read<'a> {
 
 /// Reads all of `body`, a response in `version`.
 pub fn read<'a, R: Response<'a>>(version: i16, body: &'a [u8]) -> Result<R, ReadError> {
-    view::read(R::API, version, u32::MAX, body)
+    let (response, behind) = view::read::<R>(R::API, version, u32::MAX, body)?;
+    behind.finish()?;
+    Ok(response)
 }
 
 /// A request as a client writes it, with the response that it gets.

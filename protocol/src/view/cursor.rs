@@ -69,7 +69,7 @@ pub enum Fault {
     /// A tag that isn't greater than the one before it.
     #[error("tag {0} is out of order")]
     TagOrder(u32),
-    /// Bytes after the end, of the body or of a tagged field that is known.
+    /// Bytes after the end, of an answer or of a tagged field that is known.
     #[error("{0} bytes are left over")]
     LeftOver(usize),
 }
@@ -81,6 +81,22 @@ pub trait Read<'a>: Copy {
 
     /// Takes a value from the front.
     fn read(from: &mut Cursor<'a>) -> Result<Self, ReadError>;
+
+    /// Another value of this type, for tests that look whether anybody sees the difference; the same
+    /// one, where there is none at hand.
+    #[must_use]
+    fn other(self) -> Self {
+        self
+    }
+}
+
+/// What stands for a field that isn't in the version: its default, unless a test alters that.
+#[inline]
+pub(crate) fn default_of<'a, T: Read<'a>>(field: &'static str, default: T) -> T {
+    if millrace_probe::is_other_default(field) {
+        return default.other();
+    }
+    default
 }
 
 /// A place in a body: what is not read yet.
@@ -125,6 +141,11 @@ impl<'a> Cursor<'a> {
     /// The error of a field that begins here.
     pub(crate) fn error(&self, fault: Fault) -> ReadError {
         ReadError { at: self.at, fault }
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// Refuses bytes that are left.
@@ -259,6 +280,10 @@ macro_rules! numbers {
             fn read(from: &mut Cursor<'_>) -> Result<Self, ReadError> {
                 from.chunk().map(Self::from_be_bytes)
             }
+
+            fn other(self) -> Self {
+                self.wrapping_add(1)
+            }
         }
     )*};
 }
@@ -277,6 +302,10 @@ impl Read<'_> for bool {
             [1] => Ok(true),
             [other] => Err(begin.error(Fault::Boolean(other))),
         }
+    }
+
+    fn other(self) -> Self {
+        !self
     }
 }
 
@@ -317,6 +346,10 @@ impl<'a> Read<'a> for Option<&'a str> {
         let text = std::str::from_utf8(from.take(len)?);
         text.map(Some).map_err(|_| begin.error(Fault::Text))
     }
+
+    fn other(self) -> Self {
+        self.xor(Some("another"))
+    }
 }
 
 /// Kafka's bytes and records.
@@ -341,6 +374,10 @@ impl<'a> Read<'a> for &'a str {
     fn read(from: &mut Cursor<'a>) -> Result<Self, ReadError> {
         let begin = *from;
         Option::read(from)?.ok_or_else(|| begin.error(Fault::Null))
+    }
+
+    fn other(self) -> Self {
+        if self.is_empty() { "another" } else { "" }
     }
 }
 

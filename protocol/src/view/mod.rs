@@ -1,7 +1,7 @@
 //! Messages as views: a body is checked whole, in place, and read where it lies.
 //!
 //! What always holds: [`read`] allocates nothing, whatever the bytes; a view that it gives has been
-//! read to the last byte, so that looking at any part of it can't fail; text, records and arrays are
+//! read to its last byte, so that looking at any part of it can't fail; text, records and arrays are
 //! slices of the body.
 //!
 //! [`crate::requests`] and [`crate::responses`] declare the messages. The fields, their versions,
@@ -14,18 +14,20 @@ mod cursor;
 mod structure;
 
 pub use array::{Array, Elements};
+pub(crate) use cursor::default_of;
 pub use cursor::{Cursor, Fault, Read, ReadError, Version};
 pub(crate) use structure::structure;
 
 use crate::api::Api;
 
-/// Reads all of `body`, a message of `api` in `version` with at most `elements_max` elements.
+/// Reads a message of `api` in `version` with at most `elements_max` elements from the front of `body`;
+/// the place behind it, for whoever takes nothing more.
 pub(crate) fn read<'a, M: Read<'a>>(
     api: Api,
     version: i16,
     elements_max: u32,
     body: &'a [u8],
-) -> Result<M, ReadError> {
+) -> Result<(M, Cursor<'a>), ReadError> {
     let row = api.row();
     let flexible = row.is_flexible(version);
     let mut cursor = Cursor::new(
@@ -40,6 +42,5 @@ pub(crate) fn read<'a, M: Read<'a>>(
         return Err(cursor.error(Fault::Version(version)));
     }
     let message = M::read(&mut cursor)?;
-    cursor.finish()?;
-    Ok(message)
+    Ok((message, cursor))
 }

@@ -55,7 +55,16 @@ macro_rules! structure {
                     let $field = if structure!(@within (from.version().number) $($versions)?) {
                         <$type as crate::view::Read>::read(from)?
                     } else {
-                        structure!(@default $($default)?)
+                        crate::view::default_of(
+                            concat!(
+                                module_path!(),
+                                "::",
+                                stringify!($name),
+                                ".",
+                                stringify!($field),
+                            ),
+                            structure!(@default $($default)?),
+                        )
                     };
                     $($(if !matches!(from.version().number, $nullable) {
                         from.present($field.as_ref())?;

@@ -271,58 +271,12 @@ fn compare(api: Api, version: i16, body: &Bytes) -> Result<(), ReadError> {
             }
         };
     }
-    served! {
-        Produce = ProduceResponse<'_>;
-        Fetch = FetchResponse<'_>;
-        ListOffsets = ListOffsetsResponse<'_>;
-        Metadata = MetadataResponse<'_>;
-        FindCoordinator = FindCoordinatorResponse<'_>;
-        OffsetCommit = OffsetCommitResponse<'_>;
-        OffsetFetch = OffsetFetchResponse<'_>;
-        JoinGroup = JoinGroupResponse<'_>;
-        Heartbeat = HeartbeatResponse;
-        LeaveGroup = LeaveGroupResponse<'_>;
-        SyncGroup = SyncGroupResponse<'_>;
-        DescribeGroups = DescribeGroupsResponse<'_>;
-        ListGroups = ListGroupsResponse<'_>;
-        DeleteGroups = DeleteGroupsResponse<'_>;
-        OffsetDelete = OffsetDeleteResponse<'_>;
-        SaslHandshake = SaslHandshakeResponse<'_>;
-        ApiVersions = ApiVersionsResponse<'_>;
-        CreateTopics = CreateTopicsResponse<'_>;
-        DeleteTopics = DeleteTopicsResponse<'_>;
-        DeleteRecords = DeleteRecordsResponse<'_>;
-        InitProducerId = InitProducerIdResponse;
-        OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
-        DescribeAcls = DescribeAclsResponse<'_>;
-        CreateAcls = CreateAclsResponse<'_>;
-        DeleteAcls = DeleteAclsResponse<'_>;
-        AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
-        DescribeConfigs = DescribeConfigsResponse<'_>;
-        AlterConfigs = AlterConfigsResponse<'_>;
-        IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
-        ListConfigResources = ListConfigResourcesResponse<'_>;
-        DescribeLogDirs = DescribeLogDirsResponse<'_>;
-        SaslAuthenticate = SaslAuthenticateResponse<'_>;
-        CreatePartitions = CreatePartitionsResponse<'_>;
-        CreateDelegationToken = CreateDelegationTokenResponse<'_>;
-        RenewDelegationToken = RenewDelegationTokenResponse;
-        ExpireDelegationToken = ExpireDelegationTokenResponse;
-        DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
-        ElectLeaders = ElectLeadersResponse<'_>;
-        AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
-        ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
-        DescribeQuorum = DescribeQuorumResponse<'_>;
-        UpdateFeatures = UpdateFeaturesResponse<'_>;
-        DescribeCluster = DescribeClusterResponse<'_>;
-        DescribeProducers = DescribeProducersResponse<'_>;
-        DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
-    }
+    millrace_protocol::each_response!(served)
 }
 
 #[test]
 fn every_recorded_response_reads_as_the_codec_reads_it() {
-    agree::recorded_bodies_agree("Response", compare);
+    agree::recorded_bodies_agree("Response", compare, &Err(Fault::LeftOver(1)));
 }
 
 #[test]
