@@ -19,6 +19,7 @@ fn effect(key: &Key) -> Option<&'static str> {
     match key.effect {
         Effect::Full => None,
         Effect::DefaultOnly => Some("Nothing but the default is taken: no effect in this version."),
+        Effect::Unused => Some("It is taken and told, and has no effect in this version."),
     }
 }
 

@@ -121,22 +121,25 @@ fn room_that_a_process_does_not_have_is_not_given_while_it_runs() {
 fn a_key_without_effect_takes_its_default_and_nothing_else() {
     let broker = BrokerConfig::default();
     for (key, default, other) in [
-        ("preallocate", "FALSE", "true"),
-        ("remote.storage.enable", "false", "true"),
-        ("local.retention.ms", "-2", "5"),
-        ("leader.replication.throttled.replicas", "", "0:1"),
+        ("remote.storage.enable", "FALSE", "true"),
+        ("remote.log.copy.disable", "false", "true"),
     ] {
         TopicConfig::resolve(&broker, &overrides(&[(key, default)])).unwrap();
         let refused = TopicConfig::resolve(&broker, &overrides(&[(key, other)])).unwrap_err();
         let refused = refused.to_string();
         assert!(refused.contains("nothing but its default"), "{refused}");
     }
-    // What compaction goes by is checked.
+    // What compaction goes by is checked, and so is what changes nothing here whatever it says.
     for (key, good, bad) in [
         ("min.cleanable.dirty.ratio", "0.01", "1.5"),
         ("delete.retention.ms", "5", "-1"),
         ("max.compaction.lag.ms", "5", "0"),
         ("min.cleanable.dirty.ratio", "1", "NaN"),
+        ("preallocate", "TRUE", "yes"),
+        ("compression.lz4.level", "17", "18"),
+        ("local.retention.ms", "5", "-3"),
+        ("leader.replication.throttled.replicas", "0:1,1:1", "0:1,1"),
+        ("follower.replication.throttled.replicas", "*", "*,0:1"),
     ] {
         TopicConfig::resolve(&broker, &overrides(&[(key, good)])).unwrap();
         TopicConfig::resolve(&broker, &overrides(&[(key, bad)])).unwrap_err();

@@ -69,6 +69,8 @@ pub enum Check {
     ListOf(&'static [&'static str]),
     /// A text or list with something in it.
     NotEmpty,
+    /// A list of `partition:broker`, or `*` alone; may be empty.
+    Replicas,
 }
 
 /// A broker key that supplies the default of a topic key.
@@ -100,6 +102,9 @@ pub enum Effect {
     Full,
     /// Nothing but its default is taken: this version acts as if it were that.
     DefaultOnly,
+    /// Whatever Kafka takes is taken, kept and told, and changes nothing: nobody is promised anything
+    /// by it that is not kept.
+    Unused,
 }
 
 /// Whose key it is.
@@ -251,6 +256,14 @@ impl Key {
         }
     }
 
+    /// The same row, of a key that changes nothing here.
+    pub(crate) const fn unused(self) -> Self {
+        Self {
+            effect: Effect::Unused,
+            ..self
+        }
+    }
+
     /// The same row, of a topic key with these broker keys behind it.
     pub(crate) const fn topic(self, synonyms: &'static [Synonym]) -> Self {
         Self {
@@ -329,6 +342,7 @@ impl Key {
             Check::OneOf(words) => format!("one of {}", words.join(", ")),
             Check::ListOf(words) => format!("{noun} of {}, each at most once", words.join(", ")),
             Check::NotEmpty => format!("{noun} that is not empty"),
+            Check::Replicas => format!("{noun} of partition:broker, or *"),
         };
         match self.unit() {
             Some(unit) => format!("{range} ({unit})"),
@@ -412,6 +426,9 @@ impl Key {
             (Check::OneOrBetween(one, min, max), Value::Number(number)) => {
                 *number == one || (min..=max).contains(number)
             }
+            (Check::Replicas, Value::List(items)) => {
+                *items == ["*"] || items.iter().all(|item| is_replica(item))
+            }
             (Check::Any, Value::List(items)) => items.iter().all(|item| !item.is_empty()),
             (Check::Any, _) => true,
             (
@@ -433,4 +450,11 @@ impl Key {
             }
         }
     }
+}
+
+/// Whether a text names a replica as `partition:broker`.
+fn is_replica(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':')
+        .is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
 }

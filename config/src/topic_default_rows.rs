@@ -169,7 +169,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(LZ4)
     .dynamic()
-    .default_only(),
+    .unused(),
     Key::kafka(
         "compression.zstd.level",
         Kind::Int,
@@ -217,7 +217,7 @@ pub(crate) const KEYS: &[Key] = &[
         "A new segment takes its whole size on disk at once.",
     )
     .dynamic()
-    .default_only(),
+    .unused(),
     Key::kafka(
         "log.local.retention.ms",
         Kind::Long,
@@ -226,7 +226,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(-2))
     .dynamic()
-    .default_only(),
+    .unused(),
     Key::kafka(
         "log.local.retention.bytes",
         Kind::Long,
@@ -235,7 +235,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(-2))
     .dynamic()
-    .default_only(),
+    .unused(),
     Key::kafka(
         "message.max.bytes",
         Kind::Int,

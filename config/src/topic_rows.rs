@@ -170,7 +170,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(LZ4)
     .topic(&[same("compression.lz4.level")])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "compression.zstd.level",
         Kind::Int,
@@ -218,23 +218,25 @@ pub(crate) const KEYS: &[Key] = &[
         "A new segment takes its whole size on disk at once.",
     )
     .topic(&[same("log.preallocate")])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "leader.replication.throttled.replicas",
         Kind::List,
         Some(""),
         "Replicas whose leader sends to followers no faster than the throttle.",
     )
+    .check(Check::Replicas)
     .topic(&[])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "follower.replication.throttled.replicas",
         Kind::List,
         Some(""),
         "Replicas that fetch from their leader no faster than the throttle.",
     )
+    .check(Check::Replicas)
     .topic(&[])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "remote.storage.enable",
         Kind::Bool,
@@ -267,7 +269,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(-2))
     .topic(&[same("log.local.retention.ms")])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "local.retention.bytes",
         Kind::Long,
@@ -276,7 +278,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .check(Check::AtLeast(-2))
     .topic(&[same("log.local.retention.bytes")])
-    .default_only(),
+    .unused(),
     Key::kafka(
         "message.timestamp.type",
         Kind::Text,
