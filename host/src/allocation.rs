@@ -20,6 +20,7 @@ thread_local! {
 
 static PROCESS_NOW: AtomicUsize = AtomicUsize::new(0);
 static PROCESS_PEAK: AtomicUsize = AtomicUsize::new(0);
+static PROCESS_CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// Does `work` and says how many bytes the calling thread held for it at one moment, beyond those
 /// held before.
@@ -43,7 +44,13 @@ pub fn process_peak() -> usize {
     PROCESS_PEAK.load(Ordering::Relaxed)
 }
 
+/// How often any thread has asked for memory since the start; a buffer that grows asks again.
+pub fn process_calls() -> usize {
+    PROCESS_CALLS.load(Ordering::Relaxed)
+}
+
 fn grown(bytes: usize) {
+    PROCESS_CALLS.fetch_add(1, Ordering::Relaxed);
     let now = PROCESS_NOW.fetch_add(bytes, Ordering::Relaxed) + bytes;
     PROCESS_PEAK.fetch_max(now, Ordering::Relaxed);
     // A thread that ends frees after its cells are gone: nothing is counted for it then.
