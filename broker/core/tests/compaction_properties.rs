@@ -303,7 +303,7 @@ impl World {
             min_lag_ms: knobs.min_lag_ms,
             max_lag_ms: u64::MAX,
         };
-        let todo = cleanable(&log, &policy, self.now_ms);
+        let todo = cleanable(&log, &policy, Some(self.now_ms));
         assert!(todo.upto <= facts.last().unwrap().base_offset);
         assert!(todo.upto <= stable_end.max(0), "C3: beyond the stable end");
         todo.is_due(&policy).then_some(todo)
@@ -334,7 +334,7 @@ impl World {
         };
         let producers = self.producers.iter();
         Round {
-            now_ms: self.now_ms,
+            now_ms: Some(self.now_ms),
             delete_retention_ms: knobs.retention_ms,
             last_end: todo.last_end,
             producers: producers.map(|(id, state)| (*id, last(state))).collect(),

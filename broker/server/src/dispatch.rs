@@ -12,6 +12,7 @@ use bytes::Bytes;
 use millrace_host::BoxFuture;
 use millrace_protocol::api::{Api, ApiRow, Ordering, TABLE};
 
+use crate::altered;
 use crate::context::{Node, RequestContext};
 use crate::handlers;
 use crate::metrics::ApiMetrics;
@@ -164,7 +165,9 @@ impl Service for Dispatch {
                 deadline: request.deadline,
                 room: request.room,
             };
-            (row.handler)(&context, request.body).await
+            let body = altered::asked(api_key, api_version, request.body);
+            let outcome = (row.handler)(&context, body).await?;
+            Ok(altered::answered(api_key, api_version, outcome).await)
         })
     }
 }

@@ -4,6 +4,7 @@
 //! is served by the handler of its API in `handlers`.
 
 mod admin_http;
+mod altered;
 mod broker;
 mod cluster;
 mod context;

@@ -5,6 +5,7 @@ use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
 
 use super::image::NO_LEADER;
+use super::names::TOPIC_NAME_BYTES_MAX;
 use super::{Image, Partition, Refusal};
 
 /// `PartitionChangeRecord.LeaderRecoveryState`: the leader was not in sync.
@@ -90,13 +91,15 @@ fn elect_in(
     (name, index): (&str, i32),
 ) -> Result<PartitionChangeRecord, Refusal> {
     let unknown = |message: String| Refusal::new(ErrorCode::UnknownTopicOrPartition, message);
+    // A name of any length is asked for, and a text of an answer has no room for the longest.
+    let shown: String = name.chars().take(TOPIC_NAME_BYTES_MAX).collect();
     let topic = image
         .topic_named(name)
-        .ok_or_else(|| unknown(format!("No such topic as {name}")))?;
+        .ok_or_else(|| unknown(format!("No such topic as {shown}")))?;
     let partition = topic
         .partitions
         .get(&index)
-        .ok_or_else(|| unknown(format!("No such partition as {name}-{index}")))?;
+        .ok_or_else(|| unknown(format!("No such partition as {shown}-{index}")))?;
     elect(image, election, (topic.id, index), partition)
 }
 

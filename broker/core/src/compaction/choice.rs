@@ -2,7 +2,8 @@
 //!
 //! Always: a round ends where a segment begins, at or below the last stable offset, the active segment
 //! and the first segment that is too young; so nothing that may still be cut or aborted decides what an
-//! older record is worth. Ages are counted in wall time, as records' times are.
+//! older record is worth. Ages are counted in wall time, as records' times are; while that is not
+//! believed, what waits for a time goes on waiting.
 
 use millrace_probe::{Bug, planted};
 
@@ -80,8 +81,17 @@ impl Cleanable {
     }
 }
 
-/// What there is to do in one log at `now_ms`.
-pub fn cleanable(facts: &LogFacts<'_>, policy: &Policy, now_ms: i64) -> Cleanable {
+impl Cleanable {
+    /// Whether nothing is due, and nothing will be before a segment comes or goes: everything sealed was
+    /// counted in, and what is dirty waits for no time. `active` is where the active segment begins.
+    pub fn is_settled(&self, policy: &Policy, active: i64) -> bool {
+        let waits_for_time = policy.max_lag_ms < i64::MAX as u64 && self.dirty_bytes > 0;
+        self.upto == active && !waits_for_time && !self.is_due(policy)
+    }
+}
+
+/// What there is to do in one log at `now_ms` of wall time, `None` while the clock is not believed.
+pub fn cleanable(facts: &LogFacts<'_>, policy: &Policy, now_ms: Option<i64>) -> Cleanable {
     let Some((active, sealed)) = facts.segments.split_last() else {
         return Cleanable::default();
     };
@@ -144,16 +154,18 @@ fn containing(segments: &[SegmentFacts], offset: i64) -> usize {
 }
 
 /// Where the first segment begins that holds a record younger than `min.compaction.lag.ms`, or may.
-fn first_young(segments: &[SegmentFacts], policy: &Policy, now_ms: i64) -> Option<i64> {
+fn first_young(segments: &[SegmentFacts], policy: &Policy, now_ms: Option<i64>) -> Option<i64> {
     if policy.min_lag_ms == 0 {
         return None;
     }
     let lag_ms = i64::try_from(policy.min_lag_ms).unwrap_or(i64::MAX);
-    let old = now_ms.saturating_sub(lag_ms);
+    let old = now_ms.map(|now_ms| now_ms.saturating_sub(lag_ms));
     let young = |segment: &&SegmentFacts| {
-        segment
+        let is_old = segment
             .largest_timestamp_ms
-            .is_none_or(|largest| largest > old)
+            .zip(old)
+            .is_some_and(|(largest, old)| largest <= old);
+        !is_old
     };
     segments
         .iter()
@@ -162,11 +174,12 @@ fn first_young(segments: &[SegmentFacts], policy: &Policy, now_ms: i64) -> Optio
 }
 
 /// By how much the oldest of these segments has passed `max.compaction.lag.ms`.
-fn late_ms(segments: &[SegmentFacts], policy: &Policy, now_ms: i64) -> u64 {
+fn late_ms(segments: &[SegmentFacts], policy: &Policy, now_ms: Option<i64>) -> u64 {
     let firsts = segments
         .iter()
         .filter_map(|segment| segment.first_timestamp_ms);
-    let Some(earliest) = firsts.filter(|first| *first > 0).min() else {
+    let earliest = firsts.filter(|first| *first > 0).min();
+    let Some((earliest, now_ms)) = earliest.zip(now_ms) else {
         return 0;
     };
     let lag_ms = i64::try_from(policy.max_lag_ms).unwrap_or(i64::MAX);
@@ -212,7 +225,7 @@ mod tests {
             stable_end,
             segments,
         };
-        cleanable(&facts, policy, now_ms)
+        cleanable(&facts, policy, Some(now_ms))
     }
 
     #[test]
@@ -294,6 +307,49 @@ mod tests {
         // Late, but nothing of it may be touched yet.
         let held = looked_at(&all, (10, 12), &policy, 99_999);
         assert!(held.late_ms > 0 && !held.is_due(&policy));
+    }
+
+    #[test]
+    fn a_log_is_settled_until_its_segments_change_or_something_waits_for_a_time() {
+        let all = segments(&[100_000, 100, 100, 100]);
+        let policy = |min_lag_ms, max_lag_ms| Policy {
+            min_lag_ms,
+            max_lag_ms,
+            ..POLICY
+        };
+        let settled = |found: (i64, i64), policy: &Policy, now_ms| {
+            looked_at(&all, found, policy, now_ms).is_settled(policy, 30)
+        };
+        assert!(settled((10, 40), &POLICY, 0));
+        assert!(!settled((0, 40), &POLICY, 0), "it is due");
+        assert!(!settled((10, 29), &POLICY, 0), "the stable end moves");
+        assert!(!settled((10, 40), &policy(1_000, u64::MAX), 0), "too young");
+        assert!(settled((10, 40), &policy(1_000, u64::MAX), 9_000));
+        assert!(!settled((10, 40), &policy(0, 9_000), 0), "it will be late");
+        assert!(settled((30, 40), &policy(0, 9_000), 0), "nothing is dirty");
+    }
+
+    #[test]
+    fn nothing_is_old_enough_or_late_by_a_clock_that_is_not_believed() {
+        let all = segments(&[100, 100, 100]);
+        let facts = LogFacts {
+            first_dirty: 0,
+            stable_end: 30,
+            segments: &all,
+        };
+        let with = |min_lag_ms, max_lag_ms| {
+            let policy = Policy {
+                min_lag_ms,
+                max_lag_ms,
+                ..POLICY
+            };
+            cleanable(&facts, &policy, None)
+        };
+        assert_eq!(with(1, u64::MAX).upto, 0);
+        assert_eq!(with(0, 1).late_ms, 0);
+        // What waits for no time doesn't wait.
+        assert_eq!(with(0, 1).upto, 20);
+        assert!(with(0, 1).is_due(&POLICY));
     }
 
     #[test]

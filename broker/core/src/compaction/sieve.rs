@@ -28,8 +28,9 @@ pub struct LastOfProducer {
 /// What a round goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Round {
-    /// The time of its start, in ms since 1970.
-    pub now_ms: i64,
+    /// The time of its start, in ms since 1970. `None` while the clock is not believed: then no tombstone
+    /// goes, and no time begins to run for one.
+    pub now_ms: Option<i64>,
     /// `delete.retention.ms`.
     pub delete_retention_ms: u64,
     /// The offset behind the last batch of the range: [`Cleanable::last_end`](super::Cleanable::last_end).
@@ -44,8 +45,8 @@ pub struct Round {
 #[derive(Debug)]
 pub struct Sieve {
     map: KeyMap,
-    now_ms: i64,
-    delete_horizon_ms: i64,
+    now_ms: Option<i64>,
+    delete_horizon_ms: Option<i64>,
     last_end: i64,
     producers: BTreeMap<i64, LastOfProducer>,
     transactions: Transactions,
@@ -60,7 +61,9 @@ impl Sieve {
         Self {
             map,
             now_ms: round.now_ms,
-            delete_horizon_ms: round.now_ms.saturating_add(retention_ms),
+            delete_horizon_ms: round
+                .now_ms
+                .map(|now_ms| now_ms.saturating_add(retention_ms)),
             last_end: round.last_end,
             producers: round.producers,
             transactions: Transactions::new(round.aborted),
@@ -82,7 +85,10 @@ impl Sieve {
     fn sift(&mut self, batch: &Batch, out: &mut Vec<u8>) -> Result<Kept, RecordError> {
         batch.verify_crc()?;
         let header = &batch.header;
-        let horizon_is_over = header.has_delete_horizon() && header.base_timestamp <= self.now_ms;
+        let horizon_is_over = header.has_delete_horizon()
+            && self
+                .now_ms
+                .is_some_and(|now_ms| header.base_timestamp <= now_ms);
         let (goes, marker_of_nothing) = if header.is_control() {
             let spent = self.transactions.is_spent(batch, &mut self.scratch)?;
             let lost = planted(Bug::MarkerDroppedBeforeData);

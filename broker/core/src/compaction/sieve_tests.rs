@@ -55,7 +55,7 @@ fn marker(producer: i64, offset: i64, end: TransactionEnd) -> Batch {
 
 fn round(now_ms: i64) -> Round {
     Round {
-        now_ms,
+        now_ms: Some(now_ms),
         delete_retention_ms: 1_000,
         last_end: i64::MAX,
         producers: BTreeMap::new(),
@@ -240,6 +240,27 @@ fn a_commit_marker_goes_once_its_data_are_replaced() {
         let offsets: Vec<i64> = left.iter().flat_map(offsets).collect();
         assert_eq!(offsets, offsets_left, "{now_ms}");
     }
+}
+
+#[test]
+fn no_tombstone_goes_and_none_begins_to_wait_by_a_clock_that_is_not_believed() {
+    let log = [
+        batch(at(0), &[(Some("a"), Some("1"))]),
+        batch(at(1), &[(Some("a"), None)]),
+        batch(at(2), &[(Some("b"), Some("2"))]),
+    ];
+    let doubted = || Round {
+        now_ms: None,
+        ..round(0)
+    };
+    let first: Vec<Batch> = pass(&log, doubted()).into_iter().flatten().collect();
+    assert_eq!(first.iter().flat_map(offsets).collect::<Vec<_>>(), [1, 2]);
+    assert!(!first[0].header.has_delete_horizon());
+    // Its time begins with a clock that is believed, and doesn't end with one that isn't.
+    let second: Vec<Batch> = pass(&first, round(5_000)).into_iter().flatten().collect();
+    assert_eq!(second[0].header.base_timestamp, 6_000);
+    assert_eq!(all_offsets(&pass(&second, doubted())), [1, 2]);
+    assert_eq!(all_offsets(&pass(&second, round(6_000))), [2]);
 }
 
 #[test]

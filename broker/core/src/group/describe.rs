@@ -156,12 +156,6 @@ impl Groups {
         kept + self.soft.get(group).map_or(0, |soft| soft.said_bytes)
     }
 
-    /// The topics that a group keeps offsets of.
-    pub fn topics(&self, group: &str) -> impl Iterator<Item = &Text> {
-        let hard = self.hard.get(group);
-        hard.into_iter().flat_map(|hard| hard.offsets.keys())
-    }
-
     /// All offsets that a group keeps, by topic and partition.
     pub fn offsets(&self, group: &str) -> impl Iterator<Item = (&Text, i32, &Committed)> {
         let topics = self

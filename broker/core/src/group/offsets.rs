@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::TopicId;
 
 use super::record::{Committed, Record};
 use super::request::{Commit, CommitPartition, Reply, Text, Token};
@@ -79,16 +80,23 @@ impl Turn<'_> {
         });
     }
 
-    /// The offsets that are kept of `topics`; of all for `None`.
-    fn kept(&self, topics: Option<&[Text]>) -> Vec<(Text, i32)> {
-        let asked = |topic: &Text| topics.is_none_or(|topics| topics.contains(topic));
-        let kept = self.hard.offsets.iter().filter(|(topic, _)| asked(topic));
-        kept.flat_map(|(topic, partitions)| {
-            partitions
-                .keys()
-                .map(|partition| (Arc::clone(topic), *partition))
+    /// The offsets that are kept.
+    fn kept(&self) -> impl Iterator<Item = (&Text, i32, &Committed)> {
+        let topics = self.hard.offsets.iter();
+        topics.flat_map(|(topic, partitions)| {
+            let offsets = partitions.iter();
+            offsets.map(move |(partition, offset)| (topic, *partition, offset))
         })
-        .collect()
+    }
+
+    /// Those of which `is_meant` says so.
+    fn chosen(&self, is_meant: impl Fn(&Text, &Committed) -> bool) -> Vec<(Text, i32)> {
+        let chosen = self
+            .kept()
+            .filter(|(topic, _, offset)| is_meant(topic, offset));
+        chosen
+            .map(|(topic, partition, _)| (Arc::clone(topic), partition))
+            .collect()
     }
 
     fn forget(&mut self, offsets: &[(Text, i32)]) {
@@ -131,7 +139,7 @@ impl Turn<'_> {
         } else if self.soft.phase != Phase::Empty {
             ErrorCode::NonEmptyGroup
         } else {
-            let kept = self.kept(None);
+            let kept = self.chosen(|_, _| true);
             self.forget(&kept);
             self.end();
             ErrorCode::None
@@ -148,31 +156,23 @@ impl Turn<'_> {
         self.soft = super::soft::Soft::default();
     }
 
-    pub(super) fn topics_deleted(&mut self, topics: &[Text]) {
-        let kept = self.kept(Some(topics));
-        self.forget(&kept);
+    pub(super) fn topics_deleted(&mut self, topics: &[(Text, TopicId)]) {
+        let gone = self.chosen(|topic, offset| {
+            let mut topics = topics.iter();
+            topics.any(|(name, id)| name == topic && *id == offset.topic_id)
+        });
+        self.forget(&gone);
     }
 
     /// Forgets offsets that have not been used for too long, and the group with the last of them.
     pub(super) fn expire(&mut self, at_ms: i64) {
-        let kept = self.kept(None);
-        let expired: Vec<(Text, i32)> = kept
-            .iter()
-            .filter(|(topic, partition)| {
-                let offset = self
-                    .hard
-                    .offsets
-                    .get(topic)
-                    .and_then(|of| of.get(partition));
-                offset.is_some_and(|offset| self.has_expired(topic, offset, at_ms))
-            })
-            .cloned()
-            .collect();
+        let expired = self.chosen(|topic, offset| self.has_expired(topic, offset, at_ms));
+        let are_all = expired.len() == self.kept().count();
         if !expired.is_empty() {
             reached(Branch::GroupOffsetExpired);
         }
         self.forget(&expired);
-        if expired.len() == kept.len() && self.exists() && self.soft.is_vacant() {
+        if are_all && self.exists() && self.soft.is_vacant() {
             reached(Branch::GroupEndedByItself);
             self.end();
         }

@@ -23,8 +23,9 @@ pub enum Event {
     /// Time to look for offsets that have expired, and for a group of which nothing is left. It is
     /// then, in milliseconds since the Unix epoch, by a clock that was found sane.
     Expire(i64),
-    /// These topics were deleted: their offsets mean nothing any more.
-    TopicsDeleted(Vec<Text>),
+    /// These topics were deleted: their offsets mean nothing any more. By name and id, as the offsets
+    /// were committed: a later topic of the name keeps its own.
+    TopicsDeleted(Vec<(Text, TopicId)>),
 }
 
 /// What a client asks of one group.

@@ -235,7 +235,7 @@ impl Partition {
     /// Compares the leader epoch a sender named (-1: none) with this replica's.
     pub(super) fn check_epoch(&self, asked: i32) -> Result<(), Unserved> {
         let current = self.leader_epoch();
-        if asked < 0 || asked == current {
+        if asked == -1 || asked == current {
             Ok(())
         } else if asked < current {
             Err(Unserved::FencedLeaderEpoch { asked, current })

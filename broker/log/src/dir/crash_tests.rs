@@ -413,8 +413,8 @@ fn r1_damage_before_the_last_commit_takes_its_partition_offline_and_no_other() {
     });
 }
 
-#[test]
-fn r1_a_missing_commit_with_a_later_one_stops_the_start() {
+/// A machine whose process was killed when five records were acknowledged from the journal.
+fn killed_behind_five() -> Sim {
     let sim = Sim::new(13);
     let host = sim.node("n");
     sim.block_on(async {
@@ -425,6 +425,12 @@ fn r1_a_missing_commit_with_a_later_one_stops_the_start() {
         }
     });
     sim.kill("n");
+    sim
+}
+
+#[test]
+fn r1_a_missing_commit_with_a_later_one_stops_the_start() {
+    let sim = killed_behind_five();
     let journal = Path::new("/data").join(crate::journal::file::name(1, 0));
     assert!(sim.flip_bit("n", &journal, 4096 + 9, 3, millrace_sim::FlipAt::Everywhere));
     let host = sim.node("n");
@@ -436,16 +442,7 @@ fn r1_a_missing_commit_with_a_later_one_stops_the_start() {
 
 #[test]
 fn r1_a_missing_journal_file_stops_the_start_until_an_operator_gives_it_up() {
-    let sim = Sim::new(13);
-    let host = sim.node("n");
-    sim.block_on(async {
-        let (dir, _) = open(&host).await;
-        let mut part = Part::open(&host, &dir, 0).await;
-        for id in 0..5 {
-            appended(&mut part, &sim, id, 3000).await;
-        }
-    });
-    sim.kill("n");
+    let sim = killed_behind_five();
     let host = sim.node("n");
     let journal = Path::new("/data").join(crate::journal::file::name(1, 0));
     let away = Path::new("/away");

@@ -11,12 +11,20 @@ const TOPIC_LEN_MAX: usize = 249;
 /// Appends `mark` to `out`.
 pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
     match mark {
-        Mark::Segment { .. }
-        | Mark::TakenIn { .. }
-        | Mark::Sealed { .. }
-        | Mark::SegmentRemoved(_)
-        | Mark::Replaced { .. }
-        | Mark::Cleaned { .. } => encode_segment(mark, out),
+        Mark::Segment { id, topic, holes } => {
+            put_segment(out, 1, *id);
+            out.put_u8(u8::from(*holes));
+            out.put_block(topic.as_bytes());
+        }
+        Mark::Sealed {
+            end,
+            max_timestamp_ms,
+        } => {
+            put_at(out, 2, *end);
+            out.put_i64(*max_timestamp_ms);
+        }
+        Mark::SegmentRemoved(id) => put_segment(out, 3, *id),
+        // 4 was never written.
         Mark::Flushed(position) => put_at(out, 5, *position),
         Mark::Settled(position) => put_at(out, 6, *position),
         Mark::Recovered(position) => put_at(out, 7, *position),
@@ -39,8 +47,7 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
             put_snapshot(out, *name);
         }
         Mark::CutIntent { to, cut_count } => {
-            out.put_u8(13);
-            out.put_position(*to);
+            put_at(out, 13, *to);
             out.put_u32(*cut_count);
         }
         Mark::CutDone { cut_count } => {
@@ -51,36 +58,10 @@ pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
         Mark::DeleteDone => out.put_u8(16),
         Mark::Close(position) => put_at(out, 17, *position),
         Mark::Damaged => out.put_u8(18),
-    }
-}
-
-/// The marks that say which segments there are.
-fn encode_segment(mark: &Mark, out: &mut Vec<u8>) {
-    match mark {
-        Mark::Segment { id, topic, holes } => {
-            out.put_u8(1);
-            out.put_segment(*id);
-            out.put_u8(u8::from(*holes));
-            out.put_block(topic.as_bytes());
-        }
         Mark::TakenIn { id, topic } => {
-            out.put_u8(19);
-            out.put_segment(*id);
+            put_segment(out, 19, *id);
             out.put_block(topic.as_bytes());
         }
-        Mark::Sealed {
-            end,
-            max_timestamp_ms,
-        } => {
-            out.put_u8(2);
-            out.put_position(*end);
-            out.put_i64(*max_timestamp_ms);
-        }
-        Mark::SegmentRemoved(id) => {
-            out.put_u8(3);
-            out.put_segment(*id);
-        }
-        // 4 was never written.
         Mark::Replaced {
             old,
             new,
@@ -89,33 +70,21 @@ fn encode_segment(mark: &Mark, out: &mut Vec<u8>) {
         } => {
             out.put_u8(20);
             out.put_u32(old.len() as u32);
-            for id in old.iter() {
-                out.put_segment(*id);
-            }
+            old.iter().for_each(|id| out.put_segment(*id));
             out.put_position(*new);
             out.put_i64(*max_timestamp_ms);
             out.put_i64(*clean_upto);
         }
         Mark::Cleaned { segment, upto } => {
-            out.put_u8(21);
-            out.put_segment(*segment);
+            put_segment(out, 21, *segment);
             out.put_i64(*upto);
         }
-        Mark::Flushed(_)
-        | Mark::Settled(_)
-        | Mark::Recovered(_)
-        | Mark::LogStart(_)
-        | Mark::HighWatermark(_)
-        | Mark::Epoch { .. }
-        | Mark::Mode(_)
-        | Mark::Snapshot(_)
-        | Mark::CutIntent { .. }
-        | Mark::CutDone { .. }
-        | Mark::DeleteIntent
-        | Mark::DeleteDone
-        | Mark::Close(_)
-        | Mark::Damaged => {}
     }
+}
+
+fn put_segment(out: &mut Vec<u8>, kind: u8, id: SegmentId) {
+    out.put_u8(kind);
+    out.put_segment(id);
 }
 
 fn put_offset(out: &mut Vec<u8>, kind: u8, offset: i64) {

@@ -126,12 +126,36 @@ impl LedgerEntry {
 
     fn apply(&mut self, generation: u64, mark: &Mark) {
         match mark {
-            Mark::Segment { .. }
-            | Mark::TakenIn { .. }
-            | Mark::Sealed { .. }
-            | Mark::SegmentRemoved(_)
-            | Mark::Replaced { .. }
-            | Mark::Cleaned { .. } => self.apply_to_segments(generation, mark),
+            Mark::Segment { id, holes, .. } => {
+                self.soil(generation);
+                self.add_segment(*id, *holes);
+            }
+            Mark::TakenIn { id, .. } => {
+                self.close = None;
+                self.since_generation = UNKNOWN_GENERATION;
+                self.add_segment(*id, false);
+            }
+            Mark::Sealed {
+                end,
+                max_timestamp_ms,
+            } => self.seal(end, *max_timestamp_ms),
+            Mark::SegmentRemoved(id) => self.segments.retain(|segment| segment.id != *id),
+            Mark::Replaced {
+                old,
+                new,
+                max_timestamp_ms,
+                clean_upto,
+            } => {
+                let new = SegmentEntry {
+                    id: new.segment,
+                    holes: true,
+                    sealed: Some(sealed(new, *max_timestamp_ms)),
+                    cleaned: Some(*clean_upto),
+                    swapping: true,
+                };
+                self.replace(old, new);
+            }
+            Mark::Cleaned { segment, upto } => self.cleaned(*segment, *upto),
             Mark::Flushed(position) => {
                 self.soil(generation);
                 self.flushed = self.flushed.max(Some(*position));
@@ -155,15 +179,7 @@ impl LedgerEntry {
             Mark::Mode(mode) => self.mode = *mode,
             Mark::Snapshot(name) => self.add_snapshot(*name),
             Mark::CutIntent { to, cut_count } => self.cut(generation, *to, *cut_count),
-            Mark::CutDone { cut_count } => {
-                if self
-                    .pending_cut
-                    .is_some_and(|cut| cut.cut_count <= *cut_count)
-                    && !planted(Bug::OldCutReplayed)
-                {
-                    self.pending_cut = None;
-                }
-            }
+            Mark::CutDone { cut_count } => self.cut_done(*cut_count),
             Mark::DeleteIntent => self.deleting = true,
             Mark::DeleteDone => {}
             Mark::Close(position) => {
@@ -176,72 +192,18 @@ impl LedgerEntry {
         }
     }
 
-    /// The marks that say which segments there are.
-    fn apply_to_segments(&mut self, generation: u64, mark: &Mark) {
-        match mark {
-            Mark::Segment { id, holes, .. } => {
-                self.soil(generation);
-                self.add_segment(*id, *holes);
-            }
-            Mark::TakenIn { id, .. } => {
-                self.close = None;
-                self.since_generation = UNKNOWN_GENERATION;
-                self.add_segment(*id, false);
-            }
-            Mark::Sealed {
-                end,
-                max_timestamp_ms,
-            } => {
-                if let Some(segment) = self.segments.iter_mut().find(|one| one.id == end.segment) {
-                    segment.sealed = Some(SealedEntry {
-                        bytes: end.bytes,
-                        next_offset: end.offset,
-                        max_timestamp_ms: *max_timestamp_ms,
-                    });
-                }
-            }
-            Mark::SegmentRemoved(id) => self.segments.retain(|segment| segment.id != *id),
-            Mark::Replaced {
-                old,
-                new,
-                max_timestamp_ms,
-                clean_upto,
-            } => {
-                let sealed = SealedEntry {
-                    bytes: new.bytes,
-                    next_offset: new.offset,
-                    max_timestamp_ms: *max_timestamp_ms,
-                };
-                let new = SegmentEntry {
-                    id: new.segment,
-                    holes: true,
-                    sealed: Some(sealed),
-                    cleaned: Some(*clean_upto),
-                    swapping: true,
-                };
-                self.replace(old, new);
-            }
-            Mark::Cleaned { segment, upto } => {
-                if let Some(segment) = self.segments.iter_mut().find(|one| one.id == *segment) {
-                    segment.holes = true;
-                    segment.cleaned = Some(*upto);
-                    segment.swapping = false;
-                }
-            }
-            Mark::Flushed(_)
-            | Mark::Settled(_)
-            | Mark::Recovered(_)
-            | Mark::LogStart(_)
-            | Mark::HighWatermark(_)
-            | Mark::Epoch { .. }
-            | Mark::Mode(_)
-            | Mark::Snapshot(_)
-            | Mark::CutIntent { .. }
-            | Mark::CutDone { .. }
-            | Mark::DeleteIntent
-            | Mark::DeleteDone
-            | Mark::Close(_)
-            | Mark::Damaged => {}
+    fn seal(&mut self, end: &Position, max_timestamp_ms: i64) {
+        if let Some(segment) = self.segments.iter_mut().find(|one| one.id == end.segment) {
+            segment.sealed = Some(sealed(end, max_timestamp_ms));
+        }
+    }
+
+    /// The files of a cleaned segment are in their place.
+    fn cleaned(&mut self, id: SegmentId, upto: i64) {
+        if let Some(segment) = self.segments.iter_mut().find(|one| one.id == id) {
+            segment.holes = true;
+            segment.cleaned = Some(upto);
+            segment.swapping = false;
         }
     }
 
@@ -308,6 +270,13 @@ impl LedgerEntry {
         self.snapshots.drain(..excess);
     }
 
+    fn cut_done(&mut self, cut_count: u32) {
+        let is_done = |cut: &PendingCut| cut.cut_count <= cut_count;
+        if self.pending_cut.as_ref().is_some_and(is_done) && !planted(Bug::OldCutReplayed) {
+            self.pending_cut = None;
+        }
+    }
+
     fn cut(&mut self, generation: u64, to: Position, cut_count: u32) {
         self.soil(generation);
         if cut_count < self.cut_count {
@@ -331,3 +300,12 @@ impl LedgerEntry {
 #[cfg(test)]
 #[path = "fold_tests.rs"]
 mod tests;
+
+/// How a segment ended.
+fn sealed(end: &Position, max_timestamp_ms: i64) -> SealedEntry {
+    SealedEntry {
+        bytes: end.bytes,
+        next_offset: end.offset,
+        max_timestamp_ms,
+    }
+}

@@ -55,7 +55,7 @@ pub use copy_finish::Ending;
 pub use cut::{CutWork, Truncation};
 pub use handover::Outline;
 pub use open::{Opened, Replay};
-pub use reader::{LogReader, Read, ReadRegion};
+pub use reader::{LogReader, Read, ReadRegion, Shape};
 pub use replace::{Replaced, Replacement};
 pub use retention::{NextLook, Removal, WallGuard};
 pub use settings::LogSettings;

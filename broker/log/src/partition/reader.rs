@@ -7,7 +7,7 @@
 
 use millrace_host::FileSlice;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
-use millrace_host::sync::{Arc, ArcSwap};
+use millrace_host::sync::{Arc, ArcSwap, Weak};
 
 use crate::error::Error;
 use crate::handles::Handles;
@@ -26,6 +26,10 @@ pub struct LogReader {
     /// The leader epochs of what was there when the log was opened, and their first offsets.
     pub(super) epochs: Vec<(i32, i64)>,
 }
+
+/// The segments of a log as they were once: to be told later whether they still are.
+#[derive(Clone, Debug)]
+pub struct Shape(Weak<SegmentList>);
 
 /// What a read found.
 #[derive(Debug)]
@@ -72,6 +76,17 @@ impl LogReader {
     /// The list as it stands.
     pub(crate) fn list(&self) -> Arc<SegmentList> {
         self.list.load_full()
+    }
+
+    /// Which segments there are now.
+    pub fn shape(&self) -> Shape {
+        Shape(Arc::downgrade(&self.list()))
+    }
+
+    /// Whether no segment came or went since, nor the log's start moved. Cheap.
+    pub fn is_still(&self, shape: &Shape) -> bool {
+        // A list that is watched is not given to another use of its memory.
+        std::ptr::eq(Arc::as_ptr(&self.list()), shape.0.as_ptr())
     }
 
     /// Makes another list of the present one, in one step: a cut does so outside the partition's

@@ -23,18 +23,22 @@ use crate::mark::{Incarnation, Mark};
 use crate::segment::list::SegmentList;
 use crate::segment::{Segment, names, rebuild};
 
-/// Decides whether wall time may be believed by retention. One per node.
+/// Decides whether wall time may be believed by what goes by it. One for each such task of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct WallGuard {
+    /// What waits meanwhile, for people.
+    what: &'static str,
     last: Now,
     hold_until: Option<Mono>,
 }
 
 impl WallGuard {
-    /// Begins at a start. `last_stamp_ms` is the last wall time that was remembered on disk.
-    pub fn new(now: Now, last_stamp_ms: Option<i64>) -> Self {
+    /// Begins at a start. `what` goes by it; `last_stamp_ms` is the last wall time that was
+    /// remembered on disk.
+    pub fn new(what: &'static str, now: Now, last_stamp_ms: Option<i64>) -> Self {
         let away = last_stamp_ms.is_some_and(|stamp| is_away(now.wall_ms, stamp));
         let mut guard = Self {
+            what,
             last: now,
             hold_until: None,
         };
@@ -47,7 +51,7 @@ impl WallGuard {
         guard
     }
 
-    /// Whether retention by time may act now. To be called at each pass.
+    /// Whether what goes by time may act now. To be called at each pass.
     pub fn allows(&mut self, now: Now) -> bool {
         let mono_ms = i64::try_from(now.mono.since(self.last.mono).as_millis()).unwrap_or(i64::MAX);
         let wall_ms = now.wall_ms.saturating_sub(self.last.wall_ms);
@@ -61,11 +65,7 @@ impl WallGuard {
     fn hold(&mut self, now: Now, why: &str) {
         reached(Branch::TimeRetentionHeld);
         self.hold_until = Some(now.mono + DOUBT);
-        tracing::warn!(
-            why,
-            hours = 24,
-            "retention by time waits; retention by size goes on"
-        );
+        tracing::warn!(why, hours = 24, "{} waits", self.what);
     }
 }
 
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn steady_time_is_believed() {
-        let mut guard = WallGuard::new(at(0, 1000), Some(999 * 3_600_000));
+        let mut guard = WallGuard::new("a test", at(0, 1000), Some(999 * 3_600_000));
         for hour in 1..50 {
             assert!(guard.allows(at(hour, 1000 + hour as i64)));
         }
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn a_jump_stops_retention_by_time_for_a_day_of_monotonic_time() {
         for jump in [-3, 3, 100_000] {
-            let mut guard = WallGuard::new(at(0, 1000), None);
+            let mut guard = WallGuard::new("a test", at(0, 1000), None);
             assert!(guard.allows(at(1, 1001)));
             assert!(!guard.allows(at(2, 1002 + jump)));
             assert!(!guard.allows(at(25, 1025 + jump)));
@@ -385,11 +385,11 @@ mod tests {
 
     #[test]
     fn a_long_absence_is_a_jump() {
-        let mut guard = WallGuard::new(at(0, 1000), Some((1000 - 24 * 8) * 3_600_000));
+        let mut guard = WallGuard::new("a test", at(0, 1000), Some((1000 - 24 * 8) * 3_600_000));
         assert!(!guard.allows(at(1, 1001)));
-        let mut guard = WallGuard::new(at(0, 1000), Some((1000 - 24 * 6) * 3_600_000));
+        let mut guard = WallGuard::new("a test", at(0, 1000), Some((1000 - 24 * 6) * 3_600_000));
         assert!(guard.allows(at(1, 1001)));
-        let mut guard = WallGuard::new(at(0, 1000), Some(1002 * 3_600_000));
+        let mut guard = WallGuard::new("a test", at(0, 1000), Some(1002 * 3_600_000));
         assert!(!guard.allows(at(1, 1001)));
     }
 }

@@ -20,6 +20,7 @@ use millrace_log::mark::Incarnation;
 use millrace_log::partition::WallGuard;
 use millrace_probe::{Branch, Bug, planted, reached};
 use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::ids::TopicId;
 use tokio_util::sync::CancellationToken;
 
 use super::shard::{Shard, Unavailable};
@@ -183,6 +184,23 @@ pub(crate) async fn look_at<R>(
     Ok(seen)
 }
 
+/// The topics of which a group keeps offsets, as they were when it committed, and that are no more.
+fn gone(groups: &Groups, group: &str, image: &Image) -> Vec<(Text, TopicId)> {
+    let mut gone = Vec::new();
+    let mut last = None;
+    for (topic, _, kept) in groups.offsets(group) {
+        let of = (topic, kept.topic_id);
+        if last.replace(of) == Some(of) {
+            continue;
+        }
+        let is_there = |now: &Topic| of.1.is_zero() || now.id == of.1;
+        if !image.topic_named(topic).is_some_and(is_there) {
+            gone.push((Arc::clone(topic), of.1));
+        }
+    }
+    gone
+}
+
 impl Node {
     /// Asks the shard of a group. What can't be asked now has a code that clients try again on.
     pub(crate) async fn ask_group(
@@ -213,7 +231,8 @@ impl Node {
         };
         let shards = topic.partitions.keys().map(|index| {
             let shard = self.groups.of(self, topic, *index);
-            let may_hold = shard.look(|_| ()).is_ok() || self.partitions.was_written(topic, *index);
+            let may_hold =
+                shard.check_loaded().is_ok() || self.partitions.was_written(topic, *index);
             (shard, may_hold)
         });
         let written = shards.filter(|(_, may_hold)| *may_hold);
@@ -235,7 +254,7 @@ impl Node {
             return Err(ErrorCode::NotCoordinator);
         }
         let shard = self.groups.of(self, topic, partition);
-        if let Err(why) = shard.look(|_| ()) {
+        if let Err(why) = shard.check_loaded() {
             reached(Branch::GroupAskedWhileLoading);
             self.begin_load(&shard, topic, partition);
             let clock = &self.host.clock;
@@ -326,7 +345,11 @@ impl Node {
     /// topics that are gone.
     pub(crate) async fn keep_groups(self: Arc<Self>) {
         let clock = Arc::clone(&self.host.clock);
-        let mut guard = WallGuard::new(clock.now(), self.partitions.last_wall_ms());
+        let mut guard = WallGuard::new(
+            "expiry of offsets",
+            clock.now(),
+            self.partitions.last_wall_ms(),
+        );
         let interval = self.config.groups.retention_check_interval;
         let mut check_at = clock.now().mono + interval;
         loop {
@@ -361,7 +384,7 @@ impl Node {
         let mut all_loaded = true;
         for index in topic.partitions.keys() {
             let shard = self.groups.of(self, topic, *index);
-            if shard.look(|_| ()).is_err() && self.partitions.was_written(topic, *index) {
+            if shard.check_loaded().is_err() && self.partitions.was_written(topic, *index) {
                 all_loaded = false;
                 self.begin_load(&shard, topic, *index);
             }
@@ -371,13 +394,10 @@ impl Node {
 
     fn expire(&self, shard: &GroupShard, at_ms: Option<i64>) {
         let image = self.cluster.image();
-        let is_gone = |topic: &Text| image.topic_named(topic).is_none();
         let kept = shard.look(|groups| {
-            let groups = groups.kept().map(|group| {
-                let topics = groups.topics(group).filter(|topic| is_gone(topic)).cloned();
-                (Arc::clone(group), topics.collect::<Vec<Text>>())
-            });
-            groups.collect::<Vec<_>>()
+            let all = groups.kept();
+            let all = all.map(|group| (Arc::clone(group), gone(groups, group, &image)));
+            all.collect::<Vec<_>>()
         });
         // One that isn't loaded is looked at the next time.
         for (group, gone) in kept.unwrap_or_default() {

@@ -253,6 +253,11 @@ impl<C: Coordinate> Shard<C> {
         self.happens(key, |_| event)
     }
 
+    /// Whether it can be asked; an error says why not.
+    pub(crate) fn check_loaded(&self) -> Result<(), Unavailable> {
+        self.lock().active().map(drop)
+    }
+
     /// Looks at the state machine. What is seen may not be committed yet.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&C) -> R) -> Result<R, Unavailable> {
         let mut state = self.lock();

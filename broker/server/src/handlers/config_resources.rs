@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_config::Fixed;
-use millrace_core::cluster::{AlterConfigs, ConfigChange, Configured, Refusal};
+use millrace_core::cluster::{AlterConfigs, ConfigChange, Configured, Image, Refusal};
 use millrace_protocol::error_code::ErrorCode;
 
 use super::broker_loggers;
@@ -141,6 +141,7 @@ where
         }
         wanted = kept;
     }
+    let before = node.cluster.image();
     let altered = node
         .cluster
         .alter_configs(&node.config, &wanted, validate_only)
@@ -151,7 +152,7 @@ where
     });
     for ((place, wanted), outcome) in places.into_iter().zip(&wanted).zip(altered) {
         if outcome.is_ok() && !validate_only {
-            put_in_effect(context, wanted);
+            put_in_effect(context, wanted, &before);
         }
         outcomes[place] = outcome;
     }
@@ -202,11 +203,14 @@ impl<'a> Opening<'a> {
     }
 }
 
-fn put_in_effect(context: &RequestContext, wanted: &AlterConfigs) {
-    let keys: Vec<&str> = wanted.changes.iter().map(|(key, _)| key.as_str()).collect();
-    let (kind, name) = (wanted.kind, &wanted.name);
-    tracing::info!(?kind, name, ?keys, "configuration changed");
+fn put_in_effect(context: &RequestContext, wanted: &AlterConfigs, before: &Image) {
     let node = &context.node;
+    let (kind, name) = (wanted.kind, &wanted.name);
+    // MirrorMaker names all the keys of all its topics, again and again.
+    let keys = changed_keys(wanted, before, &node.cluster.image());
+    if !keys.is_empty() {
+        tracing::info!(?kind, name, ?keys, "configuration changed");
+    }
     match kind {
         Configured::Broker => node.configure(None),
         Configured::Topic => {
@@ -216,6 +220,17 @@ fn put_in_effect(context: &RequestContext, wanted: &AlterConfigs) {
             }
         }
     }
+}
+
+/// The keys of a resource that are set otherwise in one image than in another.
+fn changed_keys(wanted: &AlterConfigs, before: &Image, after: &Image) -> BTreeSet<String> {
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let [before, after]: [BTreeSet<_>; 2] = [before, after].map(|image| match wanted.kind {
+        Configured::Topic => image.topic_config(&wanted.name).map(owned).collect(),
+        Configured::Broker => image.broker_config(&wanted.name).map(owned).collect(),
+    });
+    let changed = before.symmetric_difference(&after);
+    changed.map(|(key, _)| key.clone()).collect()
 }
 
 fn checked<'a, C: Iterator<Item = Change<'a>> + Clone>(
@@ -356,4 +371,44 @@ fn changes<'a>(
         changes.push((key.to_owned(), change));
     }
     Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_protocol::metadata::{ConfigRecord, MetadataRecord};
+
+    use super::*;
+
+    #[test]
+    fn only_keys_that_are_set_otherwise_count_as_changed() {
+        let image = |records: &[(&str, Option<&str>)], from: &Image| {
+            let records = records.iter().map(|(key, value)| {
+                MetadataRecord::Config(ConfigRecord {
+                    resource_type: Kind::Broker.kafka_id(),
+                    resource_name: "1".to_owned(),
+                    name: (*key).to_owned(),
+                    value: value.map(str::to_owned),
+                })
+            });
+            from.replay_all(from.offset() + 1, &records.collect::<Vec<_>>())
+                .unwrap()
+        };
+        let set = [
+            ("kept", Some("1")),
+            ("other", Some("1")),
+            ("gone", Some("1")),
+        ];
+        let before = image(&set, &Image::default());
+        let change = [("other", Some("2")), ("gone", None), ("new", Some("1"))];
+        let after = image(&change, &before);
+        let wanted = AlterConfigs {
+            kind: Configured::Broker,
+            name: "1".to_owned(),
+            replaces: false,
+            changes: Vec::new(),
+        };
+        let changed = changed_keys(&wanted, &before, &after);
+        assert_eq!(Vec::from_iter(changed), ["gone", "new", "other"]);
+        assert!(changed_keys(&wanted, &after, &after).is_empty());
+    }
 }

@@ -3,7 +3,8 @@
 //! - All topics of a request that may be made are made in one atomic step (KIP-4).
 //! - v4: -1 stands for the broker's default count and factor. v5: the answer says counts and
 //!   configuration. v7: and the id.
-//! - `validate_only` does all but make them.
+//! - `validate_only` does all but make them. `timeout_ms` must be above zero, else 7 and nothing is
+//!   made: what this broker does by itself is waited for in any case.
 
 use bytes::Bytes;
 use millrace_config::{TopicOverrides, TopicsConfig};
@@ -32,9 +33,16 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     };
     let mut pace = Pace::default();
     let node = &context.node;
-    if let Err(message) = within_one_request(&node.config.topics, request.topics) {
+    let refused = if request.timeout_ms <= 0 {
+        let words = "The request has no time.".to_owned();
+        Some((ErrorCode::RequestTimedOut, words))
+    } else {
+        let within = within_one_request(&node.config.topics, request.topics);
+        let words = within.err();
+        words.map(|words| (ErrorCode::PolicyViolation, words))
+    };
+    if let Some((code, message)) = refused {
         let message = StrBytes::from(message);
-        let code = ErrorCode::PolicyViolation;
         for topic in request.topics {
             let row = rows.refused(&topic, code, Some(&message));
             response.topics.push(row);

@@ -2,7 +2,11 @@
 //!
 //! - A topic is gone for everyone when the answer leaves; its files go afterwards.
 //! - v5: an answer has words. v6: a topic is named by name or by id, exactly one of them.
+//! - A topic that is named twice is refused once for both. `timeout_ms` must be above zero, else 7
+//!   and nothing goes: what this broker does by itself is waited for in any case.
 //! - With `delete.topic.enable=false` every topic is refused with 73 (42 before version 3).
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use millrace_core::cluster::{Refusal, Removal};
@@ -21,7 +25,13 @@ use crate::outcome::{Close, Outcome};
 
 pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outcome, Close> {
     let request: DeleteTopicsRequest<'_> = read(context, &body).await?;
-    let topics = asked(&request);
+    let mut topics = asked(&request);
+    let no_time = request.timeout_ms <= 0;
+    let twice = if no_time {
+        BTreeSet::new()
+    } else {
+        once(&mut topics)
+    };
     let mut results: Vec<DeletableTopicResult> =
         topics.iter().map(|topic| named(&body, topic)).collect();
     let mut texts = Texts::default();
@@ -29,7 +39,19 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let mut removals = Vec::new();
     let mut places = Vec::new();
     for (place, topic) in topics.iter().enumerate() {
-        match removal(context, topic) {
+        let removal = removal(context, topic).and_then(|removal| {
+            if no_time {
+                Err(refused(
+                    ErrorCode::RequestTimedOut,
+                    "The request has no time.",
+                ))
+            } else if twice.contains(&by(topic)) {
+                Err(refused(ErrorCode::InvalidRequest, "Duplicate topic."))
+            } else {
+                Ok(removal)
+            }
+        });
+        match removal {
             Ok(removal) => {
                 removals.push(removal);
                 places.push(place);
@@ -81,6 +103,32 @@ fn asked<'a>(request: &DeleteTopicsRequest<'a>) -> Vec<DeleteTopicState<'a>> {
     request.topics.into_iter().chain(by_name).collect()
 }
 
+/// How an element names its topic.
+fn by<'a>(topic: &DeleteTopicState<'a>) -> (Option<&'a str>, TopicId) {
+    (topic.name, topic.topic_id)
+}
+
+/// Keeps the first of the elements that are alike, and says which had others.
+fn once<'a>(topics: &mut Vec<DeleteTopicState<'a>>) -> BTreeSet<(Option<&'a str>, TopicId)> {
+    let mut seen = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    topics.retain(|topic| {
+        let first = seen.insert(by(topic));
+        if !first {
+            twice.insert(by(topic));
+        }
+        first
+    });
+    twice
+}
+
+fn refused(code: ErrorCode, message: &str) -> Refusal {
+    Refusal {
+        code,
+        message: message.to_owned(),
+    }
+}
+
 fn named(body: &Bytes, topic: &DeleteTopicState<'_>) -> DeletableTopicResult {
     let mut result = DeletableTopicResult::default();
     result.name = topic.name.map(|name| slice(body, name));
@@ -89,20 +137,16 @@ fn named(body: &Bytes, topic: &DeleteTopicState<'_>) -> DeletableTopicResult {
 }
 
 fn removal(context: &RequestContext, topic: &DeleteTopicState<'_>) -> Result<Removal, Refusal> {
-    let refusal = |code, message: &str| Refusal {
-        code,
-        message: message.to_owned(),
-    };
     if !context.node.config.topics.delete_enabled {
         let code = if context.api_version < 3 {
             ErrorCode::InvalidRequest
         } else {
             ErrorCode::TopicDeletionDisabled
         };
-        return Err(refusal(code, "Topic deletion is disabled."));
+        return Err(refused(code, "Topic deletion is disabled."));
     }
     let id = topic.topic_id;
-    let invalid = |message| refusal(ErrorCode::InvalidRequest, message);
+    let invalid = |message| refused(ErrorCode::InvalidRequest, message);
     let image = context.node.cluster.image();
     let (name, removal) = match topic.name {
         Some(_) if !id.is_zero() => {
@@ -123,7 +167,7 @@ fn removal(context: &RequestContext, topic: &DeleteTopicState<'_>) -> Result<Rem
     if context.authorize(Operation::Delete, Resource::Topic(&name)) {
         Ok(removal)
     } else {
-        Err(refusal(
+        Err(refused(
             ErrorCode::TopicAuthorizationFailed,
             "Topic authorization failed.",
         ))

@@ -66,10 +66,9 @@ fn describe(
     request: &DescribeConfigsRequest<'_>,
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let asked = |name: &str| {
-        let mut keys = resource.configuration_keys.into_iter().flatten();
-        resource.configuration_keys.is_none() || keys.any(|key| key == name)
-    };
+    // As in Kafka, no keys are all keys.
+    let keys = resource.configuration_keys.filter(|keys| !keys.is_empty());
+    let asked = |name: &str| keys.is_none_or(|keys| keys.into_iter().any(|key| key == name));
     let kind = Kind::from_kafka(resource.resource_type)?;
     if kind == Kind::BrokerLogger {
         authorized(context)?;
@@ -160,7 +159,16 @@ fn row(
     row.config_type = key.kind.kafka_id();
     row.documentation = request.include_documentation.then(|| fixed(key.doc));
     if request.include_synonyms {
-        let synonyms = described.synonyms.into_iter().map(|synonym| {
+        // As in Kafka, what stands before the key that a topic's comes from (hours, where it is in
+        // milliseconds) isn't told, though its value counts.
+        let first = key.synonyms().first().map(|first| first.key);
+        let mut begun = first.is_none();
+        let mut told = described.synonyms;
+        told.retain(|synonym| {
+            begun |= Some(synonym.name) == first;
+            begun || synonym.origin == Origin::Topic
+        });
+        let synonyms = told.into_iter().map(|synonym| {
             let mut told = DescribeConfigsSynonym::default();
             told.name = fixed(synonym.name);
             told.value = shown(synonym.value);

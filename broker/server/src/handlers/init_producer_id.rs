@@ -2,8 +2,9 @@
 //!
 //! - Without a transactional id: a fresh id with epoch 0, whatever id the client had before
 //!   (KIP-360 lets it say so; there is nothing to compare it with).
-//! - With one: refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the one code that every
-//!   client takes for final, until transactions exist. An empty id is 42.
+//! - An id without an epoch, or an epoch without an id, is 42.
+//! - With a transactional id: refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` (53), the one
+//!   code that every client takes for final, until transactions exist. An empty id is 42.
 
 use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
@@ -41,6 +42,10 @@ async fn producer_id(
     }
     if !context.authorize(Operation::IdempotentWrite, Resource::Cluster) {
         return Err(ErrorCode::ClusterAuthorizationFailed);
+    }
+    // Below version 3 both are the schema's default, -1.
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return Err(ErrorCode::InvalidRequest);
     }
     let node = &context.node;
     match node

@@ -51,30 +51,42 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
             pace.step().await;
         }
     }
-    let reader = match (request.replica_id, request.isolation_level) {
-        (_, 1) => Reader::Committed,
-        _ => Reader::Uncommitted,
+    // As in Kafka, an isolation level that nobody knows is an error of each partition.
+    let reader = match request.isolation_level {
+        0 => Ok(Reader::Uncommitted),
+        1 => Ok(Reader::Committed),
+        _ => Err(ErrorCode::UnknownServerError),
     };
     let mut response = ListOffsetsResponse::default();
     response.topics.reserve_exact(request.topics.len());
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in request.topics {
-        let mut rows = ListOffsetsTopicResponse::default();
-        rows.name = slice(&body, topic.name);
-        rows.partitions.reserve_exact(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let found = if times[&(topic.name, index)] > 1 {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                find(context, topic.name, &partition, reader).await
+            // A partition that is asked for more than once is refused once.
+            let found = match times.get(&(topic.name, index)) {
+                Some(1) => find(context, topic.name, &partition, reader).await,
+                Some(_) => Err(ErrorCode::InvalidRequest),
+                None => continue,
             };
-            rows.partitions.push(row(context.api_version, index, found));
+            if found == Err(ErrorCode::InvalidRequest) {
+                times.remove(&(topic.name, index));
+            }
+            let place = *places.entry(topic.name).or_insert_with(|| {
+                let mut rows = ListOffsetsTopicResponse::default();
+                rows.name = slice(&body, topic.name);
+                rows.partitions.reserve_exact(topic.partitions.len());
+                response.topics.push(rows);
+                response.topics.len() - 1
+            });
+            let row = row(context.api_version, index, found);
+            response.topics[place].partitions.push(row);
             pace.step().await;
         }
-        context.count_errors(rows.partitions.iter().map(|row| row.error_code));
-        response.topics.push(rows);
         pace.step().await;
     }
+    let rows = response.topics.iter().flat_map(|topic| &topic.partitions);
+    context.count_errors(rows.map(|row| row.error_code));
     reply(context, &response)
 }
 
@@ -117,7 +129,7 @@ async fn find(
     context: &RequestContext,
     topic: &str,
     partition: &ListOffsetsPartition,
-    reader: Reader,
+    reader: Result<Reader, ErrorCode>,
 ) -> Result<Answer, ErrorCode> {
     if !context.authorize(Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
@@ -138,6 +150,7 @@ async fn find(
         .get(topic, partition.partition_index)
         .await
         .map_err(|error| not_served(&error).0)?;
+    let reader = reader?;
     let bounds = open
         .look(|core| core.list_bounds(partition.current_leader_epoch, reader))
         .map_err(Unserved::code)?

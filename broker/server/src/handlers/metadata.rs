@@ -49,10 +49,36 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     let Some(asked) = asked(context.api_version, &request) else {
         return all_topics(context, &request).await;
     };
+    if context.api_version < TOPIC_IDS_FROM && asked.into_iter().any(|topic| is_by_id(&topic)) {
+        return refuse_ids(context, &body, asked).await;
+    }
     let topics = topics(context, &body, &request, asked).await?;
     context.count_errors(topics.iter().map(|topic| topic.error_code));
     let mut response = around(context, &request, &context.node.cluster.image());
     response.topics = topics;
+    reply(context, &response)
+}
+
+/// Whether a topic is asked for by its id, or by nothing.
+fn is_by_id(topic: &MetadataRequestTopic<'_>) -> bool {
+    topic.name.is_none() || !topic.topic_id.is_zero()
+}
+
+/// Answers who names topics by ids before they could be: with nothing of the cluster, as Kafka does.
+async fn refuse_ids(
+    context: &RequestContext,
+    body: &Bytes,
+    asked: Array<'_, MetadataRequestTopic<'_>>,
+) -> Result<Outcome, Close> {
+    let mut response = MetadataResponse::default();
+    let mut pace = Pace::default();
+    for topic in asked {
+        let name = slice(body, topic.name.unwrap_or_default());
+        let row = absent(Some(name), topic.topic_id, ErrorCode::InvalidRequest);
+        response.topics.push(row);
+        pace.step().await;
+    }
+    context.count_errors(response.topics.iter().map(|topic| topic.error_code));
     reply(context, &response)
 }
 
@@ -197,9 +223,6 @@ async fn by_id(
     ids: &BTreeSet<TopicId>,
     with_operations: bool,
 ) -> Result<Vec<MetadataResponseTopic>, Close> {
-    if context.api_version < TOPIC_IDS_FROM {
-        return Err(Close::unparsable("topic ids are not known in this version"));
-    }
     let image = context.node.cluster.image();
     let mut pace = Pace::default();
     let mut rows = Vec::with_capacity(ids.len());
@@ -300,10 +323,14 @@ async fn create<'n>(context: &RequestContext, names: &[&'n str]) -> BTreeMap<&'n
             for (name, outcome) in wanted.into_iter().zip(outcomes) {
                 match outcome {
                     // Another connection may have made it in between; the metadata log's name is
-                    // no topic's, which Kafka calls unknown here.
+                    // no topic's, and one that collides with another's is not made: Kafka calls
+                    // both unknown here.
                     Ok(_)
                     | Err(millrace_core::cluster::Refusal {
-                        code: ErrorCode::TopicAlreadyExists | ErrorCode::InvalidRequest,
+                        code:
+                            ErrorCode::TopicAlreadyExists
+                            | ErrorCode::InvalidRequest
+                            | ErrorCode::InvalidTopicException,
                         ..
                     }) => {}
                     Err(refusal) => {

@@ -4,8 +4,9 @@
 //! - acks=0 has no answer; if anything failed the connection is closed, so that the client notices.
 //! - v8: the offending records are named. v10: the present leader. v13: topics by id, in the answer
 //!   too.
-//! - A transactional id or batch is refused with 53 at once: there are no transactions yet, and no
-//!   client tries again on it.
+//! - A transactional batch is refused with 53 at once: there are no transactions yet, and no client
+//!   tries again on it. A transactional id says nothing of batches that are none of a transaction.
+//! - A batch that breaks a rule is told the log's start, as one that is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_config::TopicConfig;
 use millrace_core::cluster::{Image, Topic};
-use millrace_core::partition::Acks;
+use millrace_core::partition::{Acks, Reject};
 use millrace_host::Mono;
 use millrace_log::partition::AppendError;
 use millrace_protocol::error_code::ErrorCode;
@@ -179,13 +180,11 @@ fn limit_texts(row: &mut PartitionProduceResponse, texts: &mut Texts) {
 
 /// Why no partition of the request may be written.
 fn refuse_whole(context: &RequestContext, request: &ProduceRequest<'_>) -> Option<ErrorCode> {
-    if let Some(id) = request.transactional_id {
-        context.authorize(Operation::Write, Resource::TransactionalId(id));
-        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
-    }
     let topics = request.topic_data.into_iter();
     let mut partitions = topics.flat_map(|topic| topic.partition_data);
     if partitions.any(|partition| is_transactional(partition.records)) {
+        let id = request.transactional_id.unwrap_or_default();
+        context.authorize(Operation::Write, Resource::TransactionalId(id));
         return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     (!matches!(request.acks, -1..=1)).then_some(ErrorCode::InvalidRequiredAcks)
@@ -273,7 +272,15 @@ async fn try_append(
     if !topic.partitions.contains_key(&data.index) {
         return Err(refuse(ErrorCode::UnknownTopicOrPartition, None));
     }
-    let (bytes, produced) = checked(context, data, terms)?;
+    let (bytes, produced) = match checked(context, data, terms) {
+        Ok(checked) => checked,
+        Err(mut refusal) => {
+            if refusal.read {
+                refusal.row.log_start_offset = log_start(context, topic, data.index).await;
+            }
+            return Err(refusal.row);
+        }
+    };
     let open = node.partitions.get(topic, data.index).await;
     let open = open.map_err(|error| {
         let (code, message) = not_served(&error);
@@ -287,7 +294,11 @@ async fn try_append(
             tracing::error!(topic = &*topic.name, partition, reason, "append failed");
         }
         let (code, message) = append_error(&error);
-        refuse(code, Some(&message))
+        let mut row = refuse(code, Some(&message));
+        if matches!(&error, Refused::Reject(reject) if !matches!(reject, Reject::Unserved(_))) {
+            row.log_start_offset = open.measure().map_or(-1, |shown| shown.log_start);
+        }
+        row
     })?;
     let duplicate_of_ms = appended.duplicate_of_ms;
     count(context, &produced, bytes.len(), duplicate_of_ms.is_some());
@@ -296,12 +307,19 @@ async fn try_append(
     row.index = data.index;
     row.base_offset = appended.base_offset;
     row.log_start_offset = appended.log_start;
-    row.log_append_time_ms = if log_append_time {
-        duplicate_of_ms.unwrap_or(terms.rules.now_ms)
-    } else {
-        -1
+    row.log_append_time_ms = match duplicate_of_ms {
+        Some(ms) => ms,
+        None if log_append_time => terms.rules.now_ms,
+        None => -1,
     };
     Ok((row, appended.wait))
+}
+
+/// Where the log of a partition starts, of which a batch is refused; -1 if that can't be said.
+async fn log_start(context: &RequestContext, topic: &Topic, partition: i32) -> i64 {
+    let open = context.node.partitions.get(topic, partition).await;
+    let shown = open.ok().and_then(|open| open.measure().ok());
+    shown.map_or(-1, |shown| shown.log_start)
 }
 
 /// Appends once the directory takes more, and the end of the log does not move to another one.
@@ -329,22 +347,40 @@ async fn append_when_free(
     }
 }
 
+/// Why a batch isn't stored.
+struct NotStored {
+    row: Box<PartitionProduceResponse>,
+    /// It was read as one batch and is refused for what it says: Kafka's log tells its start then.
+    read: bool,
+}
+
 /// The batch as it is to be stored, if it may be.
 fn checked(
     context: &RequestContext,
     data: &PartitionProduceData<'_>,
     terms: &Terms<'_>,
-) -> Result<(Bytes, Produced), Box<PartitionProduceResponse>> {
+) -> Result<(Bytes, Produced), NotStored> {
     let node = &context.node;
     let rejected = |row: PartitionProduceResponse| {
         node.metrics.produce.rejected.inc();
-        Box::new(row)
+        let row = Box::new(row);
+        NotStored { row, read: false }
+    };
+    let judged = |refusal: &Refusal| NotStored {
+        read: matches!(
+            refusal,
+            Refusal::Invalid(_)
+                | Refusal::Unreadable(_)
+                | Refusal::Records(_)
+                | Refusal::Timestamps(_)
+        ),
+        ..rejected(bad_batch(data.index, refusal))
     };
     let bytes = data.records.map(|records| terms.body.slice_ref(records));
     let bytes = bytes.unwrap_or_default();
     let stored = node.scratches.with(|scratch| {
-        let produced = check_produced(&bytes, &terms.rules, scratch)
-            .map_err(|refusal| rejected(bad_batch(data.index, &refusal)))?;
+        let produced =
+            check_produced(&bytes, &terms.rules, scratch).map_err(|refusal| judged(&refusal))?;
         stored(bytes, &produced, terms.target, scratch).map_err(|error| {
             let message = error.to_string();
             rejected(refused(

@@ -16,6 +16,8 @@ use millrace_log::mark::Incarnation;
 use millrace_protocol::ids::TopicId;
 use tokio_util::sync::CancellationToken;
 
+use super::debt::Debt;
+
 /// How long a log that changed under a round, or for which there was no room, is left alone.
 const REST: Duration = Duration::from_secs(15);
 
@@ -44,8 +46,7 @@ pub(super) struct State {
     /// Rounds that have ended.
     pub(super) ended: u64,
     /// Bytes read and written beyond what the limit on all rounds allowed by then.
-    debt: f64,
-    paid_at: Mono,
+    debt: Debt,
 }
 
 /// What rounds came to since the start.
@@ -177,23 +178,20 @@ impl Cleaner {
     /// Bytes were read or written: what is owed for them is waited for by [`Self::pause`].
     pub(super) fn moved(&self, bytes: u64) {
         self.figures.moved.fetch_add(bytes, Ordering::Relaxed);
-        self.state.modify(|state| state.debt += bytes as f64);
+        self.state.modify(|state| state.debt.owe(bytes));
     }
 
     /// How long to wait before more is read or written: all rounds together may move so many bytes
     /// in a second.
     pub(super) fn pause(&self, now: Mono, per_second: f64) -> Duration {
-        self.state.modify(|state| {
-            let paid = now.since(state.paid_at).as_secs_f64() * per_second;
-            state.debt = (state.debt - paid).max(0.0);
-            state.paid_at = now;
-            // A millisecond's worth may be ahead, so that no wait is shorter than that.
-            let seconds = state.debt / per_second;
-            if seconds < 0.001 {
-                return Duration::ZERO;
-            }
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-        })
+        // Whole bytes, upwards: a limit above 0 stops nothing.
+        let per_second = per_second.ceil() as u64;
+        let pause = self.state.modify(|state| state.debt.pause(now, per_second));
+        // A millisecond's worth may be ahead, so that no wait is shorter than that.
+        if pause < Duration::from_millis(1) {
+            return Duration::ZERO;
+        }
+        pause
     }
 
     /// The figures as they stand.

@@ -1,9 +1,11 @@
 //! Looking for logs to compact: which are dirty, which is next, and what becomes of a round.
 //!
-//! What always holds: a look costs what is compacted here, not what there is; one partition's trouble
-//! keeps no other one waiting; a compacted partition that nobody asked for since the start is opened by
-//! the first look.
+//! What always holds: a look costs what changed since the last one (a segment that came or went, a
+//! configuration) and what waits for a time, not what there is; one partition's trouble keeps no other
+//! one waiting; a compacted partition that nobody asked for since the start is opened by the first look;
+//! a wall clock that jumped lets no tombstone go and makes no record old enough.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,12 +14,13 @@ use millrace_config::CleanerConfig;
 use millrace_core::compaction::{Cleanable, LogFacts, Policy, SegmentFacts, cleanable, dirtiest};
 use millrace_host::Pool;
 use millrace_log::mark::Incarnation;
-use millrace_log::partition::{CleanError, SegmentView};
+use millrace_log::partition::{CleanError, SegmentView, Shape, WallGuard};
 use millrace_protocol::ids::TopicId;
 
 use super::cleaning::{Job, Left, State};
 use super::cleaning_round::{Done, Round};
 use super::partition::OpenPartition;
+use super::topic_configs::version;
 use crate::context::Node;
 
 /// How soon after one look the next one may come, however short `log.cleaner.backoff.ms` is.
@@ -29,13 +32,18 @@ const OPEN_EVERY: Duration = Duration::from_millis(1);
 pub(super) async fn run(node: &Arc<Node>) {
     let cleaner = node.partitions.cleaner();
     let mut compacted = Compacted::default();
+    let what = "what compaction does by time (tombstones, lags)";
+    let start = node.host.clock.now();
+    let mut guard = WallGuard::new(what, start, node.partitions.last_wall_ms());
     loop {
         let config = node.live_config();
         let threads = config.cleaner.threads as usize;
         let ended = cleaner.state.look(|state| state.ended);
         if config.cleaner.enabled && !cleaner.is_full(threads) {
             compacted.follow(node);
-            look(node, &compacted, &config.cleaner).await;
+            let now = node.host.clock.now();
+            let wall_ms = guard.allows(now).then_some(now.wall_ms);
+            look(node, &mut compacted, (&config.cleaner, wall_ms)).await;
         }
         let next = node.host.clock.now().mono + config.cleaner.backoff.max(LOOK_EVERY);
         let one_ended = |state: &State| (state.ended != ended).then_some(());
@@ -48,11 +56,27 @@ pub(super) async fn run(node: &Arc<Node>) {
     }
 }
 
-/// The topics that are compacted, as the image says that they were found in.
+/// The partitions that are compacted, as the image says that they were found in.
 #[derive(Debug, Default)]
 struct Compacted {
     at: Option<i64>,
-    partitions: Vec<(TopicId, i32)>,
+    partitions: BTreeMap<Incarnation, Known>,
+}
+
+/// What is known of one.
+#[derive(Debug)]
+struct Known {
+    /// Where its configuration stands.
+    version: i64,
+    quiet: Option<Quiet>,
+}
+
+/// There is nothing to do in a log as long as its segments are these.
+#[derive(Debug)]
+struct Quiet {
+    shape: Shape,
+    /// The share of it that is dirty.
+    ratio: f64,
 }
 
 impl Compacted {
@@ -63,13 +87,23 @@ impl Compacted {
             return;
         }
         self.at = Some(image.offset());
-        self.partitions.clear();
+        let mut before = std::mem::take(&mut self.partitions);
         for topic in image.topics_by_name() {
             let config = node.partitions.topic_config(&image, topic);
-            if config.is_some_and(|config| config.cleanup.compact) {
-                let partitions = topic.partitions.keys();
+            if !config.is_some_and(|config| config.cleanup.compact) {
+                continue;
+            }
+            let version = version(&image, topic);
+            for partition in topic.partitions.keys() {
+                let incarnation = Incarnation {
+                    topic_id: topic.id.to_bytes(),
+                    partition: *partition,
+                };
+                let known = before.remove(&incarnation);
+                let quiet = known.filter(|known| known.version == version);
+                let quiet = quiet.and_then(|known| known.quiet);
                 self.partitions
-                    .extend(partitions.map(|partition| (topic.id, *partition)));
+                    .insert(incarnation, Known { version, quiet });
             }
         }
     }
@@ -82,71 +116,109 @@ struct Candidate {
     policy: Policy,
 }
 
-/// Looks at every compacted partition, and begins rounds on the dirtiest of those that are due.
-async fn look(node: &Arc<Node>, compacted: &Compacted, config: &CleanerConfig) {
+/// Looks at every compacted partition in which something changed, or that waits for a time, and begins
+/// rounds on the dirtiest of those that are due. `wall_ms` is the time, `None` while it is not believed.
+async fn look(
+    node: &Arc<Node>,
+    compacted: &mut Compacted,
+    (config, wall_ms): (&CleanerConfig, Option<i64>),
+) {
     let cleaner = node.partitions.cleaner();
     let mut candidates = Vec::new();
-    let mut dirtiest_percent = 0.0_f64;
-    for (topic, partition) in &compacted.partitions {
+    let mut dirtiest_ratio = 0.0_f64;
+    for (incarnation, known) in &mut compacted.partitions {
         if node.stopping.is_cancelled() {
             return;
         }
-        if let Some(candidate) = candidate(node, *topic, *partition, config).await {
-            dirtiest_percent = dirtiest_percent.max(candidate.cleanable.ratio() * 100.0);
+        let opened = node.partitions.opened(incarnation);
+        let is_still = |quiet: &&Quiet| {
+            let open = opened.as_ref();
+            open.is_some_and(|open| open.reader().is_still(&quiet.shape))
+        };
+        if let Some(quiet) = known.quiet.as_ref().filter(is_still) {
+            dirtiest_ratio = dirtiest_ratio.max(quiet.ratio);
+            continue;
+        }
+        known.quiet = None;
+        if !cleaner.may_begin(incarnation, config.retry_after, node.host.clock.now().mono) {
+            continue;
+        }
+        let Some(open) = opened_or_written(node, incarnation, opened).await else {
+            continue;
+        };
+        let shape = open.reader().shape();
+        let Some((candidate, is_settled)) = candidate(node, open, wall_ms).await else {
+            continue;
+        };
+        let ratio = candidate.cleanable.ratio();
+        dirtiest_ratio = dirtiest_ratio.max(ratio);
+        if is_settled {
+            known.quiet = Some(Quiet { shape, ratio });
+        } else {
             candidates.push(candidate);
         }
     }
     let figures = &cleaner.figures;
     figures
         .dirty_percent
-        .store(dirtiest_percent as i64, Ordering::Relaxed);
+        .store((dirtiest_ratio * 100.0) as i64, Ordering::Relaxed);
     let now = node.host.clock.now().mono;
     figures.looked_at.store(now.0.max(1), Ordering::Relaxed);
+    begin(node, candidates, (config.threads as usize, wall_ms));
+}
+
+/// Begins as many rounds as there may be, on the dirtiest first.
+fn begin(
+    node: &Arc<Node>,
+    mut candidates: Vec<Candidate>,
+    (threads, wall_ms): (usize, Option<i64>),
+) {
     loop {
         let all = candidates.iter().map(|one| (&one.cleanable, &one.policy));
         let Some(at) = dirtiest(all) else { return };
         let next = candidates.swap_remove(at);
         let incarnation = next.open.incarnation();
-        let Some(job) = cleaner.begin(incarnation, config.threads as usize) else {
+        let Some(job) = node.partitions.cleaner().begin(incarnation, threads) else {
             return;
         };
         let (node, dirty) = (Arc::clone(node), next.cleanable.dirty_bytes);
         let spawn = Arc::clone(&node.host.spawn);
-        let round = async move { run_round(&node, next.open, &job, dirty).await };
+        let round = async move { run_round(&node, next.open, &job, (dirty, wall_ms)).await };
         drop(spawn.spawn(Pool::Data, "log compaction", Box::pin(round)));
     }
 }
 
-/// What there is to do in one partition; `None` where nothing can be begun.
-async fn candidate(
+/// The partition, opened now if nobody asked for it since the start: what lies there is compacted
+/// nevertheless.
+async fn opened_or_written(
     node: &Arc<Node>,
-    topic: TopicId,
-    partition: i32,
-    config: &CleanerConfig,
-) -> Option<Candidate> {
-    let incarnation = Incarnation {
-        topic_id: topic.to_bytes(),
-        partition,
-    };
-    let now = node.host.clock.now();
-    let cleaner = node.partitions.cleaner();
-    if !cleaner.may_begin(&incarnation, config.retry_after, now.mono) {
-        return None;
+    incarnation: &Incarnation,
+    opened: Option<Arc<OpenPartition>>,
+) -> Option<Arc<OpenPartition>> {
+    if opened.is_some() {
+        return opened;
     }
     let image = node.cluster.image();
-    let topic = image.topic(topic)?;
+    let topic = image.topic(TopicId::from_bytes(incarnation.topic_id))?;
+    if !node.partitions.was_written(topic, incarnation.partition) {
+        return None;
+    }
+    let open = node.partitions.get(topic, incarnation.partition).await.ok();
+    let clock = &node.host.clock;
+    clock.sleep_until(clock.now().mono + OPEN_EVERY).await;
+    open
+}
+
+/// What there is to do in one partition, and whether nothing is until its segments change; `None`
+/// where nothing can be begun.
+async fn candidate(
+    node: &Arc<Node>,
+    open: Arc<OpenPartition>,
+    wall_ms: Option<i64>,
+) -> Option<(Candidate, bool)> {
+    let image = node.cluster.image();
+    let topic = image.topic(TopicId::from_bytes(open.incarnation().topic_id))?;
     let policy = policy(node, topic)?;
-    let open = match node.partitions.opened(&incarnation) {
-        Some(open) => open,
-        // Nobody asked for it since the start; what lies there is compacted nevertheless.
-        None if node.partitions.was_written(topic, partition) => {
-            let open = node.partitions.get(topic, partition).await.ok()?;
-            let clock = &node.host.clock;
-            clock.sleep_until(clock.now().mono + OPEN_EVERY).await;
-            open
-        }
-        None => return None,
-    };
     let reader = open.reader();
     let measured = async {
         if policy.min_lag_ms > 0 {
@@ -159,12 +231,15 @@ async fn candidate(
     };
     measured.await.ok()?;
     let found = open.look_to_clean().ok()?;
-    let cleanable = todo(&found.log, found.stable_end, &policy, now.wall_ms);
-    Some(Candidate {
+    let cleanable = todo(&found.log, found.stable_end, &policy, wall_ms);
+    let active = found.log.segments().last()?;
+    let is_settled = cleanable.is_settled(&policy, active.base_offset);
+    let candidate = Candidate {
         open,
         cleanable,
         policy,
-    })
+    };
+    Some((candidate, is_settled))
 }
 
 /// A topic's policy; `None` when it is not compacted any more.
@@ -186,7 +261,7 @@ pub(super) fn todo(
     log: &millrace_log::partition::Cleaning,
     stable_end: i64,
     policy: &Policy,
-    now_ms: i64,
+    now_ms: Option<i64>,
 ) -> Cleanable {
     let segments: Vec<SegmentFacts> = log.segments().iter().map(facts).collect();
     let facts = LogFacts {
@@ -210,12 +285,17 @@ pub(super) fn facts(view: &SegmentView) -> SegmentFacts {
 }
 
 /// Runs one round, and says what became of it.
-async fn run_round(node: &Arc<Node>, open: Arc<OpenPartition>, job: &Job, dirty_bytes: u64) {
+async fn run_round(
+    node: &Arc<Node>,
+    open: Arc<OpenPartition>,
+    job: &Job,
+    (dirty_bytes, wall_ms): (u64, Option<i64>),
+) {
     let cleaner = node.partitions.cleaner();
     let figures = &cleaner.figures;
     let incarnation = job.incarnation;
     let partition = format!("{}-{}", open.topic(), incarnation.partition);
-    let outcome = Round::new(node, &open, job).run().await;
+    let outcome = Round::new(node, &open, job, wall_ms).run().await;
     let now = node.host.clock.now().mono;
     let rest = |uncleanable_bytes| {
         Some(Left {

@@ -29,6 +29,10 @@ use crate::context::Node;
 /// How often a limit that leaves nothing to read is looked at again.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// A map of this size is given back to the machine behind the round: the allocator would keep it, once
+/// for each worker that ever ran a round.
+const LARGE_MAP_BYTES: u64 = 8 << 20;
+
 /// What a round came to.
 pub(super) enum Done {
     /// There was nothing to do any more.
@@ -58,11 +62,23 @@ pub(super) struct Round<'a> {
     node: &'a Arc<Node>,
     open: &'a Arc<OpenPartition>,
     job: &'a Job,
+    /// The time that it was begun at; `None` when the clock was not believed.
+    wall_ms: Option<i64>,
 }
 
 impl<'a> Round<'a> {
-    pub(super) fn new(node: &'a Arc<Node>, open: &'a Arc<OpenPartition>, job: &'a Job) -> Self {
-        Self { node, open, job }
+    pub(super) fn new(
+        node: &'a Arc<Node>,
+        open: &'a Arc<OpenPartition>,
+        job: &'a Job,
+        wall_ms: Option<i64>,
+    ) -> Self {
+        Self {
+            node,
+            open,
+            job,
+            wall_ms,
+        }
     }
 
     /// Runs it.
@@ -76,14 +92,13 @@ impl<'a> Round<'a> {
         let Some(policy) = cleaning_look::policy(self.node, topic) else {
             return Ok(Done::Nothing);
         };
-        let now_ms = self.node.host.clock.now().wall_ms;
         let found = self.open.look_to_clean()?;
-        let planned = cleaning_look::todo(&found.log, found.stable_end, &policy, now_ms);
+        let planned = cleaning_look::todo(&found.log, found.stable_end, &policy, self.wall_ms);
         let mut found = self.open.begin_round(planned.last_end).await?;
         found.log.set_chunk_bytes(self.chunk_bytes());
         // What came meanwhile may not be settled yet.
         found.stable_end = found.stable_end.min(planned.upto);
-        let todo = cleaning_look::todo(&found.log, found.stable_end, &policy, now_ms);
+        let todo = cleaning_look::todo(&found.log, found.stable_end, &policy, self.wall_ms);
         if !todo.is_due(&policy) {
             return Ok(Done::Nothing);
         }
@@ -102,9 +117,12 @@ impl<'a> Round<'a> {
             before: 0,
             after: 0,
         };
-        self.sift(&found, map, (now_ms, &todo), &config, &mut done)
-            .await?;
+        let map_bytes = map.bytes();
+        self.sift(&found, map, &todo, &config, &mut done).await?;
         drop(held);
+        if map_bytes >= LARGE_MAP_BYTES {
+            self.node.host.memory.give_back();
+        }
         Ok(Done::Cleaned(done))
     }
 
@@ -127,14 +145,14 @@ impl<'a> Round<'a> {
         &self,
         found: &Found,
         map: KeyMap,
-        (now_ms, todo): (i64, &compaction::Cleanable),
+        todo: &compaction::Cleanable,
         config: &TopicConfig,
         done: &mut CleanedRange,
     ) -> Result<(), CleanError> {
         let clean_end = map.end();
         let retention = config.compaction.delete_retention.as_millis();
         let round = compaction::Round {
-            now_ms,
+            now_ms: self.wall_ms,
             delete_retention_ms: u64::try_from(retention).unwrap_or(u64::MAX),
             last_end: todo.last_end,
             producers: self.open.producers_to_keep()?,

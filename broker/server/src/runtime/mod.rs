@@ -5,6 +5,7 @@ mod cleaning_look;
 mod cleaning_round;
 mod closing;
 mod configure;
+mod debt;
 mod due;
 pub(crate) mod fetch_waiter;
 mod freed;

@@ -18,6 +18,8 @@ use millrace_log::partition::Note;
 use millrace_protocol::ids::TopicId;
 use tokio_util::sync::CancellationToken;
 
+use super::debt::Debt;
+
 /// A replica that is to lie in another directory.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -113,8 +115,7 @@ struct Queue {
     waiting: VecDeque<Arc<Wish>>,
     running: BTreeMap<Incarnation, Arc<Wish>>,
     /// Bytes copied beyond what the limit on all moves allowed by then.
-    debt: u64,
-    paid_at: Mono,
+    debt: Debt,
 }
 
 impl Queue {
@@ -297,29 +298,13 @@ impl Moves {
     /// Bytes were copied.
     pub(super) fn copied(&self, bytes: u64) {
         self.figures.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.queue
-            .modify(|queue| queue.debt = queue.debt.saturating_add(bytes));
+        self.queue.modify(|queue| queue.debt.owe(bytes));
     }
 
     /// How long to wait before more is copied: all moves together copy at most so many bytes in a
     /// second; none while that is 0.
     pub(super) fn pause(&self, now: Mono, per_second: u64) -> Duration {
-        const SECOND_NS: u128 = 1_000_000_000;
-        self.queue.modify(|queue| {
-            let passed_ns = now.since(queue.paid_at).as_nanos();
-            let paid = passed_ns.saturating_mul(u128::from(per_second)) / SECOND_NS;
-            queue.debt = queue
-                .debt
-                .saturating_sub(u64::try_from(paid).unwrap_or(u64::MAX));
-            if paid > 0 || queue.debt == 0 {
-                queue.paid_at = now;
-            }
-            if per_second == 0 {
-                return Duration::MAX;
-            }
-            let ns = u128::from(queue.debt) * SECOND_NS / u128::from(per_second);
-            Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
-        })
+        self.queue.modify(|queue| queue.debt.pause(now, per_second))
     }
 
     /// The figures as they stand.

@@ -68,7 +68,8 @@ async fn see_deadlines(node: &Node) {
 async fn check_retention(node: &Node) {
     let clock = Arc::clone(&node.host.clock);
     let interval = node.config.log.retention_check_interval;
-    let mut guard = WallGuard::new(clock.now(), node.partitions.last_wall_ms());
+    let what = "retention by time (by size it goes on)";
+    let mut guard = WallGuard::new(what, clock.now(), node.partitions.last_wall_ms());
     let mut check_at = clock.now().mono + interval;
     node.partitions.check_written();
     while pause(node, check_at).await {

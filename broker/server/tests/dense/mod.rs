@@ -86,7 +86,7 @@ pub(crate) fn densest() -> Vec<(Api, i16, BytesMut)> {
         (
             Api::DeleteTopics,
             5,
-            dense(b"", 240_000, alike(b"\x01"), b"\0\0\0\x01\0"),
+            dense(b"", 100_000, put_name, b"\0\0\0\x01\0"),
         ),
         (
             Api::CreateTopics,

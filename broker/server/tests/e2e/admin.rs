@@ -105,6 +105,18 @@ fn an_election_that_is_not_needed_or_not_possible_is_refused_as_in_kafka() {
 }
 
 #[test]
+fn an_election_in_a_topic_of_the_longest_name_is_answered() {
+    with(&[], async |mut node| {
+        let longest = "x".repeat(32_767);
+        for version in 0..=2 {
+            let asked = election(0, Some(&[(&longest, &[0])]));
+            let (whole, rows) = elect(&mut node, version, &asked).await;
+            assert_eq!((whole, rows[0].2), (0, 3));
+        }
+    });
+}
+
+#[test]
 fn an_election_of_all_names_every_topic() {
     with(&[], async |mut node| {
         for name in ["a", "b"] {

@@ -103,16 +103,25 @@ fn counts_and_lengths_that_the_bytes_do_not_hold_close_the_connection() {
     });
 }
 
+/// Kafka ignores them, and librdkafka leaves three where it asks for the metadata of all topics.
 #[test]
-fn bytes_after_the_message_close_the_connection() {
+fn bytes_after_the_message_are_ignored() {
     with(&[], async |mut node| {
         for version in 0..=13 {
             let mut request = MetadataRequest::default();
             request.topics = Some(Vec::new());
             request.allow_auto_topic_creation = true;
-            let mut body = messages::encode(&request, version).unwrap().to_vec();
-            body.push(0);
-            is_unparsable(&mut node, Api::Metadata, version, &body).await;
+            let body = messages::encode(&request, version).unwrap();
+            let flexible = Api::Metadata.row().request_header_version(version) == 2;
+            let mut replies = Vec::new();
+            for behind in [&b""[..], &[1, 0, 0]] {
+                let body = [&body[..], behind].concat();
+                node.client.send_request(3, version, flexible, &body).await;
+                let mut reply = node.client.reply().await.expect("it is served");
+                header::decode_response(&mut reply, flexible).unwrap();
+                replies.push(reply);
+            }
+            assert_eq!(replies[0], replies[1], "version {version}");
         }
     });
 }

@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_protocol::api::Api;
-use millrace_protocol::messages::delete_topics_request::DeleteTopicState;
-use millrace_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use millrace_protocol::records::{BatchBuilder, Codec, Options, Scratch, batches, record_iter};
 
 use crate::configs::{BROKER, TOPIC, set};
@@ -172,6 +169,38 @@ fn a_deleted_key_is_gone_after_delete_retention() {
 }
 
 #[test]
+fn a_clock_that_jumps_lets_no_tombstone_go_and_makes_nothing_old_enough() {
+    with(SOON, async |mut node| {
+        let topic = node.topic("t", COMPACT).await;
+        set(&mut node, TOPIC, "t", "delete.retention.ms", "60000").await;
+        let young = node.topic("young", COMPACT).await;
+        set(&mut node, TOPIC, "young", "min.compaction.lag.ms", "600000").await;
+        fill(&mut node, &young, 0, 3).await;
+        produce(&mut node, &topic, 0, &[("a", Some("1"))]).await;
+        produce(&mut node, &topic, 1, &[("a", None)]).await;
+        produce(&mut node, &topic, 2, &[("c", Some("1"))]).await;
+        pause(&node, 10).await;
+        let rounds = cleaned(&node);
+        assert!(rounds > 0, "its time runs");
+        node.world.move_wall_clock("broker", 365 * 24 * 3_600_000);
+        pause(&node, 10).await;
+        produce(&mut node, &topic, 3, &[("c", Some("2"))]).await;
+        pause(&node, 200).await;
+        assert!(cleaned(&node) > rounds, "compaction goes on");
+        let tombstone = (1, "a".to_owned(), None);
+        assert!(read(&mut node, &topic).await.contains(&tombstone));
+        assert_eq!(read(&mut node, &young).await.len(), 6);
+        // After a day the clock is believed.
+        pause(&node, 25 * 3_600).await;
+        let mut node = reconnected(node).await;
+        produce(&mut node, &topic, 4, &[("c", Some("3"))]).await;
+        pause(&node, 10).await;
+        assert!(!read(&mut node, &topic).await.contains(&tombstone));
+        assert!(read(&mut node, &young).await.len() < 6);
+    });
+}
+
+#[test]
 fn both_policies_hold_for_a_topic_that_has_both() {
     let both = [
         ("log.cleaner.backoff.ms", "100"),
@@ -278,6 +307,26 @@ fn the_time_between_looks_is_as_set() {
         // What was waited for is waited for to its end.
         pause(&node, 700).await;
         assert!(node.metric("millrace_cleaner_look_age_seconds") <= 2);
+    });
+}
+
+#[test]
+fn the_memory_of_a_large_map_is_given_back_and_that_of_a_small_one_kept() {
+    // All of it in one round.
+    with(&[("log.cleaner.backoff.ms", "20000")], async |mut node| {
+        let topic = node.topic("t", COMPACT).await;
+        fill(&mut node, &topic, 0, 3).await;
+        pause(&node, 30).await;
+        assert!(cleaned(&node) > 0);
+        assert_eq!(node.world.given_back("broker"), 0, "it isn't worth it");
+        // As many as make a map of more than 8 MiB.
+        let many = vec![("a", Some("v")); 40_000];
+        for at in 3..12 {
+            produce(&mut node, &topic, at, &many).await;
+        }
+        produce(&mut node, &topic, 12, &[("z", Some("end"))]).await;
+        pause(&node, 30).await;
+        assert!(node.world.given_back("broker") > 0);
     });
 }
 
@@ -502,12 +551,7 @@ fn a_topic_that_is_deleted_and_a_node_that_stops_end_their_rounds() {
         fill(&mut node, &other, 0, 20).await;
         pause(&node, 5).await;
         assert_eq!(node.metric("millrace_cleaner_rounds"), 2);
-        let mut state = DeleteTopicState::default();
-        state.name = Some(topic.name.clone());
-        let mut request = DeleteTopicsRequest::default();
-        request.topics = vec![state];
-        request.timeout_ms = 30_000;
-        let _: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 6, &request).await;
+        node.remove_topic(&topic.name).await;
         pause(&node, 5).await;
         assert_eq!(node.metric("millrace_cleaner_rounds"), 1);
         let begun = node.now();

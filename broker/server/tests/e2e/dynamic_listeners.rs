@@ -23,6 +23,11 @@ fn lists(others: &str) -> String {
     format!("PLAINTEXT://127.0.0.1:{PORT}{others}")
 }
 
+/// The first listener stays, and `others` are all there is besides.
+async fn listen_also(node: &mut Node, others: &str) {
+    set(node, BROKER, "1", "listeners", &lists(others)).await;
+}
+
 /// The address that a client is told of the node.
 async fn told(client: &mut Client) -> (String, i32) {
     let request = MetadataRequest::default();
@@ -44,8 +49,7 @@ async fn refused(node: &mut Node, key: &str, value: &str, reason: &str) {
 #[test]
 fn a_listener_comes_and_goes_and_connections_of_others_stay() {
     with(&[(MAP, NAMES)], async |mut node| {
-        let added = lists(",OUT://127.0.0.1:7001,IN://127.0.0.1:0");
-        set(&mut node, BROKER, "1", "listeners", &added).await;
+        listen_also(&mut node, ",OUT://127.0.0.1:7001,IN://127.0.0.1:0").await;
         let open = node.broker.as_ref().unwrap().listeners();
         let names: Vec<_> = open.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["PLAINTEXT", "OUT", "IN"]);
@@ -56,14 +60,7 @@ fn a_listener_comes_and_goes_and_connections_of_others_stay() {
         let mut within = Client::connect(&node.host, at(port)).await;
         assert!(within.is_served().await);
 
-        set(
-            &mut node,
-            BROKER,
-            "1",
-            "listeners",
-            &lists(",IN://127.0.0.1:0"),
-        )
-        .await;
+        listen_also(&mut node, ",IN://127.0.0.1:0").await;
         assert_eq!(out.reply().await, None, "its listener is closed");
         assert!(!listens(&node, 7001).await);
         assert!(within.is_served().await, "the same connection as before");
@@ -80,14 +77,7 @@ fn a_listener_comes_and_goes_and_connections_of_others_stay() {
 #[test]
 fn listeners_that_were_set_while_the_node_ran_are_there_after_a_restart() {
     with(&[(MAP, NAMES)], async |mut node| {
-        set(
-            &mut node,
-            BROKER,
-            "1",
-            "listeners",
-            &lists(",OUT://127.0.0.1:7001"),
-        )
-        .await;
+        listen_also(&mut node, ",OUT://127.0.0.1:7001").await;
         node.restart().await;
         assert!(listens(&node, 7001).await);
         node.crash().await;
@@ -109,19 +99,12 @@ fn listeners_that_were_set_while_the_node_ran_are_there_after_a_restart() {
 #[test]
 fn a_request_that_closes_its_own_listener_is_answered() {
     with(&[(MAP, NAMES)], async |mut node| {
-        set(
-            &mut node,
-            BROKER,
-            "1",
-            "listeners",
-            &lists(",OUT://127.0.0.1:7001"),
-        )
-        .await;
+        listen_also(&mut node, ",OUT://127.0.0.1:7001").await;
         let first = std::mem::replace(
             &mut node.client,
             Client::connect(&node.host, at(7001)).await,
         );
-        set(&mut node, BROKER, "1", "listeners", &lists("")).await;
+        listen_also(&mut node, "").await;
         assert_eq!(node.client.reply().await, None);
         node.client = first;
         assert!(node.client.is_served().await);
@@ -131,14 +114,7 @@ fn a_request_that_closes_its_own_listener_is_answered() {
 #[test]
 fn whoever_hangs_on_a_listener_that_is_closed_is_cut_after_a_while() {
     with(&[(MAP, NAMES)], async |mut node| {
-        set(
-            &mut node,
-            BROKER,
-            "1",
-            "listeners",
-            &lists(",OUT://127.0.0.1:7001"),
-        )
-        .await;
+        listen_also(&mut node, ",OUT://127.0.0.1:7001").await;
         let before = node.metric("millrace_connections");
         let hanging = Client::connect(&node.host, at(7001)).await;
         let mut waiting = Client::connect(&node.host, at(7001)).await;
@@ -151,7 +127,7 @@ fn whoever_hangs_on_a_listener_that_is_closed_is_cut_after_a_while() {
             .await;
         node.world.pause(Duration::from_secs(1)).await;
         assert_eq!(node.metric("millrace_connections"), before + 2);
-        set(&mut node, BROKER, "1", "listeners", &lists("")).await;
+        listen_also(&mut node, "").await;
         node.world.pause(Duration::from_secs(1)).await;
         assert_eq!(
             node.metric("millrace_connections"),
@@ -167,14 +143,7 @@ fn whoever_hangs_on_a_listener_that_is_closed_is_cut_after_a_while() {
 #[test]
 fn a_change_that_a_running_node_cannot_make_is_refused_with_the_reason() {
     with(&[(MAP, NAMES)], async |mut node| {
-        set(
-            &mut node,
-            BROKER,
-            "1",
-            "listeners",
-            &lists(",OUT://127.0.0.1:7001"),
-        )
-        .await;
+        listen_also(&mut node, ",OUT://127.0.0.1:7001").await;
         let taken = node.world.node("broker");
         let taken = taken.net.listen(at(7002), 1).await.unwrap();
         for (value, reason) in [

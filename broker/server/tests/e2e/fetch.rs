@@ -92,6 +92,23 @@ fn what_is_not_there_has_its_own_code() {
             let request = fetch_request(&topic, &[(7, 0)]);
             let rows = ask(&mut node.client, version, &request).await;
             assert_eq!(rows[0].error_code, 3);
+            assert_eq!(rows[0].aborted_transactions, Some(Vec::new()));
+            let request = fetch_request(&topic, &[(0, 77)]);
+            let rows = ask(&mut node.client, version, &request).await;
+            let told = (rows[0].error_code, rows[0].aborted_transactions.is_some());
+            assert_eq!(told, (1, false));
+            let mut request = fetch_request(&topic, &[(0, 0)]);
+            request.topics[0].partitions[0].current_leader_epoch = i32::MIN;
+            let rows = ask(&mut node.client, version, &request).await;
+            assert_eq!(rows[0].error_code, 0, "an epoch below 0 is none");
+            request.isolation_level = 7;
+            let whole: FetchResponse = node.client.ask(Api::Fetch, version, &request).await;
+            let top = if version >= 7 { -1 } else { 0 };
+            assert_eq!(whole.error_code, top);
+            let rows = whole.responses.iter().flat_map(|topic| &topic.partitions);
+            let codes: Vec<_> = rows.map(|row| row.error_code).collect();
+            let of_rows = if version >= 13 { vec![] } else { vec![-1] };
+            assert_eq!(codes, of_rows, "version {version}");
         }
         let mut follower = fetch_request(&topic, &[(0, 0)]);
         follower.replica_id = 2;

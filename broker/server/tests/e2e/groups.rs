@@ -20,12 +20,12 @@ use millrace_protocol::messages::offset_fetch_request::{
 };
 use millrace_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use millrace_protocol::messages::{
-    self, DeleteGroupsRequest, DeleteGroupsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, StrBytes, SyncGroupRequest, SyncGroupResponse,
+    self, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, StrBytes, SyncGroupRequest,
+    SyncGroupResponse,
 };
 
 use crate::node::{Node, Topic, batch, with};
@@ -434,9 +434,7 @@ fn offsets_are_removed_unless_members_read_the_topic_and_go_with_the_topic() {
         let response: OffsetDeleteResponse = node.client.ask(Api::OffsetDelete, 0, &request).await;
         assert_eq!(response.error_code, 69);
         assert_eq!(fetch(&mut node, 8, "g", None).await.len(), 1);
-        let mut removal = DeleteTopicsRequest::default();
-        removal.topic_names = vec!["t".into()];
-        let _: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 5, &removal).await;
+        node.remove_topic("t").await;
         assert_eq!(fetch(&mut node, 8, "g", None).await, []);
     });
 }

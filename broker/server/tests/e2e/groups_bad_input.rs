@@ -15,14 +15,14 @@ use millrace_protocol::messages::offset_delete_request::{
 };
 use millrace_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use millrace_protocol::messages::{
-    self, DeleteGroupsRequest, DeleteGroupsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, SyncGroupRequest, SyncGroupResponse,
+    self, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    SyncGroupRequest, SyncGroupResponse,
 };
 
-use crate::node::{Node, Topic, with};
+use crate::node::{Node, with};
 use crate::wire::Client;
 
 /// Between two looks at what is to change by itself.
@@ -338,16 +338,14 @@ async fn until_held(node: &mut Node, bytes: u64) {
 fn offsets_that_cannot_be_kept_are_refused_one_by_one() {
     with(&AT_ONCE, async |mut node| {
         coordinator(&mut node).await;
-        let topic: Topic = node.topic("t", &[]).await;
+        node.topic("t", &[]).await;
         let alone = ("g", "", -1);
         assert_eq!(commit(&mut node, alone, ("nope", "")).await, 3);
         assert_eq!(seen(&mut node, "g").await.0, "Dead", "nothing was kept");
         let long = "m".repeat(4097);
         assert_eq!(commit(&mut node, alone, ("t", &long)).await, 12);
         assert_eq!(commit(&mut node, alone, ("t", &long[1..])).await, 0);
-        let mut removal = DeleteTopicsRequest::default();
-        removal.topic_names = vec![topic.name];
-        let _: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 5, &removal).await;
+        node.remove_topic("t").await;
         assert_eq!(commit(&mut node, alone, ("t", "")).await, 3);
         // The topic's offsets go with it.
         until_held(&mut node, 0).await;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use millrace_probe::Branch;
 use millrace_protocol::api::Api;
-use millrace_protocol::messages::{
-    DeleteTopicsRequest, DeleteTopicsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-};
+use millrace_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When};
 
 use crate::configs::{BROKER, set};
@@ -349,11 +347,7 @@ fn a_topic_that_is_removed_while_it_moves_leaves_nothing() {
         place(&mut node, 2, &[(to, "t", &[0])]).await;
         node.world.pause(Duration::from_millis(100)).await;
         assert_eq!(on_disk(&node, "t").len(), 2);
-        let mut request = DeleteTopicsRequest::default();
-        request.topic_names = vec!["t".into()];
-        request.timeout_ms = 1000;
-        let told: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 5, &request).await;
-        assert_eq!(told.responses[0].error_code, 0);
+        node.remove_topic("t").await;
         node.world.pause(Duration::from_secs(61)).await;
         assert_eq!(on_disk(&node, "t"), [""; 0]);
         let again = node.topic("t", &ROLLS).await;

@@ -16,8 +16,8 @@ use millrace_protocol::messages::fetch_response::PartitionData;
 use millrace_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use millrace_protocol::messages::produce_response::PartitionProduceResponse;
 use millrace_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceRequest,
-    ProduceResponse, StrBytes, Uuid,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, StrBytes, Uuid,
 };
 use millrace_protocol::records::{BatchBuilder, Options, Scratch, batches, record_iter};
 use millrace_server::{Broker, Loggers, StartError};
@@ -184,6 +184,16 @@ impl Node {
         let response: CreateTopicsResponse =
             self.client.ask(Api::CreateTopics, version, request).await;
         response.topics
+    }
+
+    /// Deletes a topic, and has the broker's word that it is gone.
+    pub(crate) async fn remove_topic(&mut self, name: &str) {
+        let mut request = DeleteTopicsRequest::default();
+        request.topic_names = vec![name.to_owned().into()];
+        request.timeout_ms = 30_000;
+        let told: DeleteTopicsResponse = self.client.ask(Api::DeleteTopics, 5, &request).await;
+        let row = &told.responses[0];
+        assert_eq!(row.error_code, 0, "{:?}", row.error_message);
     }
 
     /// Produces with acks=all in the newest version.

@@ -143,13 +143,20 @@ fn what_cannot_be_answered_says_why() {
             assert_eq!(rows[0].error_code, 3);
             let twice = request("t", &[(0, -1), (0, -2)]);
             let rows = ask(&mut node, version, &twice).await;
-            assert!(rows.iter().all(|row| row.error_code == 42));
+            let codes: Vec<i16> = rows.iter().map(|row| row.error_code).collect();
+            assert_eq!(codes, [42], "it is refused once");
             if version >= 4 {
-                let mut newer = request("t", &[(0, -1)]);
-                newer.topics[0].partitions[0].current_leader_epoch = 3;
-                assert_eq!(ask(&mut node, version, &newer).await[0].error_code, 75);
+                for (epoch, expected) in [(3, 75), (-2, 74)] {
+                    let mut other = request("t", &[(0, -1)]);
+                    other.topics[0].partitions[0].current_leader_epoch = epoch;
+                    let rows = ask(&mut node, version, &other).await;
+                    assert_eq!(rows[0].error_code, expected);
+                }
             }
             if version >= 2 {
+                let mut unknown = request("t", &[(0, -1)]);
+                unknown.isolation_level = 2;
+                assert_eq!(ask(&mut node, version, &unknown).await[0].error_code, -1);
                 let mut committed = request("t", &[(0, -1)]);
                 committed.isolation_level = 1;
                 assert_eq!(ask(&mut node, version, &committed).await[0].offset, 0);

@@ -128,6 +128,43 @@ fn sizes_have_limits() {
 }
 
 #[test]
+fn a_batch_that_breaks_a_rule_is_told_where_the_log_starts() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        let gap = Options {
+            producer: Some((1, 0, 7)),
+            ..Options::default()
+        };
+        let unsequenced = Options {
+            producer: Some((1, 0, -1)),
+            ..Options::default()
+        };
+        let first = Options {
+            producer: Some((1, 0, 0)),
+            ..Options::default()
+        };
+        for (options, expected) in [(first, (0, 0)), (gap, (45, 0)), (unsequenced, (87, 0))] {
+            let records = Some(batch_of(options, WALL_MS, &["x"]));
+            let row = node.produce_in(PRODUCE, &topic, -1, records).await;
+            assert_eq!((row.error_code, row.log_start_offset), expected);
+        }
+        let two = [batch(&["x"]), batch(&["y"])].concat();
+        let row = node.produce_in(PRODUCE, &topic, -1, Some(two.into())).await;
+        assert_eq!((row.error_code, row.log_start_offset), (87, -1));
+        // A duplicate is told the time that it was stored with.
+        for expected in [-1, WALL_MS] {
+            let again = Options {
+                producer: Some((2, 0, 0)),
+                ..Options::default()
+            };
+            let records = Some(batch_of(again, WALL_MS, &["x"]));
+            let row = node.produce_in(PRODUCE, &topic, -1, records).await;
+            assert_eq!((row.error_code, row.log_append_time_ms), (0, expected));
+        }
+    });
+}
+
+#[test]
 fn what_is_not_there_or_not_allowed_has_its_own_code() {
     with(&[], async |mut node| {
         let topic = node.topic("t", &[]).await;
@@ -146,19 +183,20 @@ fn what_is_not_there_or_not_allowed_has_its_own_code() {
             let row = node.produce_in(PRODUCE, &topic, acks, records()).await;
             assert_eq!(row.error_code, 21);
         }
-        let mut transactional = produce_request(&topic, 0, -1, records());
-        transactional.transactional_id = Some("tx".into());
-        assert_eq!(
-            node.produce_row(PRODUCE, &transactional).await.error_code,
-            53
-        );
+        let mut named = produce_request(&topic, 0, -1, records());
+        named.transactional_id = Some("tx".into());
+        assert_eq!(node.produce_row(PRODUCE, &named).await.error_code, 0);
         let options = Options {
             transactional: true,
             producer: Some((1, 0, 0)),
             ..Options::default()
         };
-        let unnamed = batch_of(options, WALL_MS, &["x"]);
-        assert_eq!(code(&mut node, &topic, unnamed).await, 53);
+        let transactional = || Some(batch_of(options, WALL_MS, &["x"]));
+        for id in [None, Some("tx".into())] {
+            let mut request = produce_request(&topic, 0, -1, transactional());
+            request.transactional_id = id;
+            assert_eq!(node.produce_row(PRODUCE, &request).await.error_code, 53);
+        }
         let zstd = Options {
             codec: Codec::Zstd,
             ..Options::default()

@@ -59,6 +59,23 @@ fn a_client_with_an_id_gets_a_new_one() {
 }
 
 #[test]
+fn an_id_without_an_epoch_or_an_epoch_without_an_id_is_refused() {
+    with(&[], async |mut node| {
+        for version in [3, 4, 5] {
+            for (id, epoch) in [(7, -1), (-1, 7)] {
+                let mut request = plain();
+                request.producer_id = id;
+                request.producer_epoch = epoch;
+                let response = ask(&mut node, version, &request).await;
+                let answer = (response.producer_id, response.producer_epoch);
+                let refused = ErrorCode::InvalidRequest.code();
+                assert_eq!((response.error_code, answer), (refused, (-1, -1)));
+            }
+        }
+    });
+}
+
+#[test]
 fn transactional_ids_are_refused_for_good() {
     with(&[], async |mut node| {
         for version in 0..=5 {

@@ -184,6 +184,15 @@ fn a_topic_is_found_by_its_id() {
             assert_eq!((found[0].error_code, found[0].topic_id), (100, unknown));
             assert_eq!(found[0].name, None);
         }
+        // Before ids could be asked for, whoever names one is refused, and told of nothing else.
+        for version in [10, 11] {
+            let mut both = by_id(a.id);
+            both.topics.as_mut().unwrap()[0].name = Some("a".into());
+            let refused = metadata(&mut node, version, &both).await;
+            let row = &refused.topics[0];
+            assert_eq!((row.error_code, row.topic_id), (42, a.id));
+            assert!(refused.brokers.is_empty() && refused.cluster_id.is_none());
+        }
     });
 }
 
@@ -203,9 +212,17 @@ fn a_first_question_creates_a_topic_if_client_and_broker_allow_it() {
         let long = "x".repeat(250);
         let found = rows(&mut node, 13, &by_name(Some(&[&long]))).await;
         assert_eq!(found[0].error_code, 17);
+        let _ = node.topic("x.y", &[]).await;
+        let found = rows(&mut node, 13, &by_name(Some(&["x_y"]))).await;
+        assert_eq!(
+            codes(&found),
+            [("x_y".to_owned(), 3)],
+            "it collides and isn't made"
+        );
         node.crash().await;
         let all = rows(&mut node, 13, &by_name(None)).await;
-        assert_eq!(codes(&all), [("made".to_owned(), 0), ("v0".to_owned(), 0)]);
+        let made = ["made", "v0", "x.y"].map(|name| (name.to_owned(), 0));
+        assert_eq!(codes(&all), made);
     });
     let off = [("auto.create.topics.enable", "false")];
     with(&off, async |mut node| {
@@ -397,6 +414,47 @@ fn every_version_of_delete_topics_removes_them_for_good() {
             )
             .await;
         assert_eq!(crate::node::values(&row), ["new"]);
+    });
+}
+
+#[test]
+fn a_request_without_time_makes_and_removes_nothing() {
+    with(&[], async |mut node| {
+        node.topic("t", &[]).await;
+        for timeout_ms in [0, -1, i32::MIN] {
+            let mut new = CreateTopicsRequest::default();
+            new.topics = vec![new_topic("new", 1, &[])];
+            new.timeout_ms = timeout_ms;
+            assert_eq!(node.create(7, &new).await[0].error_code, 7);
+            let mut old = DeleteTopicsRequest::default();
+            old.topic_names = vec!["t".into()];
+            old.timeout_ms = timeout_ms;
+            let response: DeleteTopicsResponse = node.client.ask(Api::DeleteTopics, 5, &old).await;
+            assert_eq!(response.responses[0].error_code, 7);
+        }
+        let all = rows(&mut node, 13, &by_name(None)).await;
+        let names: Vec<_> = all.iter().map(|row| row.name.as_deref()).collect();
+        assert_eq!(names, [Some("t")]);
+    });
+}
+
+#[test]
+fn a_topic_that_is_deleted_twice_is_refused_once() {
+    with(&[], async |mut node| {
+        let topic = node.topic("t", &[]).await;
+        node.topic("u", &[]).await;
+        for (version, names, ids) in [
+            (1, vec!["t", "t"], vec![]),
+            (6, vec!["t", "t"], vec![]),
+            (6, vec![], vec![topic.id, topic.id]),
+        ] {
+            let result = delete(&mut node, version, &names, &ids).await;
+            let codes: Vec<_> = result.iter().map(|r| r.error_code).collect();
+            assert_eq!(codes, [42], "version {version}");
+        }
+        let result = delete(&mut node, 5, &["t", "u", "t"], &[]).await;
+        let codes: Vec<_> = result.iter().map(|r| r.error_code).collect();
+        assert_eq!(codes, [42, 0]);
     });
 }
 

@@ -55,7 +55,11 @@ impl Script for World {
             "time" => self.time(&args),
             "gone" => self.event(&args, Event::Gone(args.token())),
             "expire" => self.event(&args, Event::Expire(self.now.wall_ms)),
-            "topics-deleted" => self.event(&args, Event::TopicsDeleted(args.texts("topics"))),
+            "topics-deleted" => {
+                let topics = args.texts("topics").into_iter();
+                let topics = topics.map(|topic| (topic, TopicId::ZERO));
+                self.event(&args, Event::TopicsDeleted(topics.collect()))
+            }
             "refused-append" => self.refused_append(&args),
             "describe" => show::description(self.groups.describe(args.group())),
             "list" => self

@@ -12,7 +12,7 @@ use millrace_protocol::requests::FetchRequest;
 use tokio::sync::OwnedMutexGuard;
 
 use super::look::{Found, Looks};
-use super::{Session, SharedSession, TOPIC_IDS_FROM};
+use super::{SESSIONS_FROM, Session, SharedSession, TOPIC_IDS_FROM};
 use crate::context::RequestContext;
 use crate::outcome::{Close, CloseReason, Outcome, Reply};
 use crate::runtime::sessions::{Told, TopicKey};
@@ -166,6 +166,40 @@ pub(super) fn refusal(
     request: &FetchRequest<'_>,
     code: ErrorCode,
 ) -> Result<Outcome, Close> {
+    let parts = FetchParts {
+        topics: refused(context, request, code, false),
+        ..FetchParts::default()
+    };
+    encode(context.api_version, &parts)
+}
+
+/// An answer to a request that makes no sense, as Kafka's: at its top where the version can say it,
+/// and for each partition where topics are named.
+pub(super) fn failed(
+    context: &RequestContext,
+    request: &FetchRequest<'_>,
+    code: ErrorCode,
+) -> Result<Outcome, Close> {
+    if context.api_version >= TOPIC_IDS_FROM {
+        return top_level(context, code);
+    }
+    let mut parts = FetchParts {
+        topics: refused(context, request, code, true),
+        ..FetchParts::default()
+    };
+    if context.api_version >= SESSIONS_FROM {
+        parts.error_code = code.code();
+    }
+    encode(context.api_version, &parts)
+}
+
+/// Rows that refuse every partition of the request.
+fn refused<'a>(
+    context: &RequestContext,
+    request: &FetchRequest<'a>,
+    code: ErrorCode,
+    tells_aborted: bool,
+) -> Vec<FetchTopicPart<'a>> {
     let topics = request.topics.into_iter();
     let refused = topics.map(|topic| topic.partitions.len());
     context.count_errors(std::iter::repeat_n(code.code(), refused.sum()));
@@ -173,9 +207,10 @@ pub(super) fn refusal(
         partition_index: index,
         error_code: code.code(),
         high_watermark: -1,
+        aborted_transactions: tells_aborted.then(Vec::new),
         ..FetchPartitionPart::default()
     };
-    let topics = request
+    request
         .topics
         .into_iter()
         .map(|topic| FetchTopicPart {
@@ -187,14 +222,7 @@ pub(super) fn refusal(
                 .map(|p| row(p.partition))
                 .collect(),
         })
-        .collect();
-    encode(
-        context.api_version,
-        &FetchParts {
-            topics,
-            ..FetchParts::default()
-        },
-    )
+        .collect()
 }
 
 fn encode(version: i16, parts: &FetchParts<'_>) -> Result<Outcome, Close> {

@@ -121,7 +121,15 @@ impl Looks {
         slot: u64,
         partition: &SessionPartition,
     ) -> Result<Found, ErrorCode> {
-        let open = open(context, partition).await?;
+        let open = match open(context, partition).await {
+            Ok(open) => open,
+            Err(code) => {
+                let mut found = Found::error(code);
+                // Kafka says so, whoever reads, of partitions that it doesn't come to read.
+                found.part.aborted_transactions = Some(Vec::new());
+                return Ok(found);
+            }
+        };
         let position = FetchPosition {
             reader: self.terms.reader,
             current_leader_epoch: partition.ask.current_leader_epoch,

@@ -38,7 +38,7 @@ use answer::{Kind, answer, refusal};
 use look::{Found, Looks};
 
 /// First version with sessions.
-const SESSIONS_FROM: i16 = 7;
+pub(super) const SESSIONS_FROM: i16 = 7;
 /// First version that names topics by id.
 pub(super) const TOPIC_IDS_FROM: i16 = 13;
 /// First version that tells the replica's state in a tagged field.
@@ -89,6 +89,10 @@ pub(crate) async fn handle(context: &RequestContext, body: Bytes) -> Result<Outc
     if replica >= 0 {
         take_room(context, fetch_bytes(&request, 0)).await?;
         return refusal(context, &request, ErrorCode::ClusterAuthorizationFailed);
+    }
+    if !matches!(request.isolation_level, 0 | 1) {
+        take_room(context, fetch_bytes(&request, 0)).await?;
+        return answer::failed(context, &request, ErrorCode::UnknownServerError);
     }
     let uses_topic_ids = context.api_version >= TOPIC_IDS_FROM;
     let (id, epoch) = if context.api_version >= SESSIONS_FROM {
@@ -165,7 +169,8 @@ impl Session {
             for partition in topic.partitions {
                 let ask = Ask {
                     fetch_offset: partition.fetch_offset,
-                    current_leader_epoch: partition.current_leader_epoch,
+                    // Kafka's parser takes any epoch below 0 for none.
+                    current_leader_epoch: partition.current_leader_epoch.max(-1),
                     last_fetched_epoch: partition.last_fetched_epoch,
                     partition_max_bytes: partition.partition_max_bytes,
                 };
