@@ -30,6 +30,11 @@ impl<R: Request> Answer<R> {
         }
     }
 
+    /// The address of the broker that gave it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Reads it, whole. O(bytes), but for records, which are passed over.
     pub fn read(&self) -> Result<R::Response<'_>, Error> {
         responses::read(self.version, &self.body).map_err(|error| Error::Malformed {

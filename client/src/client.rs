@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_host::Host;
@@ -41,6 +42,12 @@ pub struct Pending<R> {
 }
 
 impl<R: Request> Pending<R> {
+    /// Gives the answer so much more time: what the broker may wait for others.
+    pub(crate) fn allow(mut self, more: Duration) -> Self {
+        self.reply.allow(more);
+        self
+    }
+
     /// Waits for the answer, at most until the request's deadline.
     pub async fn wait(self) -> Result<Answer<R>, Error> {
         let body = self.reply.wait().await?;
@@ -95,7 +102,20 @@ impl Client {
 
     /// Sends `request`; its answer comes from [`Pending::wait`].
     pub async fn send<R: Request>(&self, request: &R) -> Result<Pending<R>, Error> {
-        let (call, body) = self.encode(request)?;
+        self.send_at_most(request, i16::MAX).await
+    }
+
+    /// The same at a version that isn't above `newest`, one that every broker serves.
+    pub(crate) async fn send_at_most<R: Request>(
+        &self,
+        request: &R,
+        newest: i16,
+    ) -> Result<Pending<R>, Error> {
+        let mut call = self.call_of::<R>()?;
+        if call.api_version > newest {
+            call = self::call(R::API, newest);
+        }
+        let body = messages::encode(request, call.api_version)?;
         let reply = self.connection.send(call, body).await?;
         Ok(Pending {
             reply,

@@ -166,6 +166,11 @@ impl Connection {
         &self.shared.address
     }
 
+    /// Whether requests can still be sent.
+    pub fn is_open(&self) -> bool {
+        self.shared.lock().broken.is_none()
+    }
+
     /// The limits it was opened with.
     pub fn options(&self) -> &ConnectionOptions {
         &self.shared.options
@@ -234,6 +239,11 @@ impl Connection {
 }
 
 impl PendingReply {
+    /// Gives the answer so much more time.
+    pub(crate) fn allow(&mut self, more: Duration) {
+        self.deadline = self.deadline + more;
+    }
+
     /// Waits for the answer's body, at most until the request's deadline. A timeout ends the
     /// connection: the answers behind the late one could not be told apart from it.
     pub async fn wait(self) -> Result<Bytes, Error> {

@@ -60,6 +60,44 @@ pub enum Error {
     /// The request can't be said at the version that both sides speak.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// None of the brokers that are known or were named could be asked.
+    #[error("no broker can be asked: {reasons}")]
+    NoBroker {
+        /// What each of them said.
+        reasons: String,
+    },
+    /// A record was given up.
+    #[error(
+        "a record for {partition} was given up, {}: {reason}",
+        if *.may_be_stored { "it may be stored" } else { "it is not stored" }
+    )]
+    Undelivered {
+        /// Its topic and partition.
+        partition: String,
+        /// Whether an attempt may have stored it.
+        may_be_stored: bool,
+        /// What the last attempt said.
+        reason: String,
+    },
+    /// Something is larger than its limit.
+    #[error("{what} takes {bytes} bytes, the limit is {limit} (request_bytes_max)")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Options contradict each other.
+    #[error("the options can't be followed: {reason}")]
+    Options {
+        /// Which, and what to choose.
+        reason: String,
+    },
+    /// The producer or consumer was closed.
+    #[error("it was closed before")]
+    Closed,
     /// The broker answered with an error code.
     #[error("the broker refused {what}: {code}")]
     Broker {
@@ -77,8 +115,16 @@ impl Error {
             Self::Connect { .. }
             | Self::Disconnected { .. }
             | Self::Garbled { .. }
-            | Self::Timeout { .. } => true,
-            Self::Malformed { .. } | Self::Unsupported { .. } | Self::Encode(_) => false,
+            | Self::Timeout { .. }
+            | Self::NoBroker { .. } => true,
+            // What was given up was tried again for long enough, and may be stored.
+            Self::Malformed { .. }
+            | Self::Unsupported { .. }
+            | Self::Encode(_)
+            | Self::Undelivered { .. }
+            | Self::TooLarge { .. }
+            | Self::Options { .. }
+            | Self::Closed => false,
             Self::Broker { code, .. } => code.is_retriable(),
         }
     }

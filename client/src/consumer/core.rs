@@ -1,0 +1,338 @@
+//! All partitions that a consumer reads: what to ask which broker, and what the application gets next.
+//!
+//! What always holds: pure; what it says is done by `fetcher`. What waits for the application and what
+//! was asked for stay within the bytes for fetching ahead, but for a batch that is larger than that.
+//! Partitions take turns, with the brokers and with the application.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use millrace_host::Mono;
+use millrace_protocol::ids::TopicId;
+
+use super::asking::{Asking, Membership};
+use super::options::ConsumerOptions;
+use super::reading::{Key, OffsetOrFind, Outcome, Position, Reading, Want};
+use super::records::Records;
+use crate::cluster::Metadata;
+use crate::{Error, OffsetOf};
+
+/// The partitions.
+#[derive(Debug)]
+pub(crate) struct Core {
+    readings: BTreeMap<Key, Reading>,
+    /// The partition that the application heard of last.
+    last: Option<Key>,
+    /// Counts the seeks.
+    turns: u64,
+    /// Where the next request begins, so that no partition always comes last.
+    turn: usize,
+    /// Bytes that wait for the application.
+    ready_bytes: usize,
+    /// Bytes that were asked for.
+    asked_bytes: usize,
+    /// The application.
+    pub(crate) asking: Asking,
+    /// What the consumer is in its group.
+    pub(crate) membership: Option<Membership>,
+    /// Nothing is given out while the listener is told of new partitions.
+    pub(crate) held: bool,
+    /// Why the consumer can't go on.
+    pub(crate) ended: Option<Error>,
+}
+
+/// A question about one partition.
+#[derive(Clone, Debug)]
+pub(super) struct Part<W> {
+    pub(super) key: Key,
+    pub(super) topic_id: TopicId,
+    pub(super) leader_epoch: i32,
+    pub(super) turn: u64,
+    pub(super) want: W,
+}
+
+/// Where a partition that the group assigned is begun.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// At the group's offset.
+    Committed(Position),
+    /// It has none: where the reset policy says.
+    Find(OffsetOf),
+    /// It has none, and the reset policy says that this is an error.
+    Nowhere(Error),
+}
+
+/// What to ask a broker next.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Records from these offsets on.
+    pub(super) fetch: Vec<Part<i64>>,
+    /// So many bytes of them.
+    pub(super) bytes_max: usize,
+    /// These offsets.
+    pub(super) find: Vec<Part<OffsetOf>>,
+    /// When there may be more, if nothing else happens.
+    pub(super) next_at: Option<Mono>,
+}
+
+impl Core {
+    pub(super) fn new(now: Mono) -> Self {
+        Self {
+            readings: BTreeMap::new(),
+            last: None,
+            turns: 0,
+            turn: 0,
+            ready_bytes: 0,
+            asked_bytes: 0,
+            asking: Asking::new(now),
+            membership: None,
+            held: false,
+            ended: None,
+        }
+    }
+
+    /// Reads these partitions and no others. One that is read already goes on where it is.
+    pub(super) fn assign(
+        &mut self,
+        wanted: BTreeMap<Key, OffsetOrFind>,
+        options: &ConsumerOptions,
+    ) {
+        self.readings.retain(|key, _| wanted.contains_key(key));
+        for (key, start) in wanted {
+            self.turns += 1;
+            let reading = || Reading::new(start, self.turns, options.reset);
+            self.readings.entry(key).or_insert_with(reading);
+        }
+        self.ready_bytes = self.readings.values().map(Reading::ready_bytes).sum();
+    }
+
+    /// Reads this partition too, from where its group or the reset policy says.
+    pub(crate) fn adopt(&mut self, key: Key, start: Start, options: &ConsumerOptions) {
+        self.turns += 1;
+        let begin = match &start {
+            Start::Committed(position) => OffsetOrFind::Offset(position.offset),
+            Start::Find(of) => OffsetOrFind::Find(*of),
+            Start::Nowhere(_) => OffsetOrFind::Find(OffsetOf::End),
+        };
+        let mut reading = Reading::new(begin, self.turns, options.reset);
+        match start {
+            Start::Committed(position) => reading.begin_at(position),
+            Start::Find(_) => {}
+            Start::Nowhere(error) => reading.fail(error),
+        }
+        self.readings.insert(key, reading);
+    }
+
+    /// Reads this partition no more. Gives what is done with and isn't committed.
+    pub(crate) fn give_up(&mut self, key: &Key) -> Option<Position> {
+        let reading = self.readings.remove(key)?;
+        self.ready_bytes -= reading.ready_bytes();
+        reading.uncommitted()
+    }
+
+    /// The application asks: it is done with what it got before. Whether somebody waited for that.
+    pub(crate) fn begin_asking(&mut self) -> bool {
+        self.process_given();
+        self.asking.begin()
+    }
+
+    /// The application is done with all that it got. Gives a partition of that which isn't read any
+    /// more, if there is one.
+    pub(crate) fn process_given(&mut self) -> Option<Key> {
+        let mut lost = None;
+        for key in std::mem::take(&mut self.asking.given) {
+            match self.readings.get_mut(&key) {
+                Some(reading) => reading.process(),
+                None => lost = Some(key),
+            }
+        }
+        lost
+    }
+
+    /// Of each partition what is done with and isn't committed.
+    pub(crate) fn uncommitted(&self) -> Vec<(Key, Position)> {
+        let uncommitted = |(key, reading): (&Key, &Reading)| {
+            let position = reading.uncommitted()?;
+            Some((key.clone(), position))
+        };
+        self.readings.iter().filter_map(uncommitted).collect()
+    }
+
+    /// This was committed.
+    pub(crate) fn committed(&mut self, key: &Key, offset: i64) {
+        if let Some(reading) = self.readings.get_mut(key) {
+            reading.committed(offset);
+        }
+    }
+
+    /// Whether the partition is read.
+    pub(crate) fn reads(&self, key: &Key) -> bool {
+        self.readings.contains_key(key)
+    }
+
+    /// The partitions that are read.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.readings.keys()
+    }
+
+    /// The partition's reading, if it is read.
+    pub(super) fn reading(&mut self, key: &Key) -> Option<&mut Reading> {
+        self.readings.get_mut(key)
+    }
+
+    /// Goes on elsewhere in a partition; whether it is read.
+    pub(super) fn seek(&mut self, key: &Key, to: OffsetOrFind) -> bool {
+        let Some(reading) = self.readings.get_mut(key) else {
+            return false;
+        };
+        self.turns += 1;
+        self.ready_bytes -= reading.seek(to, self.turns);
+        true
+    }
+
+    /// Takes in who leads what.
+    pub(super) fn learn(&mut self, image: &Metadata) {
+        for ((topic, index), reading) in &mut self.readings {
+            let Ok(about) = image.topic(topic) else {
+                continue;
+            };
+            reading.topic_id = about.id;
+            let partition = about.partition(*index);
+            reading.leader =
+                partition.and_then(|partition| Some((partition.leader?, partition.leader_epoch)));
+        }
+    }
+
+    /// The topics that are read.
+    pub(super) fn topics(&self) -> Vec<Arc<str>> {
+        let mut topics: Vec<_> = self
+            .readings
+            .keys()
+            .map(|(topic, _)| Arc::clone(topic))
+            .collect();
+        topics.dedup();
+        topics
+    }
+
+    /// Whether nobody leads a partition that is read.
+    pub(super) fn lacks_leaders(&self) -> bool {
+        self.readings
+            .values()
+            .any(|reading| reading.leader.is_none())
+    }
+
+    /// Whether there may be something to ask a broker.
+    pub(super) fn has_work(&self, broker: i32) -> bool {
+        let leads = |reading: &Reading| reading.leader.is_some_and(|(leader, _)| leader == broker);
+        self.readings
+            .values()
+            .any(|reading| leads(reading) && !reading.paused)
+    }
+
+    /// What to ask a broker now. All of it counts as asked.
+    pub(super) fn plan(&mut self, now: Mono, broker: i32, options: &ConsumerOptions) -> Plan {
+        let mut plan = Plan::default();
+        let used = self.ready_bytes + self.asked_bytes;
+        plan.bytes_max = options
+            .prefetch_bytes_max
+            .saturating_sub(used)
+            .min(options.fetch_bytes_max);
+        for (key, reading) in &mut self.readings {
+            let Some((leader, leader_epoch)) = reading.leader else {
+                continue;
+            };
+            if leader != broker {
+                continue;
+            }
+            let want = match reading.wants(now) {
+                Ok(Want::Records(_)) if plan.bytes_max == 0 => continue,
+                Ok(want) => want,
+                Err(later) => {
+                    plan.next_at = plan.next_at.into_iter().chain(later).min();
+                    continue;
+                }
+            };
+            reading.asked();
+            let (key, topic_id, turn) = (key.clone(), reading.topic_id, reading.turn());
+            match want {
+                Want::Records(want) => plan.fetch.push(Part {
+                    key,
+                    topic_id,
+                    leader_epoch,
+                    turn,
+                    want,
+                }),
+                Want::Offset(want) => plan.find.push(Part {
+                    key,
+                    topic_id,
+                    leader_epoch,
+                    turn,
+                    want,
+                }),
+            }
+        }
+        if plan.fetch.is_empty() {
+            plan.bytes_max = 0;
+        } else {
+            self.turn = self.turn.wrapping_add(1);
+            let turn = self.turn % plan.fetch.len();
+            plan.fetch.rotate_left(turn);
+        }
+        self.asked_bytes += plan.bytes_max;
+        plan
+    }
+
+    /// A request for that many bytes has ended.
+    pub(super) fn fetch_ended(&mut self, bytes_max: usize) {
+        self.asked_bytes -= bytes_max;
+    }
+
+    /// Failed attempts in a row.
+    pub(super) fn failures(&self, key: &Key) -> u32 {
+        self.readings.get(key).map_or(0, Reading::failures)
+    }
+
+    /// Hears what became of a question; whether the application has news by it.
+    pub(super) fn answered(
+        &mut self,
+        key: &Key,
+        turn: u64,
+        outcome: Outcome,
+        retry_at: Mono,
+    ) -> bool {
+        // One that is no longer read has nobody to tell.
+        let Some(reading) = self.readings.get_mut(key) else {
+            return false;
+        };
+        self.ready_bytes += reading.answered(turn, outcome, retry_at);
+        reading.has_news()
+    }
+
+    /// What the application gets next.
+    pub(super) fn take(&mut self) -> Option<Result<Records, Error>> {
+        if let Some(error) = &self.ended {
+            return Some(Err(error.clone()));
+        }
+        if self.held {
+            return None;
+        }
+        let (behind, upto) = match self.last.clone() {
+            Some(last) => (Bound::Excluded(last.clone()), Bound::Included(last)),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let later = self.readings.range((behind, Bound::Unbounded));
+        let mut in_turn = later.chain(self.readings.range((Bound::Unbounded, upto)));
+        let key = in_turn.find(|(_, reading)| reading.has_news())?.0.clone();
+        let reading = self.readings.get_mut(&key)?;
+        let taken = reading.take()?;
+        if self.membership.is_some() {
+            self.asking.given.push(key.clone());
+        }
+        self.last = Some(key);
+        if let Ok(fetched) = &taken {
+            self.ready_bytes -= fetched.bytes();
+        }
+        Some(taken)
+    }
+}

@@ -1,0 +1,290 @@
+//! Reading one partition: where it goes on, what is on its way and what waits for the application.
+//! Pure decisions, nothing is fetched here.
+//!
+//! What always holds: what the application gets follows on what it got before, offset by offset, until
+//! it seeks; an answer to what was asked before a seek is thrown away; at most one request about the
+//! partition is under way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use millrace_host::Mono;
+use millrace_protocol::ids::TopicId;
+
+use super::options::Reset;
+use super::records::Records;
+use crate::{Error, OffsetOf};
+
+/// Where a partition is read on.
+#[derive(Clone, Debug)]
+enum Place {
+    /// From this offset.
+    Offset(i64),
+    /// From an offset that must be asked for.
+    Find(OffsetOf),
+    /// Nowhere: the application hears why, once.
+    Stuck(Option<Error>),
+}
+
+/// What is wanted of a partition's leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Records from this offset on.
+    Records(i64),
+    /// An offset.
+    Offset(OffsetOf),
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// These records.
+    Fetched(Records),
+    /// Nothing yet; the end of the log, if it was told.
+    Nothing(Option<i64>),
+    /// The offset asked for; `None` when no record is that late.
+    Found(Option<i64>),
+    /// The offset is not in the log.
+    OutOfRange(Error),
+    /// It can be tried again.
+    Again(Error),
+    /// It can't.
+    Failed(Error),
+}
+
+/// A place between two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The offset of the record behind it.
+    pub(crate) offset: i64,
+    /// The leader's epoch in which the one before it was written; -1 if that isn't known.
+    pub(crate) leader_epoch: i32,
+}
+
+impl Position {
+    fn at(offset: i64) -> Self {
+        Self {
+            offset,
+            leader_epoch: -1,
+        }
+    }
+}
+
+/// One partition.
+#[derive(Debug)]
+pub(super) struct Reading {
+    place: Place,
+    reset: Reset,
+    /// What the application gets next is at this offset, if it is known.
+    position: Option<Position>,
+    /// What it is done with lies before this one.
+    processed: Option<Position>,
+    /// The group's offset, if it was read or written.
+    committed: Option<i64>,
+    /// One past the last offset that it could get, as last told.
+    end: Option<i64>,
+    /// Counts the seeks of all partitions.
+    turn: u64,
+    /// The turn in which it was asked for last, until that is answered.
+    in_flight: Option<u64>,
+    ready: VecDeque<Records>,
+    failures: u32,
+    not_before: Mono,
+    pub(super) paused: bool,
+    pub(super) topic_id: TopicId,
+    /// The broker to ask, and the epoch of its leadership.
+    pub(super) leader: Option<(i32, i32)>,
+}
+
+impl Reading {
+    pub(super) fn new(start: OffsetOrFind, turn: u64, reset: Reset) -> Self {
+        let mut reading = Self {
+            place: Place::Stuck(None),
+            reset,
+            position: None,
+            processed: None,
+            committed: None,
+            end: None,
+            turn,
+            in_flight: None,
+            ready: VecDeque::new(),
+            failures: 0,
+            not_before: Mono::default(),
+            paused: false,
+            topic_id: TopicId::ZERO,
+            leader: None,
+        };
+        reading.seek(start, turn);
+        reading
+    }
+
+    /// Goes on elsewhere, in a turn that no partition had before. Gives the bytes of what was fetched ahead and is thrown away.
+    pub(super) fn seek(&mut self, to: OffsetOrFind, turn: u64) -> usize {
+        self.turn = turn;
+        self.failures = 0;
+        self.not_before = Mono::default();
+        (self.place, self.position) = match to {
+            OffsetOrFind::Offset(offset) => (Place::Offset(offset), Some(Position::at(offset))),
+            OffsetOrFind::Find(of) => (Place::Find(of), None),
+        };
+        self.processed = self.position;
+        self.ready.drain(..).map(|fetched| fetched.bytes()).sum()
+    }
+
+    /// What the application gets next is at this offset, if it is known.
+    pub(super) fn position(&self) -> Option<i64> {
+        self.position.map(|position| position.offset)
+    }
+
+    /// Begins where the group's offset says.
+    pub(super) fn begin_at(&mut self, position: Position) {
+        self.place = Place::Offset(position.offset);
+        self.position = Some(position);
+        self.processed = self.position;
+        self.committed = Some(position.offset);
+    }
+
+    /// Goes nowhere: the application hears why.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.place = Place::Stuck(Some(error));
+        self.position = None;
+        self.processed = None;
+    }
+
+    /// What the application got is done with.
+    pub(super) fn process(&mut self) {
+        self.processed = self.position;
+    }
+
+    /// What is done with and isn't the group's offset yet.
+    pub(super) fn uncommitted(&self) -> Option<Position> {
+        let differs = |position: &Position| self.committed != Some(position.offset);
+        self.processed.filter(differs)
+    }
+
+    /// This is the group's offset now.
+    pub(super) fn committed(&mut self, offset: i64) {
+        self.committed = Some(offset);
+    }
+
+    /// How many offsets lie between the position and the end, as far as both are known.
+    pub(super) fn lag(&self) -> Option<i64> {
+        Some((self.end? - self.position?.offset).max(0))
+    }
+
+    /// Tells answers to what was asked before a seek.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// What to ask its leader now; or when, if it is only for a time.
+    pub(super) fn wants(&self, now: Mono) -> Result<Want, Option<Mono>> {
+        if self.in_flight.is_some() || self.paused {
+            return Err(None);
+        }
+        let want = match &self.place {
+            // One answer ahead of the application is enough to keep both busy.
+            Place::Offset(offset) if self.ready.is_empty() => Want::Records(*offset),
+            Place::Find(of) => Want::Offset(*of),
+            Place::Offset(_) | Place::Stuck(_) => return Err(None),
+        };
+        if now < self.not_before {
+            Err(Some(self.not_before))
+        } else {
+            Ok(want)
+        }
+    }
+
+    /// It was asked.
+    pub(super) fn asked(&mut self) {
+        self.in_flight = Some(self.turn);
+    }
+
+    /// Hears what became of what was asked in a turn. Gives the bytes that wait for the application by
+    /// it.
+    pub(super) fn answered(&mut self, turn: u64, outcome: Outcome, retry_at: Mono) -> usize {
+        if self.in_flight == Some(turn) {
+            self.in_flight = None;
+        }
+        if turn != self.turn {
+            return 0;
+        }
+        match outcome {
+            Outcome::Fetched(fetched) => {
+                self.failures = 0;
+                self.place = Place::Offset(fetched.next_offset());
+                self.end = Some(fetched.high_watermark());
+                let bytes = fetched.bytes();
+                self.ready.push_back(fetched);
+                return bytes;
+            }
+            Outcome::Nothing(end) => {
+                self.failures = 0;
+                self.end = end.or(self.end);
+            }
+            Outcome::Found(Some(offset)) => {
+                self.failures = 0;
+                self.place = Place::Offset(offset);
+                self.position = Some(Position::at(offset));
+                self.processed = self.position;
+            }
+            // Nothing is that late: the next record will be.
+            Outcome::Found(None) => self.place = Place::Find(OffsetOf::End),
+            Outcome::OutOfRange(error) => {
+                self.place = match self.reset {
+                    Reset::Earliest => Place::Find(OffsetOf::Start),
+                    Reset::Latest => Place::Find(OffsetOf::End),
+                    Reset::Fail => Place::Stuck(Some(error)),
+                };
+            }
+            Outcome::Again(_) => {
+                self.failures = self.failures.saturating_add(1);
+                self.not_before = retry_at;
+            }
+            Outcome::Failed(error) => self.place = Place::Stuck(Some(error)),
+        }
+        0
+    }
+
+    /// Failed attempts in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether something waits for the application.
+    pub(super) fn has_news(&self) -> bool {
+        !self.paused && (!self.ready.is_empty() || matches!(self.place, Place::Stuck(Some(_))))
+    }
+
+    /// What waits for the application.
+    pub(super) fn take(&mut self) -> Option<Result<Records, Error>> {
+        if let Some(fetched) = self.ready.pop_front() {
+            self.position = Some(Position {
+                offset: fetched.next_offset(),
+                leader_epoch: fetched.leader_epoch(),
+            });
+            return Some(Ok(fetched));
+        }
+        match &mut self.place {
+            Place::Stuck(error) => error.take().map(Err),
+            Place::Offset(_) | Place::Find(_) => None,
+        }
+    }
+
+    /// The bytes of what waits.
+    pub(super) fn ready_bytes(&self) -> usize {
+        self.ready.iter().map(Records::bytes).sum()
+    }
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetOrFind {
+    /// At this offset.
+    Offset(i64),
+    /// At an offset that the partition's leader knows.
+    Find(OffsetOf),
+}
+
+/// Names a partition.
+pub(crate) type Key = (Arc<str>, i32);

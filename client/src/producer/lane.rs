@@ -1,0 +1,484 @@
+//! What is on its way to one partition, in order: pure decisions, nothing is sent here.
+//!
+//! What always holds, with an idempotent producer:
+//! - Sequence numbers follow each other without a gap within an epoch, in the order of the records.
+//! - A batch is sent only when all before it were sent and are unanswered: what failed goes again
+//!   before anything behind it.
+//! - A batch of which an attempt was lost may be stored, at any later time, and is never sent under
+//!   another sequence number. When a number is lost (a batch was given up or refused), the lane
+//!   *settles*: it sends nothing new, sends what may be stored once more as it was until its fate is
+//!   known or can't be, and then gives all the rest numbers from 0 in a new epoch (KIP-360). So a
+//!   retry can't double a record, and nothing overtakes.
+//!
+//! Without idempotence one batch is in flight at a time: order is kept, and a retry may double.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_host::Mono;
+use millrace_protocol::ids::ProducerEpoch;
+use millrace_protocol::records::{BatchBuilder, HEADER_LEN, Header, Options, sequence_after};
+
+use super::batch::{Content, Queued, Stamp};
+use super::delivery::{Delivery, Fate};
+use crate::{Error, ProducerIdentity};
+
+/// Batches of one partition without an answer: brokers remember the sequence numbers of so many.
+pub(super) const IN_FLIGHT_MAX: usize = 5;
+/// What a record takes beside its content, at most: lengths, deltas, attributes.
+const RECORD_OVERHEAD_MAX: usize = 36;
+
+/// What a lane goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) idempotent: bool,
+    pub(super) linger: Duration,
+    pub(super) batch_bytes: usize,
+    pub(super) request_bytes_max: usize,
+    pub(super) delivery_timeout: Duration,
+    pub(super) batch: Options,
+}
+
+/// A record to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header<'a>],
+    pub(super) timestamp_ms: i64,
+}
+
+impl Entry<'_> {
+    /// What it takes in a batch, at most.
+    pub(super) fn bytes_max(&self) -> usize {
+        let of_header =
+            |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
+        RECORD_OVERHEAD_MAX
+            + self.key.map_or(0, <[u8]>::len)
+            + self.value.map_or(0, <[u8]>::len)
+            + self.headers.iter().map(of_header).sum::<usize>()
+    }
+}
+
+/// What a broker's answer, or its absence, says about one batch.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It is stored.
+    Stored { base_offset: Option<i64> },
+    /// It is not stored by this attempt, and never will be.
+    Refused(Error),
+    /// It is not stored by this attempt: again.
+    NotStored(Error),
+    /// It may be stored or not: again.
+    Unknown(Error),
+    /// It is not stored by this attempt, since a batch before it is missing there.
+    OutOfOrder(Error),
+    /// It is not stored by this attempt, since the broker has newer or nothing of this identity.
+    Fenced(Error),
+}
+
+impl Verdict {
+    /// Whether another broker may lead the partition.
+    pub(super) fn doubts_leader(&self) -> bool {
+        match self {
+            Self::Stored { .. } => false,
+            Self::Refused(error)
+            | Self::NotStored(error)
+            | Self::Unknown(error)
+            | Self::OutOfOrder(error)
+            | Self::Fenced(error) => error.asks_for_metadata(),
+        }
+    }
+}
+
+/// A batch to be sent now.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) ticket: u64,
+    pub(super) content: Content,
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// What a lane has for its leader.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// This batch.
+    Send(Sending),
+    /// Nothing before that time.
+    At(Mono),
+    /// Nothing before an answer or a record comes.
+    Nothing,
+    /// A producer id is needed first.
+    NeedsIdentity,
+}
+
+/// Where a record went.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) delivery: Delivery,
+    /// Whether there is something to do that there wasn't before.
+    pub(super) wakes: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    builder: Box<BatchBuilder>,
+    since: Mono,
+    /// What its records took of the producer's buffer.
+    bytes: usize,
+    fate: Arc<Fate>,
+}
+
+/// What waits for one partition.
+#[derive(Debug)]
+pub(super) struct Lane {
+    topic: Arc<str>,
+    partition: i32,
+    open: Option<Open>,
+    queue: VecDeque<Queued>,
+    identity: Option<ProducerIdentity>,
+    next_sequence: i32,
+    settling: bool,
+    next_ticket: u64,
+    failures: u32,
+    not_before: Mono,
+    /// Why nothing was stored since something was.
+    error: Option<Error>,
+}
+
+impl Lane {
+    pub(super) fn new(topic: Arc<str>, partition: i32) -> Self {
+        Self {
+            topic,
+            partition,
+            open: None,
+            queue: VecDeque::new(),
+            identity: None,
+            next_sequence: 0,
+            settling: false,
+            next_ticket: 0,
+            failures: 0,
+            not_before: Mono::default(),
+            error: None,
+        }
+    }
+
+    /// Its partition's number.
+    pub(super) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.queue.is_empty()
+    }
+
+    /// Failed attempts in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Takes a record in. It holds `entry.bytes_max()` of the producer's buffer until it is told.
+    pub(super) fn append(&mut self, now: Mono, entry: &Entry<'_>, rules: &Rules) -> Appended {
+        let bytes = entry.bytes_max();
+        let full = |open: &Open| {
+            open.builder.len() + bytes > rules.batch_bytes.min(rules.request_bytes_max)
+        };
+        let mut wakes = self.open.as_ref().is_some_and(full);
+        if wakes {
+            self.seal();
+        }
+        let mut appended = self.push(now, entry, bytes, rules);
+        if appended.is_none() {
+            // The batch can't take this timestamp or one more record: the next one can.
+            self.seal();
+            wakes = true;
+            appended = self.push(now, entry, bytes, rules);
+        }
+        let (delivery, records) =
+            appended.expect("an empty batch takes any record of bounded size");
+        Appended {
+            delivery,
+            wakes: wakes || records == 1,
+        }
+    }
+
+    fn push(
+        &mut self,
+        now: Mono,
+        entry: &Entry<'_>,
+        bytes: usize,
+        rules: &Rules,
+    ) -> Option<(Delivery, usize)> {
+        let open = self.open.get_or_insert_with(|| Open {
+            builder: Box::new(BatchBuilder::new(rules.batch)),
+            since: now,
+            bytes: 0,
+            fate: Fate::new(&self.topic, self.partition),
+        });
+        let index = open.builder.record_count();
+        let Entry {
+            key,
+            value,
+            headers,
+            timestamp_ms,
+        } = *entry;
+        open.builder.push(timestamp_ms, key, value, headers).ok()?;
+        open.bytes += bytes;
+        Some((Delivery::new(&open.fate, index), index + 1))
+    }
+
+    /// Sends what there is without waiting for more. Gives the fates of all that waits.
+    pub(super) fn flush(&mut self) -> impl Iterator<Item = Arc<Fate>> {
+        self.seal();
+        self.queue.iter().map(|batch| Arc::clone(&batch.fate))
+    }
+
+    /// Closes the batch that is open.
+    fn seal(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let records = i32::try_from(open.builder.record_count());
+        self.queue.push_back(Queued {
+            ticket: self.next_ticket,
+            records: records.expect("a batch has at most 2^31 records"),
+            bytes: open.bytes,
+            since: open.since,
+            fate: open.fate,
+            stamp: None,
+            content: Some(Content::Collected(open.builder)),
+            uncertain: false,
+        });
+        self.next_ticket += 1;
+    }
+
+    /// Gives the lane a fresh identity, as [`Next::NeedsIdentity`] asked.
+    pub(super) fn identify(&mut self, identity: ProducerIdentity) {
+        if self.identity.is_none() {
+            self.identity = Some(identity);
+            self.next_sequence = 0;
+        }
+    }
+
+    /// What to send now, if anything.
+    pub(super) fn next(&mut self, now: Mono, rules: &Rules) -> Next {
+        self.seal_when_due(now, rules);
+        let in_flight = self.queue.iter().filter(|batch| batch.in_flight()).count();
+        if self.settling && in_flight == 0 && !self.queue.iter().any(|batch| batch.uncertain) {
+            self.begin_epoch();
+        }
+        let in_flight_max = if rules.idempotent { IN_FLIGHT_MAX } else { 1 };
+        if in_flight > 0 && self.settling {
+            return Next::Nothing;
+        }
+        let settling = self.settling;
+        let sendable = |batch: &Queued| !batch.in_flight() && (batch.uncertain || !settling);
+        let Some(at) = self.queue.iter().position(sendable) else {
+            let due = self.open.as_ref().map(|open| open.since + rules.linger);
+            return due.filter(|_| !settling).map_or(Next::Nothing, Next::At);
+        };
+        if at >= in_flight_max {
+            return Next::Nothing;
+        }
+        if now < self.not_before {
+            return Next::At(self.not_before);
+        }
+        if rules.idempotent && self.queue[at].stamp.is_none() {
+            let Some(identity) = self.identity else {
+                return Next::NeedsIdentity;
+            };
+            self.queue[at].stamp = Some(Stamp {
+                identity,
+                sequence: self.next_sequence,
+            });
+            self.next_sequence = sequence_after(self.next_sequence, self.queue[at].records);
+        }
+        let batch = &mut self.queue[at];
+        let content = batch.content.take().expect("it is not in flight");
+        Next::Send(Sending {
+            ticket: batch.ticket,
+            content,
+            stamp: batch.stamp,
+        })
+    }
+
+    fn seal_when_due(&mut self, now: Mono, rules: &Rules) {
+        let due = |open: &Open| {
+            open.since + rules.linger <= now
+                || open.builder.len() >= rules.batch_bytes.min(rules.request_bytes_max)
+        };
+        if self.open.as_ref().is_some_and(due) {
+            self.seal();
+        }
+    }
+
+    /// Numbers what is left anew: nothing of it is stored.
+    fn begin_epoch(&mut self) {
+        self.settling = false;
+        self.next_sequence = 0;
+        self.identity = self.identity.and_then(|ProducerIdentity { id, epoch }| {
+            let epoch = ProducerEpoch(epoch.0.checked_add(1)?);
+            Some(ProducerIdentity { id, epoch })
+        });
+        for batch in &mut self.queue {
+            batch.stamp = None;
+        }
+    }
+
+    /// Hears what became of an attempt; `content` comes back as it was sent. Gives the bytes that are
+    /// free again.
+    pub(super) fn answered(
+        &mut self,
+        ticket: u64,
+        content: Content,
+        verdict: Verdict,
+        retry_at: Mono,
+    ) -> usize {
+        let Some(at) = self.queue.iter().position(|batch| batch.ticket == ticket) else {
+            return 0;
+        };
+        match verdict {
+            Verdict::Stored { base_offset } => {
+                self.failures = 0;
+                self.error = None;
+                self.tell(at, Ok(base_offset))
+            }
+            Verdict::Refused(error) => {
+                let error = self.refusal(at, error);
+                self.lose(at);
+                self.tell(at, Err(error))
+            }
+            Verdict::NotStored(error) => self.again(at, content, error, retry_at),
+            Verdict::Unknown(error) => {
+                self.queue[at].uncertain = true;
+                self.again(at, content, error, retry_at)
+            }
+            Verdict::OutOfOrder(error) | Verdict::Fenced(error)
+                if self.queue[at].uncertain && (self.settling || at == 0) =>
+            {
+                // An attempt that was lost may be stored yet: no other number may be given to it.
+                let error = self.undelivered(&self.queue[at], &error);
+                self.settling = true;
+                self.tell(at, Err(error))
+            }
+            Verdict::OutOfOrder(error) => {
+                // Behind another one that failed it only has to wait; as the first it can't go on.
+                self.settling |= at == 0;
+                self.again(at, content, error, retry_at)
+            }
+            Verdict::Fenced(error) => {
+                self.settling = true;
+                self.identity = None;
+                self.again(at, content, error, retry_at)
+            }
+        }
+    }
+
+    /// What to say of a refused batch that an earlier attempt may have stored.
+    fn refusal(&self, at: usize, error: Error) -> Error {
+        if self.queue[at].uncertain {
+            self.undelivered(&self.queue[at], &error)
+        } else {
+            error
+        }
+    }
+
+    fn again(&mut self, at: usize, content: Content, error: Error, retry_at: Mono) -> usize {
+        self.queue[at].content = Some(content);
+        self.error = Some(error);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = self.not_before.max(retry_at);
+        0
+    }
+
+    /// The batch will not be stored under its number, so nothing behind it can be under theirs.
+    fn lose(&mut self, at: usize) {
+        let batch = &self.queue[at];
+        let Some(stamp) = batch.stamp else { return };
+        let none_behind = self
+            .queue
+            .iter()
+            .skip(at + 1)
+            .all(|batch| batch.stamp.is_none());
+        if none_behind
+            && !batch.uncertain
+            && !self.settling
+            && Some(stamp.identity) == self.identity
+        {
+            self.next_sequence = stamp.sequence;
+        } else {
+            self.settling = true;
+        }
+    }
+
+    fn tell(&mut self, at: usize, result: Result<Option<i64>, Error>) -> usize {
+        let Some(batch) = self.queue.remove(at) else {
+            return 0;
+        };
+        batch.fate.tell(result);
+        batch.bytes
+    }
+
+    /// Gives up what took too long, but for what is in flight. Gives the bytes that are free again.
+    pub(super) fn expire(&mut self, now: Mono, rules: &Rules) -> usize {
+        self.seal_when_due(now, rules);
+        let mut freed = 0;
+        while let Some(at) = self
+            .queue
+            .iter()
+            .position(|batch| !batch.in_flight() && batch.since + rules.delivery_timeout <= now)
+        {
+            freed += self.give_up(at);
+        }
+        freed
+    }
+
+    /// Gives everything up, because the producer ends.
+    pub(super) fn abandon(&mut self) -> usize {
+        self.seal();
+        let mut freed = 0;
+        while !self.queue.is_empty() {
+            freed += self.give_up(0);
+        }
+        freed
+    }
+
+    /// Hears why its leader can't be asked.
+    pub(super) fn not_reached(&mut self, error: &Error) {
+        self.error = Some(error.clone());
+    }
+
+    fn give_up(&mut self, at: usize) -> usize {
+        let none = Error::NoBroker {
+            reasons: "nobody leads the partition".to_owned(),
+        };
+        let batch = &self.queue[at];
+        let error = self.undelivered(batch, self.error.as_ref().unwrap_or(&none));
+        self.lose(at);
+        self.tell(at, Err(error))
+    }
+
+    fn undelivered(&self, batch: &Queued, error: &Error) -> Error {
+        Error::Undelivered {
+            partition: format!("{}-{}", self.topic, self.partition),
+            may_be_stored: batch.uncertain || batch.in_flight(),
+            reason: error.to_string(),
+        }
+    }
+
+    /// When the oldest batch has taken too long.
+    pub(super) fn gives_up_at(&self, rules: &Rules) -> Option<Mono> {
+        let queued = self.queue.iter().map(|batch| batch.since);
+        let oldest = queued
+            .chain(self.open.as_ref().map(|open| open.since))
+            .min();
+        oldest.map(|since| since + rules.delivery_timeout)
+    }
+}
+
+/// The least a batch takes.
+pub(super) const BATCH_BYTES_MIN: usize = HEADER_LEN;
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -1,0 +1,343 @@
+//! The producer against a whole broker on the simulated machine: what it delivers is read back, while
+//! the broker is killed, loses power, and its connections are cut.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millrace_client::{
+    Cluster, Delivered, Error, PartitionReader, Producer, ProducerOptions, Record,
+};
+use millrace_host::Pool;
+use millrace_protocol::error_code::ErrorCode;
+use millrace_protocol::records::{Codec, Header, Scratch, record_iter};
+use node::{PARTITIONS, cluster, run, topic, trouble};
+
+/// A record as it was read.
+#[derive(Debug, PartialEq, Eq)]
+struct Stored {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    timestamp_ms: i64,
+}
+
+/// All of a partition, by offset.
+async fn read(cluster: &Cluster, name: &str, partition: i32) -> BTreeMap<i64, Stored> {
+    let client = cluster.any_broker().await.unwrap();
+    let topic = client.topic(name).await.unwrap();
+    let mut reader = PartitionReader::new(&client, &topic, partition)
+        .await
+        .unwrap();
+    let mut scratch = Scratch::new(1 << 20);
+    let mut stored = BTreeMap::new();
+    loop {
+        let batches = reader.next().await.unwrap();
+        if batches.is_empty() {
+            return stored;
+        }
+        for batch in &batches {
+            for record in record_iter(batch, &mut scratch).unwrap() {
+                let record = record.unwrap();
+                let header =
+                    |header: Header<'_>| (header.key.to_vec(), header.value.map(<[u8]>::to_vec));
+                let read = Stored {
+                    key: record.key.map(<[u8]>::to_vec),
+                    value: record.value.map(<[u8]>::to_vec),
+                    headers: record.headers.map(header).collect(),
+                    timestamp_ms: record.timestamp,
+                };
+                assert!(
+                    stored.insert(record.offset, read).is_none(),
+                    "an offset twice"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn records_come_back_as_they_were_sent_with_each_codec() {
+    run(1, async |_world, host, _broker| {
+        let cluster = cluster(&host).await;
+        for codec in [
+            Codec::None,
+            Codec::Gzip,
+            Codec::Snappy,
+            Codec::Lz4,
+            Codec::Zstd,
+        ] {
+            let name = codec.name();
+            topic(&cluster, name, &[]).await;
+            let options = ProducerOptions {
+                codec,
+                ..ProducerOptions::default()
+            };
+            let producer = Producer::new(&cluster, &options).unwrap();
+            let headers = [
+                Header {
+                    key: b"h",
+                    value: Some(b"v"),
+                },
+                Header {
+                    key: b"h",
+                    value: None,
+                },
+            ];
+            let full = Record::to(name).partition(1).key("k").value("v");
+            let records = [
+                full.headers(&headers).timestamp_ms(5),
+                Record::to(name).partition(1).value(""),
+                Record::to(name).partition(1).key("deleted"),
+                Record::to(name).partition(1).timestamp_ms(0),
+            ];
+            for (offset, record) in records.iter().enumerate() {
+                let delivered = producer.send(record).await.unwrap().wait().await.unwrap();
+                let expected = Delivered {
+                    topic: name.into(),
+                    partition: 1,
+                    offset: Some(offset as i64),
+                };
+                assert_eq!(delivered, expected);
+            }
+            let stored = read(&cluster, name, 1).await;
+            for (record, stored) in records.iter().zip(stored.values()) {
+                assert_eq!(record.key, stored.key.as_deref());
+                assert_eq!(record.value, stored.value.as_deref());
+                let sent = record.headers.iter();
+                let sent: Vec<_> = sent
+                    .map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec)))
+                    .collect();
+                assert_eq!(sent, stored.headers);
+                if let Some(timestamp_ms) = record.timestamp_ms {
+                    assert_eq!(timestamp_ms, stored.timestamp_ms);
+                } else {
+                    assert!(stored.timestamp_ms >= 1_700_000_000_000, "now");
+                }
+            }
+            assert_eq!(stored.len(), records.len());
+        }
+    });
+}
+
+#[test]
+fn keys_stay_with_a_partition_and_the_rest_is_spread() {
+    run(2, async |_world, host, _broker| {
+        let cluster = cluster(&host).await;
+        topic(&cluster, "t", &[]).await;
+        let options = ProducerOptions {
+            batch_bytes: 2000,
+            ..ProducerOptions::default()
+        };
+        let producer = Producer::new(&cluster, &options).unwrap();
+        let mut deliveries = Vec::new();
+        for number in 0..3000 {
+            let value = [7; 100];
+            let key = format!("{}", number % 10);
+            let record = Record::to("t").value(&value);
+            let record = if number % 2 == 0 {
+                record.key(&key)
+            } else {
+                record
+            };
+            deliveries.push((
+                record.key.is_some().then(|| key.clone()),
+                producer.send(&record).await.unwrap(),
+            ));
+        }
+        producer.flush().await;
+        let mut of_key = BTreeMap::new();
+        let mut spread = BTreeMap::<_, u32>::new();
+        for (key, delivery) in deliveries {
+            let delivered = delivery.wait().await.unwrap();
+            match key {
+                Some(key) => {
+                    let partition = *of_key.entry(key).or_insert(delivered.partition);
+                    assert_eq!(delivered.partition, partition);
+                }
+                None => *spread.entry(delivered.partition).or_default() += 1,
+            }
+        }
+        assert_eq!(spread.len(), PARTITIONS as usize, "{spread:?}");
+        assert!(spread.values().all(|count| *count > 200), "{spread:?}");
+    });
+}
+
+#[test]
+fn each_record_is_stored_once_in_order_whatever_happens_to_the_broker() {
+    for seed in 100..120 {
+        run(seed, async |world, host, broker| {
+            let cluster = cluster(&host).await;
+            topic(&cluster, "t", &[]).await;
+            let options = ProducerOptions {
+                batch_bytes: 1000,
+                ..ProducerOptions::default()
+            };
+            let producer = Producer::new(&cluster, &options).unwrap();
+            let after = Arc::new(Mutex::new(None));
+            let troubled = {
+                let (world, after) = (world.clone(), Arc::clone(&after));
+                let trouble = async move {
+                    *after.lock().unwrap() = Some(trouble(world, broker, 5).await);
+                };
+                host.spawn.spawn(Pool::Data, "trouble", Box::pin(trouble))
+            };
+            let mut deliveries = Vec::new();
+            for number in 0..2000_u64 {
+                let partition = number as i32 % PARTITIONS;
+                let value = number.to_be_bytes();
+                let record = Record::to("t").partition(partition).value(&value);
+                deliveries.push((number, producer.send(&record).await.unwrap()));
+                if number % 20 == 0 {
+                    world.pause(Duration::from_millis(world.draw(30))).await;
+                }
+            }
+            producer.flush().await;
+            assert!(troubled.join().await, "the trouble itself failed");
+            let mut delivered = BTreeMap::new();
+            for (number, delivery) in deliveries {
+                let Delivered {
+                    partition, offset, ..
+                } = delivery.wait().await.unwrap();
+                delivered.insert((partition, offset.unwrap()), number);
+            }
+            let mut stored = BTreeMap::new();
+            for partition in 0..PARTITIONS {
+                for (offset, record) in read(&cluster, "t", partition).await {
+                    let number = u64::from_be_bytes(record.value.unwrap().try_into().unwrap());
+                    stored.insert((partition, offset), number);
+                }
+            }
+            assert_eq!(delivered, stored, "seed {seed}");
+            let in_order = stored
+                .iter()
+                .zip(stored.iter().skip(1))
+                .all(|(one, next)| one.0.0 != next.0.0 || one.1 < next.1);
+            assert!(in_order, "seed {seed}: {stored:?}");
+        });
+    }
+}
+
+#[test]
+fn what_waits_is_bounded_and_given_up_in_time() {
+    run(3, async |world, host, broker| {
+        let cluster = cluster(&host).await;
+        topic(&cluster, "t", &[]).await;
+        let options = ProducerOptions {
+            request_bytes_max: 2000,
+            buffer_bytes_max: 10_000,
+            delivery_timeout: Duration::from_secs(20),
+            ..ProducerOptions::default()
+        };
+        let producer = Producer::new(&cluster, &options).unwrap();
+        let value = [0; 900];
+        let record = Record::to("t").partition(0).value(&value);
+        producer.send(&record).await.unwrap().wait().await.unwrap();
+        world.kill("broker");
+        drop(broker);
+        let begin = world.elapsed();
+        let mut deliveries = Vec::new();
+        for _ in 0..10 {
+            deliveries.push(producer.send(&record).await.unwrap());
+        }
+        assert_eq!(world.elapsed(), begin, "ten of them fit");
+        // The eleventh waits until the first are given up.
+        world.pause(Duration::from_secs(1)).await;
+        let eleventh = producer.send(&record).await.unwrap();
+        let waited = world.elapsed().saturating_sub(begin);
+        assert!((20..60).contains(&waited.as_secs()), "{waited:?}");
+        for delivery in deliveries {
+            let error = delivery.wait().await.unwrap_err();
+            assert!(matches!(error, Error::Undelivered { .. }), "{error}");
+        }
+        let begin = world.elapsed();
+        let error = eleventh.wait().await.unwrap_err();
+        let expected =
+            "a record for t-0 was given up, it is not stored: can't connect to 127.0.0.1:9092";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!((15..60).contains(&world.elapsed().saturating_sub(begin).as_secs()));
+    });
+}
+
+#[test]
+fn refusals_name_the_record_and_the_limit() {
+    run(4, async |_world, host, _broker| {
+        let cluster = cluster(&host).await;
+        topic(&cluster, "t", &[("max.message.bytes", "1000")]).await;
+        let producer = Producer::new(&cluster, &ProducerOptions::default()).unwrap();
+        let large = vec![0; 2 << 20];
+        let error = producer
+            .send(&Record::to("t").value(&large))
+            .await
+            .unwrap_err();
+        let expected =
+            "a record for topic t takes 2097249 bytes, the limit is 1048576 (request_bytes_max)";
+        assert_eq!(error.to_string(), expected);
+        let error = producer
+            .send(&Record::to("t").partition(3).value("v"))
+            .await
+            .unwrap_err();
+        let expected = "the broker refused a record for t-3: the topic has 3 partitions: \
+                        UNKNOWN_TOPIC_OR_PARTITION (3)";
+        assert_eq!(error.to_string(), expected);
+        let medium = [0; 2000];
+        let refused = producer
+            .send(&Record::to("t").partition(0).value(&medium))
+            .await
+            .unwrap();
+        let error = refused.wait().await.unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                Error::Broker {
+                    code: ErrorCode::MessageTooLarge,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        // What comes behind it is stored.
+        let next = producer
+            .send(&Record::to("t").partition(0).value("v"))
+            .await
+            .unwrap();
+        assert_eq!(next.wait().await.unwrap().offset, Some(0));
+    });
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    run(5, async |_world, host, _broker| {
+        let cluster = cluster(&host).await;
+        let options = ProducerOptions {
+            acks: millrace_client::Acks::Leader,
+            ..ProducerOptions::default()
+        };
+        let error = Producer::new(&cluster, &options).unwrap_err();
+        let expected = "the options can't be followed: an idempotent producer takes acks=all: choose \
+                        it, or idempotent: false";
+        assert_eq!(error.to_string(), expected);
+        let unordered = ProducerOptions {
+            acks: millrace_client::Acks::None,
+            idempotent: false,
+            ..ProducerOptions::default()
+        };
+        topic(&cluster, "t", &[]).await;
+        let producer = Producer::new(&cluster, &unordered).unwrap();
+        let delivery = producer
+            .send(&Record::to("t").partition(0).value("v"))
+            .await
+            .unwrap();
+        assert_eq!(delivery.wait().await.unwrap().offset, None);
+        // On another connection the record may come later.
+        while read(&cluster, "t", 0).await.is_empty() {
+            host.clock
+                .sleep_until(host.clock.now().mono + Duration::from_millis(1))
+                .await;
+        }
+    });
+}
