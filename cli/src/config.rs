@@ -1,5 +1,5 @@
 //! `millrace config`: every key of brokers and topics, what it means, and what it is set to; and those
-//! of Kafka's that are refused, with the reason.
+//! of Kafka's that are refused, with the reason. Its commands are about a running cluster instead.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,10 +10,12 @@ use millrace_config::{
 };
 use serde_json::{Value, json};
 
+use crate::remote::settings::{self, Settings};
 use crate::{BAD_CONFIGURATION, ServeOptions, fail};
 
 /// Which keys, and how.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ConfigOptions {
     /// Only keys whose name contains this.
     #[arg(value_name = "NAME")]
@@ -26,10 +28,15 @@ pub(crate) struct ConfigOptions {
     properties: bool,
     #[command(flatten)]
     broker: ServeOptions,
+    #[command(subcommand)]
+    settings: Option<Settings>,
 }
 
 /// Runs the command.
 pub(crate) fn run(options: ConfigOptions) -> ExitCode {
+    if let Some(settings) = options.settings {
+        return settings::run(settings);
+    }
     let text = if options.properties {
         annotated_properties()
     } else {

@@ -8,6 +8,7 @@ mod doctor;
 mod dump_log;
 mod logging;
 mod manual;
+mod remote;
 mod serve;
 mod sizing;
 
@@ -23,7 +24,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  it did what was asked; a broker ended cleanly
   1  the machine or the data stand in the way, or something was found to be wrong
-  2  the command line or the configuration is refused";
+  2  the command line or the configuration is refused
+  3  no answer from a cluster for now: the same command may succeed later";
 
 /// Exit code for a refused configuration.
 const BAD_CONFIGURATION: u8 = 2;
@@ -55,8 +57,23 @@ enum Command {
     DumpLog(dump_log::DumpLogOptions),
     /// Says what on this machine, and in this configuration, will hurt: disks, limits, clock.
     Doctor(doctor::DoctorOptions),
-    /// Lists and explains every key, with the value that a broker started so would have.
+    /// Lists and explains every key, with the value that a broker started so would have; get, set and
+    /// delete are about a running cluster.
     Config(config::ConfigOptions),
+    /// Lists, makes, describes and removes topics of a cluster.
+    Topic(remote::topic::TopicCommand),
+    /// Produces records from standard input or files, a line each.
+    Produce(Box<remote::produce::ProduceOptions>),
+    /// Prints the records of topics; goes on as they come, unless it is told where to end.
+    Consume(Box<remote::consume::ConsumeOptions>),
+    /// Lists, describes, resets and removes consumer groups.
+    Group(remote::group::GroupCommand),
+    /// Offsets of a cluster's partitions.
+    Offset(remote::offset::OffsetCommand),
+    /// Shows a cluster: its brokers, disks, quorum and features.
+    Cluster(remote::cluster::ClusterCommand),
+    /// Clusters by name, in a file under the user's configuration directory.
+    Context(remote::context::ContextCommand),
     /// Prints the manual page, or writes those of all commands.
     Man(manual::ManOptions),
     /// Prints what a shell completes commands and options by.
@@ -86,11 +103,14 @@ impl ServeOptions {
     }
 }
 
-/// The environment, without variables that are not text; none of ours is such.
+/// The environment, without variables that are not text (none of ours is such), and without those that
+/// name a cluster for the commands that ask one: they are no keys.
 fn text_environment() -> Vec<(String, String)> {
-    std::env::vars_os()
+    let mut variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+        .collect();
+    variables.retain(|(name, _)| !remote::VARIABLES.contains(&name.as_str()));
+    variables
 }
 
 /// Says why the command ends, and with which exit code.
@@ -109,6 +129,13 @@ fn main() -> ExitCode {
         Some(Command::DumpLog(options)) => dump_log::run(&options),
         Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Config(options)) => config::run(options),
+        Some(Command::Topic(command)) => remote::topic::run(command),
+        Some(Command::Produce(options)) => remote::produce::run(&options),
+        Some(Command::Consume(options)) => remote::consume::run(&options),
+        Some(Command::Group(command)) => remote::group::run(command),
+        Some(Command::Offset(command)) => remote::offset::run(command),
+        Some(Command::Cluster(command)) => remote::cluster::run(command),
+        Some(Command::Context(command)) => remote::context::run(command),
         Some(Command::Man(options)) => manual::man(&options, CommandLine::command()),
         Some(Command::Completions(options)) => {
             manual::completions(&options, CommandLine::command())
