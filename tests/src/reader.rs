@@ -88,6 +88,13 @@ impl Whole {
         let floors = progress.ledger().floors(self.place);
         let reader = PartitionReader::new(client, topic, partition).await?;
         self.log_start = reader.start();
+        if self.next < self.log_start {
+            // Retention overtook it between two connections: what was read is not all before the rest.
+            *self = Self {
+                log_start: self.log_start,
+                ..Self::begin(self.place, self.life)
+            };
+        }
         let wall_ms = reach.host.clock.now().wall_ms;
         progress.saw_start(self.place, self.log_start, floors, wall_ms);
         progress.saw_end(self.place, reader.end(), floors, self.life);

@@ -4,13 +4,18 @@
 //! What always holds (C1 to C8 of the catalogue): whoever folds the log knows the last value of each
 //! key that was acknowledged or shown, or one that was sent later; a key that was deleted does not
 //! come back, and what deletes it stays for `delete.retention.ms`; a record stays at its offset or
-//! goes, whole; the end never moves back, and every reader gets there. One batch is in flight, sent
-//! once: what was not answered may turn up, once.
+//! goes, whole; the end never moves back, and every reader gets there. One batch is in flight. In half
+//! of the runs it is sent once, and what was not answered may turn up, once. In the others it has a
+//! sequence number and is sent until it is answered, now and then once more then: the broker knows it
+//! again, whatever compaction left of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use millrace_client::{Acks, Client, Error, FetchFrom, FetchOptions, NewTopic, Topic};
+use bytes::Bytes;
+use millrace_client::{
+    Acks, Client, Error, FetchFrom, FetchOptions, NewTopic, ProducerIdentity, Topic,
+};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::{
     BatchBuilder, Codec, Header, Options, RecordError, Scratch, batches, record_iter,
@@ -33,6 +38,10 @@ const READS: u64 = 12;
 const PADDING_MAX: u64 = 300;
 /// Content of a batch, opened.
 const INFLATED_BYTES_MAX: usize = 1 << 20;
+/// One of so many batches of an idempotent writer is one that was answered already.
+const AGAIN: u64 = 6;
+/// What breaks when the broker does not know a producer's last batch (C5).
+const FORGOTTEN: &str = "table producer";
 /// What is left for the broker to compact before the last reading.
 const REST: Duration = Duration::from_secs(2);
 
@@ -45,6 +54,8 @@ pub struct Keeper {
     segment_ms: u64,
     retention_ms: i64,
     policy: &'static str,
+    /// Its batches have sequence numbers.
+    is_idempotent: bool,
     /// Nobody moves the broker's clock, so that it is known how long a tombstone has to stay.
     pub clock_is_still: bool,
 }
@@ -60,6 +71,7 @@ impl Keeper {
             segment_ms: [1, 10, 100, 1000][draw.below(4) as usize],
             retention_ms: [0, 200, 3_600_000][draw.below(3) as usize],
             policy: ["compact", "compact", "compact,delete"][draw.below(3) as usize],
+            is_idempotent: draw.below(2) == 0,
             clock_is_still: true,
         };
         let settings = [
@@ -100,13 +112,15 @@ impl Keeper {
             .retry(|client| make_topic(client, self.topic()))
             .await?;
         let mut book = Book::default();
+        // A producer is forgotten by the broker's clock.
+        let mut desk = (self.is_idempotent && self.clock_is_still).then(Desk::default);
         let mut since = clock.now().mono;
         while !progress.is_stopping() {
             clock.sleep_until(clock.now().mono + self.pause).await;
             let ended = match reach.connect().await {
                 Ok(client) => {
-                    self.turns((&client, &topic), reach, progress, &mut book)
-                        .await
+                    let of = (&mut book, &mut desk);
+                    self.turns((&client, &topic), reach, progress, of).await
                 }
                 Err(error) => Err(error),
             };
@@ -135,8 +149,13 @@ impl Keeper {
         (client, topic): (&Client, &Topic),
         reach: &Reach,
         progress: &Progress,
-        book: &mut Book,
+        (book, desk): (&mut Book, &mut Option<Desk>),
     ) -> Result<(), Error> {
+        if let Some(desk) = desk
+            && desk.identity.is_none()
+        {
+            desk.identity = Some(client.init_producer_id().await?);
+        }
         for _ in 0..READS {
             let draw = reach.host.rng.next_u64();
             if draw.is_multiple_of(READS) {
@@ -149,7 +168,11 @@ impl Keeper {
                 let read = read(client, topic, from).await?;
                 self.hold(book, (from, &read), reach, progress);
             } else {
-                self.write((client, topic), (reach, draw), book).await?;
+                let sent = self.sending((reach, draw), book, desk.as_ref());
+                let written = self.write((client, topic), sent, book, desk).await?;
+                if let Err((rule, why)) = written {
+                    progress.convict(Anomaly::Table { rule, why });
+                }
             }
             progress.operation();
             if progress.is_stopping() {
@@ -161,19 +184,25 @@ impl Keeper {
         Ok(())
     }
 
-    /// Writes a batch.
-    async fn write(
-        &self,
-        (client, topic): (&Client, &Topic),
-        (reach, draw): (&Reach, u64),
-        book: &mut Book,
-    ) -> Result<(), Error> {
+    /// The batch that is sent next: one that has no answer yet, or had one, or a new one.
+    fn sending(&self, (reach, draw): (&Reach, u64), book: &mut Book, desk: Option<&Desk>) -> Sent {
+        let again = desk.and_then(|desk| desk.last.as_ref());
+        if let Some(sent) = again
+            && (sent.base.is_none() || (draw / 4096).is_multiple_of(AGAIN))
+        {
+            return sent.clone();
+        }
+        let producer = desk.and_then(|desk| {
+            let identity = desk.identity?;
+            Some((identity.id.0, identity.epoch.0, desk.sequence))
+        });
         let now_ms = reach.host.clock.now().wall_ms;
         let mut builder = BatchBuilder::new(Options {
+            producer,
             codec: self.codec,
             ..Options::default()
         });
-        let mut sent = Vec::new();
+        let mut entries = Vec::new();
         let mut bits = draw / READS;
         for _ in 0..=bits % RECORDS {
             bits = bits.rotate_right(7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -189,17 +218,62 @@ impl Keeper {
             let key = entry.key.to_be_bytes();
             let pushed = builder.push(now_ms, Some(&key), value, &[header]);
             pushed.expect("a few small records fit a batch");
-            sent.push(entry);
+            entries.push(entry);
         }
-        let batch = builder.build();
-        let produced = client.produce(topic, 0, Acks::All, batch).await?;
-        let base = produced.map(|produced| produced.base_offset);
-        for (at, entry) in sent.into_iter().enumerate() {
-            if let Some(base) = base {
-                book.owe(base + at as i64, entry);
+        Sent {
+            bytes: builder.build(),
+            entries,
+            base: None,
+        }
+    }
+
+    /// Writes a batch; what its answer breaks.
+    async fn write(
+        &self,
+        (client, topic): (&Client, &Topic),
+        mut sent: Sent,
+        book: &mut Book,
+        desk: &mut Option<Desk>,
+    ) -> Result<Result<(), Broken>, Error> {
+        if let Some(desk) = desk {
+            desk.last = Some(sent.clone());
+        }
+        let produced = client
+            .produce(topic, 0, Acks::All, sent.bytes.clone())
+            .await;
+        let base = match produced {
+            Ok(Some(produced)) => produced.base_offset,
+            Ok(None) => return Ok(Ok(())),
+            Err(Error::Broker {
+                what,
+                code:
+                    code @ (ErrorCode::OutOfOrderSequenceNumber
+                    | ErrorCode::UnknownProducerId
+                    | ErrorCode::DuplicateSequenceNumber),
+            }) if desk.is_some() => {
+                *desk = Some(Desk::default());
+                return Ok(Err((FORGOTTEN, format!("{code:?}: {what}"))));
+            }
+            Err(error) => return Err(error),
+        };
+        let is_same = sent.base.is_none_or(|before| before == base);
+        for (at, entry) in sent.entries.iter().enumerate() {
+            if let Err(broken) = book.owe(base + at as i64, *entry) {
+                return Ok(Err(broken));
             }
         }
-        Ok(())
+        if !is_same {
+            let why = format!("{sent:?} was sent once more, and is at {base}");
+            return Ok(Err((FORGOTTEN, why)));
+        }
+        if let Some(desk) = desk {
+            if sent.base.is_none() {
+                desk.sequence += i32::try_from(sent.entries.len()).unwrap_or(0);
+            }
+            sent.base = Some(base);
+            desk.last = Some(sent);
+        }
+        Ok(Ok(()))
     }
 
     /// Holds what was read against what is owed.
@@ -214,6 +288,24 @@ impl Keeper {
             progress.convict(Anomaly::Table { rule, why });
         }
     }
+}
+
+/// What an idempotent writer knows.
+#[derive(Debug, Default)]
+struct Desk {
+    identity: Option<ProducerIdentity>,
+    /// Of the next batch.
+    sequence: i32,
+    last: Option<Sent>,
+}
+
+/// A batch that was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    bytes: Bytes,
+    entries: Vec<Entry>,
+    /// Where it was acknowledged.
+    base: Option<i64>,
 }
 
 /// One record.
@@ -262,12 +354,19 @@ impl Book {
     }
 
     /// It is known where a record stands.
-    fn owe(&mut self, offset: i64, entry: Entry) {
+    fn owe(&mut self, offset: i64, entry: Entry) -> Result<(), Broken> {
+        if let Some(before) = self.places.get(&entry.number)
+            && *before != offset
+        {
+            let why = format!("{entry:?} was at {before} and is acknowledged at {offset}");
+            return Err(("table altered", why));
+        }
         self.at.insert(offset, entry);
         self.places.insert(entry.number, offset);
         let last = self.owed.entry(entry.key).or_insert(offset);
         *last = offset.max(*last);
         self.end = self.end.max(offset + 1);
+        Ok(())
     }
 
     /// Holds what was read from `from` on against what is owed. A tombstone may be gone `stays_ms`
@@ -450,7 +549,7 @@ mod tests {
         let mut book = Book::default();
         for (offset, (key, deletes)) in records.iter().enumerate() {
             let entry = book.send(*key, *deletes, 0);
-            book.owe(offset as i64, entry);
+            book.owe(offset as i64, entry).unwrap();
         }
         book
     }

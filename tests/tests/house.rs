@@ -9,10 +9,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every room with the rooms it may depend on. Dev-dependencies may go further.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("millrace-probe", &[]),
     ("millrace-host", &[]),
-    ("millrace-protocol", &[]),
+    ("millrace-protocol", &["millrace-probe"]),
     ("millrace-config", &[]),
     ("millrace-sim", &["millrace-host", "millrace-protocol"]),
     (
@@ -62,6 +62,7 @@ const EDGES: [(&str, &[&str]); 14] = [
         ],
     ),
     ("millrace-tests", ANY_PRODUCT_ROOM),
+    ("millrace-differential", &["millrace-protocol"]),
     ("xtask", &["millrace-protocol"]),
 ];
 

@@ -313,7 +313,7 @@ pub(super) fn a_zeroed_time_index_condemns_nothing() -> Result<(), Wrong> {
 
 pub(super) fn a_clock_that_jumps_holds_retention_by_time() -> Result<(), Wrong> {
     let start = 1_700_000_000_000;
-    let mut guard = WallGuard::new(at(0, start), Some(start));
+    let mut guard = WallGuard::new("retention", at(0, start), Some(start));
     ensure(
         guard.allows(at(1_000, start + 1_000)),
         "a clock that goes on",
@@ -325,6 +325,6 @@ pub(super) fn a_clock_that_jumps_holds_retention_by_time() -> Result<(), Wrong> 
     ensure(!held, "for a day")?;
     let later = at(day as u64 + 2_001, jumped + day + 1);
     ensure(guard.allows(later), "and no longer")?;
-    let mut away = WallGuard::new(at(0, start), Some(start - 8 * day));
+    let mut away = WallGuard::new("retention", at(0, start), Some(start - 8 * day));
     ensure(!away.allows(at(1, start + 1)), "away for more than a week")
 }

@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use millrace_client::Topic;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
+use tokio::sync::watch;
 
+use super::away::Away;
 use super::calls::{Kept, Seat};
 use super::register::{Register, State, Write, Wrong};
 use super::seats::{Given, Seats};
@@ -43,6 +45,10 @@ const OPEN: [ErrorCode; 4] = [
 #[derive(Debug, Default)]
 pub(super) struct Book {
     inner: Mutex<Inner>,
+    /// The group of which somebody began to change offsets last.
+    changed: watch::Sender<String>,
+    /// Groups that everybody has left.
+    pub(super) away: Away,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +158,7 @@ impl Book {
         };
         Self {
             inner: Mutex::new(inner),
+            ..Self::default()
         }
     }
 
@@ -195,6 +202,7 @@ impl Book {
 
     /// Somebody is about to change offsets.
     pub(super) fn wishes(&self, wish: &Wish<'_>) -> Asked {
+        self.changed.send_replace(wish.seat.group.clone());
         let mut inner = self.lock();
         let begin = inner.tick(wish.life);
         let mut numbers = Vec::new();
@@ -216,6 +224,11 @@ impl Book {
             numbers.push((place.clone(), number));
         }
         Asked { begin, numbers }
+    }
+
+    /// Tells of each group of which somebody begins to change offsets.
+    pub(super) fn changes(&self) -> watch::Receiver<String> {
+        self.changed.subscribe()
     }
 
     /// What became of it: a code for each, in the same order.
@@ -360,6 +373,13 @@ impl Book {
                 format!("{name} is listed, nobody made it"),
             );
         }
+    }
+
+    /// Somebody asked at `begin` as the member of a seat, and was let in.
+    pub(super) fn let_in(&self, seat: &Seat, begin: u64, progress: &Progress) {
+        let mut inner = self.lock();
+        let group = inner.group(&seat.group);
+        group.judge(seat, begin, "is let in", progress);
     }
 
     /// A member was told the group's generation.

@@ -14,7 +14,7 @@ use super::asks::{self, Described};
 use super::book::{ANSWER, Book, UNSETTLED, Wish, convict};
 use super::calls::{self, Seat};
 use super::member::{how, rows};
-use super::{Crowd, TOPICS};
+use super::{Crowd, TOPICS, loner};
 use crate::ledger::Progress;
 use crate::pulse::Pulse;
 use crate::workload::{Reach, make_topic};
@@ -292,7 +292,7 @@ impl Keeper {
     /// Removes all groups; whether nothing is left of any.
     async fn clear(&self, session: Session<'_>) -> Result<bool, Error> {
         let groups = self.crowd.groups.iter().map(|group| group.name.as_str());
-        let groups: Vec<&str> = groups.chain(TOOLS).collect();
+        let groups: Vec<&str> = groups.chain(TOOLS).chain([loner::GROUP]).collect();
         for group in &groups {
             if !self.delete(session, group).await? {
                 return Ok(false);

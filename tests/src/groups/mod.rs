@@ -1,10 +1,12 @@
 //! Consumer groups beside the workload: members that join, share, commit, leave, vanish, are away for
-//! longer than their sessions and start again, under all that happens to the broker; and somebody who
-//! looks after the groups (G1–G7 of the catalogue).
+//! longer than their sessions and start again, alone or all of a group at once, or twice under one
+//! static name, under all that happens to the broker; somebody who looks after the groups, somebody who
+//! watches how far they came, and one who keeps offsets without members (G1–G7 of the catalogue).
 //!
 //! What always holds: all that is known stands in one book ([`book`]). When the workload stops nobody
-//! does anything wrong any more, and every group comes to rest, each partition with one member; then
-//! the members leave, the groups are removed, and nothing of them is left.
+//! does anything wrong any more, and every group comes to rest, each partition with one member, but for
+//! those that everybody has left, which end as their sessions do; then the members leave, the groups
+//! are removed, and nothing of them is left.
 
 use std::sync::Arc;
 
@@ -15,9 +17,12 @@ use crate::workload::Reach;
 
 mod asks;
 mod assign;
+mod away;
 pub mod book;
 mod calls;
 mod keeper;
+mod loner;
+mod lookout;
 mod member;
 mod register;
 mod seats;
@@ -25,6 +30,8 @@ mod wire;
 
 use book::Book;
 use keeper::Keeper;
+use loner::Loner;
+use lookout::Lookout;
 use member::Member;
 
 /// The topics that groups read; nobody writes there.
@@ -39,6 +46,8 @@ pub struct Crowd {
     partitions: [i32; 2],
     /// Between two acts of whoever looks after them, in milliseconds.
     pause_ms: u64,
+    /// Between two commits of one who reads alone.
+    alone_ms: u64,
     /// The clock is moved by more than offsets are kept.
     clock_leaps: bool,
 }
@@ -61,6 +70,8 @@ struct GroupPlan {
     beat_ms: u64,
     /// Some of its offsets have a time to live.
     expires: bool,
+    /// The first of its static members is two processes, each of which takes the other's place.
+    is_doubled: bool,
 }
 
 impl GroupPlan {
@@ -107,6 +118,7 @@ impl Crowd {
             groups,
             partitions: partitions.map(|count| count.max(1)),
             pause_ms: 5 + draw.below(100),
+            alone_ms: draw.below(20),
             clock_leaps: false,
         };
         (crowd, settings)
@@ -130,15 +142,18 @@ impl Crowd {
 fn group(draw: &mut Draw, nth: u64, expires: bool) -> GroupPlan {
     let members = 1 + draw.below(4) as u32;
     let session_ms = 300 + draw.below(1500);
+    let cooperative = draw.below(2) == 0;
+    let statics = if draw.below(2) == 0 {
+        draw.below(u64::from(members) + 1) as u32
+    } else {
+        0
+    };
     GroupPlan {
         name: format!("group-{nth}"),
-        cooperative: draw.below(2) == 0,
+        cooperative,
         members,
-        statics: if draw.below(2) == 0 {
-            draw.below(u64::from(members) + 1) as u32
-        } else {
-            0
-        },
+        statics,
+        is_doubled: statics > 0 && nth == 1,
         session_ms,
         rebalance_ms: session_ms + draw.below(1500),
         beat_ms: session_ms / 4,
@@ -157,6 +172,8 @@ pub(crate) struct Role(Part);
 enum Part {
     Member(Box<Member>),
     Keeper(Box<Keeper>),
+    Lookout(Lookout),
+    Loner(Loner),
 }
 
 impl Role {
@@ -170,29 +187,38 @@ impl Role {
         match self.0 {
             Part::Member(member) => member.run(reach, progress, pulse).await,
             Part::Keeper(keeper) => keeper.run(reach, progress, pulse).await,
+            Part::Lookout(lookout) => lookout.run(reach, progress, pulse).await,
+            Part::Loner(loner) => loner.run(reach, progress, pulse).await,
         }
     }
 }
 
 /// Everybody of a crowd.
 pub(crate) fn tasks(crowd: &Crowd) -> Vec<Task> {
-    let book = Arc::new(Book::new(
-        crowd.expires(),
-        crowd.expires() && crowd.clock_leaps,
-    ));
-    let mut tasks = Vec::new();
+    let all_expire = crowd.expires() && crowd.clock_leaps;
+    let book = Arc::new(Book::new(crowd.expires(), all_expire));
+    let (mut tasks, mut doubles) = (Vec::new(), Vec::new());
     for plan in &crowd.groups {
         let plan = Arc::new(plan.clone());
         for nth in 0..plan.members {
             let number = tasks.len() as u64;
             let member = Member::new(number, &plan, nth, &book);
             let name = format!("member {nth} of {}", plan.name);
+            if plan.is_doubled && nth == 0 {
+                let twin = Role(Part::Member(Box::new(member.twin())));
+                doubles.push((format!("{name}, once more"), twin));
+            }
             tasks.push((name, Role(Part::Member(Box::new(member)))));
         }
     }
+    tasks.extend(doubles);
     let keeper = Keeper::new(crowd, &book);
     let role = Role(Part::Keeper(Box::new(keeper)));
     tasks.push(("keeper of groups".to_owned(), role));
+    let lookout = Role(Part::Lookout(Lookout::new(crowd, &book)));
+    tasks.push(("lookout of groups".to_owned(), lookout));
+    let loner = Role(Part::Loner(Loner::new(crowd.alone_ms, &book)));
+    tasks.push(("one who reads alone".to_owned(), loner));
     tasks
 }
 

@@ -1,150 +1,157 @@
-//! librdkafka, by its Rust crate, against a running broker: a topic made, each codec produced with
-//! an idempotent producer, everything consumed by assignment and compared. The bootstrap address is
-//! the only argument; the last line says what was compared.
+//! The rdkafka crate, which is librdkafka, in the client matrix.
 
-mod groups;
+mod consumer;
+mod producer;
 
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use millrace_matrix::{Client, Consumer, Failure, Outcome, PATIENCE, Producer, Reading, Writing};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
-const RECORDS: usize = 2000;
-const PARTITIONS: i32 = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
-const FIRST_TIMESTAMP_MS: i64 = 1_700_000_000_000;
+fn main() -> ExitCode {
+    millrace_matrix::main(|bootstrap| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap);
+        Ok(Rdkafka {
+            admin: config.create()?,
+            asker: config.create()?,
+            config,
+        })
+    })
+}
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+struct Rdkafka {
+    config: ClientConfig,
+    admin: AdminClient<DefaultClientContext>,
+    /// Asks for metadata and ends of partitions.
+    asker: BaseConsumer,
+}
 
-fn main() -> Outcome<()> {
-    let bootstrap = std::env::args().nth(1).ok_or("usage: BOOTSTRAP")?;
-    for codec in CODECS {
-        let topic = format!("rdkafka-{codec}");
-        create(&bootstrap, &topic)?;
-        produce(&bootstrap, &topic, codec)?;
-        consume(&bootstrap, &topic)?;
+/// What an admin's call gave for its one thing.
+fn one<T, N>(mut answers: Vec<Result<T, (N, RDKafkaErrorCode)>>) -> Outcome<T> {
+    match answers.pop() {
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Err(Failure::Exists),
+        Some(Err((_, code))) => Err(Failure::Wrong(code.to_string())),
+        None => Err(Failure::Wrong("an answer about nothing".to_owned())),
     }
-    groups::run(&bootstrap, "rdkafka-none")?;
-    println!(
-        "rdkafka: {} codecs, {RECORDS} records each, all alike; groups eager, cooperative, static",
-        CODECS.len()
-    );
-    Ok(())
 }
 
-fn client(bootstrap: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", bootstrap)
-        .set("client.id", "rdkafka crate");
-    config
-}
-
-fn create(bootstrap: &str, topic: &str) -> Outcome<()> {
-    let admin: AdminClient<_> = client(bootstrap).create()?;
-    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
-    let made = block_on(admin.create_topics(&[new], &AdminOptions::new()))?;
-    for result in made {
-        result.map_err(|(topic, code)| format!("topic {topic} was not made: {code}"))?;
+impl Rdkafka {
+    fn options() -> AdminOptions {
+        AdminOptions::new().operation_timeout(Some(PATIENCE))
     }
-    Ok(())
 }
 
-fn key(nth: usize) -> Option<String> {
-    (nth % 5 != 0).then(|| format!("key {nth}"))
-}
+impl Client for Rdkafka {
+    const HAS_REPEATED_HEADERS: bool = true;
 
-fn value(nth: usize) -> String {
-    format!("value {nth} {}", "abcdefgh ".repeat(nth % 40))
-}
+    fn create(&self, topic: &str, partitions: i32, config: (&str, &str)) -> Outcome<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = new.set(config.0, config.1);
+        one(block_on(
+            self.admin.create_topics(&[new], &Self::options()),
+        )?)
+        .map(drop)
+    }
 
-fn produce(bootstrap: &str, topic: &str, codec: &str) -> Outcome<()> {
-    let producer: BaseProducer = client(bootstrap)
-        .set("compression.type", codec)
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "5")
-        .create()?;
-    for nth in 0..RECORDS {
-        let (key, value) = (key(nth), value(nth));
-        let number = nth.to_string();
-        let headers = OwnedHeaders::new()
-            .insert(Header {
-                key: "nth",
-                value: Some(&number),
-            })
-            .insert(Header {
-                key: "none",
-                value: None::<&str>,
-            });
-        let mut record = BaseRecord::<String, String>::to(topic)
-            .partition(nth as i32 % PARTITIONS)
-            .payload(&value)
-            .timestamp(FIRST_TIMESTAMP_MS + nth as i64)
-            .headers(headers);
-        if let Some(key) = &key {
-            record = record.key(key);
+    fn partitions(&self, topic: &str) -> Outcome<Vec<i32>> {
+        let metadata = self.asker.fetch_metadata(Some(topic), PATIENCE)?;
+        let topics = metadata.topics().iter();
+        let mut found: Vec<i32> = topics
+            .flat_map(|t| t.partitions())
+            .map(|p| p.id())
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn config(&self, topic: &str, name: &str) -> Outcome<String> {
+        let resource = ResourceSpecifier::Topic(topic);
+        let described = self.admin.describe_configs([&resource], &Self::options());
+        let described = block_on(described)?.pop().ok_or(Failure::Exists)?;
+        let described = described.map_err(|code| Failure::Wrong(code.to_string()))?;
+        let value = described.get(name).and_then(|entry| entry.value.clone());
+        Ok(value.unwrap_or_default())
+    }
+
+    fn alter(&self, topic: &str, name: &str, value: &str) -> Outcome<()> {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let altered = self.admin.alter_configs([&change], &Self::options());
+        one(block_on(altered)?).map(drop)
+    }
+
+    fn grow(&self, topic: &str, partitions: usize) -> Outcome<()> {
+        let new = NewPartitions::new(topic, partitions);
+        let grown = self.admin.create_partitions([&new], &Self::options());
+        one(block_on(grown)?).map(drop)
+    }
+
+    fn list_topics(&self) -> Outcome<Vec<String>> {
+        let metadata = self.asker.fetch_metadata(None, PATIENCE)?;
+        let topics = metadata.topics().iter();
+        Ok(topics.map(|topic| topic.name().to_owned()).collect())
+    }
+
+    fn delete_topics(&self, topics: &[&str]) -> Outcome<()> {
+        for deleted in block_on(self.admin.delete_topics(topics, &Self::options()))? {
+            deleted.map_err(|(_, code)| Failure::Wrong(code.to_string()))?;
         }
-        producer.send(record).map_err(|(error, _)| error)?;
-        producer.poll(Duration::ZERO);
-    }
-    producer.flush(PATIENCE)?;
-    Ok(())
-}
-
-fn consume(bootstrap: &str, topic: &str) -> Outcome<()> {
-    let consumer: BaseConsumer = client(bootstrap)
-        .set("group.id", "not used")
-        .set("enable.auto.commit", "false")
-        .create()?;
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
-        let (start, end) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
-        let expected = (RECORDS as i64 - i64::from(partition) + 2) / i64::from(PARTITIONS);
-        if (start, end) != (0, expected) {
-            return Err(format!("{topic}-{partition} goes from {start} to {end}").into());
-        }
-    }
-    consumer.assign(&assignment)?;
-    let deadline = Instant::now() + PATIENCE;
-    let mut seen = 0;
-    while seen < RECORDS {
-        if Instant::now() > deadline {
-            return Err(format!("{seen} of {RECORDS} records of {topic} came in time").into());
-        }
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
-            continue;
-        };
-        compare(&message?)?;
-        seen += 1;
-    }
-    Ok(())
-}
-
-/// A record says by its place which one it must be.
-fn compare(message: &BorrowedMessage<'_>) -> Outcome<()> {
-    let nth = message.offset() as usize * PARTITIONS as usize + message.partition() as usize;
-    let (key, value, number) = (key(nth), value(nth), nth.to_string());
-    let header = |at: usize| {
-        message
-            .headers()
-            .and_then(|headers| headers.try_get(at))
-            .map(|h| (h.key, h.value))
-    };
-    let alike = message.key() == key.as_deref().map(str::as_bytes)
-        && message.payload() == Some(value.as_bytes())
-        && message.timestamp().to_millis() == Some(FIRST_TIMESTAMP_MS + nth as i64)
-        && header(0) == Some(("nth", Some(number.as_bytes())))
-        && header(1) == Some(("none", None));
-    if alike {
         Ok(())
-    } else {
-        Err(format!("record {nth} came back as {message:?}").into())
+    }
+
+    fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Outcome<()> {
+        let mut places = TopicPartitionList::new();
+        places.add_partition_offset(topic, partition, Offset::Offset(before))?;
+        let deleted = block_on(self.admin.delete_records(&places, &Self::options()))?;
+        for place in deleted.elements() {
+            place.error()?;
+        }
+        Ok(())
+    }
+
+    fn list_groups(&self) -> Outcome<Vec<String>> {
+        let listed = self.asker.fetch_group_list(None, PATIENCE)?;
+        let groups = listed.groups().iter();
+        Ok(groups.map(|group| group.name().to_owned()).collect())
+    }
+
+    fn describe_group(&self, group: &str) -> Outcome<(String, usize)> {
+        let listed = self.asker.fetch_group_list(Some(group), PATIENCE)?;
+        let group = listed.groups().first().ok_or(Failure::Exists)?;
+        Ok((group.state().to_owned(), group.members().len()))
+    }
+
+    fn delete_group(&self, group: &str) -> Outcome<()> {
+        one(block_on(
+            self.admin.delete_groups(&[group], &Self::options()),
+        )?)
+        .map(drop)
+    }
+
+    fn describe_cluster(&self) -> Outcome<(Vec<i32>, i32)> {
+        Err(Failure::Lacks("AdminClient::describe_cluster"))
+    }
+
+    fn bounds(&self, topic: &str, partitions: i32) -> Outcome<Vec<(i64, i64)>> {
+        let ask = |partition| Ok(self.asker.fetch_watermarks(topic, partition, PATIENCE)?);
+        (0..partitions).map(ask).collect()
+    }
+
+    fn producer(&self, topic: &str, how: Writing) -> Outcome<Box<dyn Producer>> {
+        producer::create(&self.config, topic, how)
+    }
+
+    fn consumer(&self, topic: &str, how: Reading) -> Outcome<Box<dyn Consumer>> {
+        consumer::create(&self.config, topic, how)
     }
 }
 

@@ -38,9 +38,9 @@ impl Member {
             return Ok(Next::On);
         }
         if joined.code != ErrorCode::None {
-            self.told(session, "a join", joined.code);
+            let next = self.told(session, "a join", joined.code);
             session.pause(5).await;
-            return Ok(Next::On);
+            return Ok(if next == Next::HangUp { next } else { Next::On });
         }
         self.lives_until(sent);
         self.id.clone_from(&joined.member_id);
@@ -188,7 +188,7 @@ impl Member {
         self.book.gives_up(&seat.group, self.task, &revoked);
         self.owned.clone_from(&given.places);
         // One of its joins that is heard late would be taken for its newest.
-        if self.unanswered.is_none_or(|life| life < session.life) {
+        if self.unanswered.is_none_or(|life| life < session.life) && !self.is_doubled {
             let of = Claimant {
                 task: self.task,
                 now: session.now(),
@@ -202,7 +202,7 @@ impl Member {
             return Ok(Next::Join);
         }
         let rest = Some((given, session.now()));
-        self.book.rests(&self.plan.name, self.task, rest);
+        self.rests(rest);
         Ok(Next::On)
     }
 }

@@ -7,6 +7,7 @@
 
 mod commits;
 mod enter;
+mod ghost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::GroupPlan;
 use super::assign;
 use super::book::{ANSWER, Book, UNSETTLED, convict};
 use super::calls::{self, Seat};
+use super::seats::Given;
 use super::wire::Place;
 use crate::ledger::Progress;
 use crate::pulse::Pulse;
@@ -28,7 +30,13 @@ use crate::workload::Reach;
 pub(super) use commits::{how, rows};
 
 /// Beats between two acts, about.
-const BEATS_PER_ACT: u64 = 12;
+const BEATS_PER_ACT: u64 = 6;
+/// One who is away looks so often whether the others are.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// One of so many times that a process goes, those of all of its group do...
+const ALL_GO: u64 = 3;
+/// ... for so long at most.
+const ALL_AWAY_MS_MAX: u64 = 5000;
 /// Within this time of the end of all faults a group comes to rest.
 const REST_WITHIN: Duration = Duration::from_mins(1);
 
@@ -56,6 +64,10 @@ pub(super) struct Member {
     is_over: bool,
     /// How long it stays away when it has hung up.
     away_ms: u64,
+    /// It is the second process of its name.
+    is_twin: bool,
+    /// There is another process of its name.
+    is_doubled: bool,
 }
 
 /// A connection, and the broker's life that it was made in.
@@ -124,6 +136,18 @@ impl Member {
             stop_seen: None,
             is_over: false,
             away_ms: 0,
+            is_twin: false,
+            is_doubled: plan.is_doubled && nth == 0,
+        }
+    }
+
+    /// Another process of the same name. Each takes the other's place when it joins, and nobody goes
+    /// by what it takes for its own.
+    pub(super) fn twin(&self) -> Self {
+        Self {
+            is_twin: true,
+            is_doubled: true,
+            ..Self::new(self.task, &self.plan, 0, &self.book)
         }
     }
 
@@ -139,18 +163,11 @@ impl Member {
         self.since = reach.host.clock.now().mono;
         let clock = &reach.host.clock;
         while !self.is_over {
-            let ended = match reach.connect().await {
-                Ok(client) => {
-                    let session = Session {
-                        client: &client,
-                        reach,
-                        progress,
-                        pulse,
-                        life: progress.life(),
-                    };
-                    self.session(session).await
-                }
-                Err(error) => Err(error),
+            let (book, plan) = (Arc::clone(&self.book), Arc::clone(&self.plan));
+            let ended = tokio::select! {
+                biased;
+                () = book.away.begins(&plan.name, || clock.now().mono) => Ok(()),
+                ended = self.connect(reach, progress, pulse) => ended,
             };
             if let Err(error) = ended {
                 self.hold_on(clock.now().mono);
@@ -158,9 +175,44 @@ impl Member {
             }
             let away = Duration::from_millis(std::mem::take(&mut self.away_ms));
             clock.sleep_until(clock.now().mono + away).await;
+            self.sit_out(reach, progress, pulse).await;
         }
         self.book.ends();
         Ok(())
+    }
+
+    /// Stays away as long as everybody of its group does; for good when the workload stops meanwhile.
+    async fn sit_out(&mut self, reach: &Reach, progress: &Progress, pulse: &Pulse) {
+        let clock = &reach.host.clock;
+        loop {
+            let (now, stops) = (clock.now().mono, progress.is_stopping());
+            if self.is_over || !self.book.away.is(&self.plan.name, now, stops) {
+                return;
+            }
+            self.forget();
+            self.is_over = stops;
+            // There is nobody who could get on.
+            pulse.beat();
+            self.since = now;
+            clock.sleep_until(now + LOOK_AGAIN).await;
+        }
+    }
+
+    async fn connect(
+        &mut self,
+        reach: &Reach,
+        progress: &Progress,
+        pulse: &Pulse,
+    ) -> Result<(), Error> {
+        let client = reach.connect().await?;
+        let session = Session {
+            client: &client,
+            reach,
+            progress,
+            pulse,
+            life: progress.life(),
+        };
+        self.session(session).await
     }
 
     async fn session(&mut self, session: Session<'_>) -> Result<(), Error> {
@@ -202,7 +254,15 @@ impl Member {
     fn lose(&mut self) {
         let owned = std::mem::take(&mut self.owned);
         self.book.gives_up(&self.plan.name, self.task, &owned);
-        self.book.rests(&self.plan.name, self.task, None);
+        self.rests(None);
+    }
+
+    /// It has come to rest, or has to begin again. One who may be pushed out by its own kind is not
+    /// waited for.
+    fn rests(&self, rest: Option<(Given, Mono)>) {
+        if !self.is_twin {
+            self.book.rests(&self.plan.name, self.task, rest);
+        }
     }
 
     /// It has no place any more, until it joins again.
@@ -210,7 +270,7 @@ impl Member {
         if let Some(seat) = self.seat.take() {
             self.old = Some(seat);
         }
-        self.book.rests(&self.plan.name, self.task, None);
+        self.rests(None);
     }
 
     /// It is no member any more.
@@ -238,6 +298,11 @@ impl Member {
             }
             self.forget();
         }
+        if code == ErrorCode::FencedInstanceId && !session.progress.is_stopping() {
+            // Another process has its name: it ends, and is started again some time.
+            self.away_ms = session.draw() % (4 * self.plan.session_ms);
+            return Next::HangUp;
+        }
         Next::Join
     }
 
@@ -247,25 +312,6 @@ impl Member {
             .until
             .max(sent + Duration::from_millis(self.plan.session_ms));
         self.book.extends(&self.plan.name, self.task, self.until);
-    }
-
-    /// Reads how far its group came, and has its own ghost commit now and then.
-    async fn arrive(&mut self, session: Session<'_>) -> Result<(), Error> {
-        self.fetch(session).await?;
-        let old = self.old.take();
-        let is_new = |old: &Seat| {
-            let seat = self.seat.as_ref();
-            seat.is_some_and(|seat| {
-                old.member_id != seat.member_id || old.generation != seat.generation
-            })
-        };
-        if let Some(old) = old.filter(is_new)
-            && session.happens(2)
-        {
-            let places = assign::all_places(&self.counts());
-            self.commit(session, &old, &places).await?;
-        }
-        Ok(())
     }
 
     fn counts(&self) -> Vec<(String, i32)> {
@@ -357,6 +403,11 @@ impl Member {
             }
             1..=2 => {
                 self.vanish(session);
+                if session.happens(ALL_GO) {
+                    let ms = session.draw() % ALL_AWAY_MS_MAX;
+                    let until = session.now() + Duration::from_millis(ms);
+                    self.book.away.begin(&self.plan.name, until);
+                }
                 return Ok(Next::HangUp);
             }
             3 => {
@@ -402,6 +453,9 @@ impl Member {
     /// Whether its group has been at rest for long enough, or never will be.
     fn may_finish(&mut self, session: Session<'_>) -> bool {
         let (now, name) = (session.now(), &self.plan.name);
+        if self.is_twin {
+            return true;
+        }
         let stop_seen = *self.stop_seen.get_or_insert(now);
         if self.book.is_finished(name) {
             return true;

@@ -43,7 +43,8 @@ impl ProducerContext for Reports {
             }
         };
         let mut file = self.file.lock().expect("nobody panics with it");
-        file.write_all(line.as_bytes()).expect("the file can be written");
+        file.write_all(line.as_bytes())
+            .expect("the file can be written");
     }
 }
 
@@ -72,7 +73,14 @@ fn main() -> Outcome<()> {
         drop(std::io::stdin().read_to_end(&mut rest));
         input.send(()).ok();
     });
-    let failed = || producer.context().failed.lock().expect("nobody panics with it").clone();
+    let failed = || {
+        producer
+            .context()
+            .failed
+            .lock()
+            .expect("nobody panics with it")
+            .clone()
+    };
     let mut nth = 0_usize;
     while over.recv_timeout(PAUSE).is_err() && failed().is_none() {
         let value = format!("rdkafka-{nth}");

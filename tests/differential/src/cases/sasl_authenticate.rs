@@ -1,0 +1,14 @@
+//! `SaslAuthenticate`: a name, where nobody is asked. By default no client says who it is.
+
+use millrace_protocol::api::Api;
+use serde_json::json;
+
+use crate::case::{Case, Suite};
+
+pub(super) fn suite() -> Suite {
+    Suite::of(Api::SaslAuthenticate).case(
+        Case::named("a name, where nobody is asked")
+            .ask(json!({"AuthBytes":"x"}))
+            .vary(),
+    )
+}
