@@ -44,53 +44,7 @@ pub(crate) fn judge(bytes: &[u8]) -> bool {
             }
         };
     }
-    served! {
-        Produce = ProduceResponse<'_>;
-        Fetch = FetchResponse<'_>;
-        ListOffsets = ListOffsetsResponse<'_>;
-        Metadata = MetadataResponse<'_>;
-        FindCoordinator = FindCoordinatorResponse<'_>;
-        OffsetCommit = OffsetCommitResponse<'_>;
-        OffsetFetch = OffsetFetchResponse<'_>;
-        JoinGroup = JoinGroupResponse<'_>;
-        Heartbeat = HeartbeatResponse;
-        LeaveGroup = LeaveGroupResponse<'_>;
-        SyncGroup = SyncGroupResponse<'_>;
-        DescribeGroups = DescribeGroupsResponse<'_>;
-        ListGroups = ListGroupsResponse<'_>;
-        DeleteGroups = DeleteGroupsResponse<'_>;
-        OffsetDelete = OffsetDeleteResponse<'_>;
-        SaslHandshake = SaslHandshakeResponse<'_>;
-        ApiVersions = ApiVersionsResponse<'_>;
-        CreateTopics = CreateTopicsResponse<'_>;
-        DeleteTopics = DeleteTopicsResponse<'_>;
-        DeleteRecords = DeleteRecordsResponse<'_>;
-        InitProducerId = InitProducerIdResponse;
-        OffsetForLeaderEpoch = OffsetForLeaderEpochResponse<'_>;
-        DescribeAcls = DescribeAclsResponse<'_>;
-        CreateAcls = CreateAclsResponse<'_>;
-        DeleteAcls = DeleteAclsResponse<'_>;
-        DescribeConfigs = DescribeConfigsResponse<'_>;
-        AlterConfigs = AlterConfigsResponse<'_>;
-        AlterReplicaLogDirs = AlterReplicaLogDirsResponse<'_>;
-        DescribeLogDirs = DescribeLogDirsResponse<'_>;
-        SaslAuthenticate = SaslAuthenticateResponse<'_>;
-        CreatePartitions = CreatePartitionsResponse<'_>;
-        CreateDelegationToken = CreateDelegationTokenResponse<'_>;
-        RenewDelegationToken = RenewDelegationTokenResponse;
-        ExpireDelegationToken = ExpireDelegationTokenResponse;
-        DescribeDelegationToken = DescribeDelegationTokenResponse<'_>;
-        ElectLeaders = ElectLeadersResponse<'_>;
-        IncrementalAlterConfigs = IncrementalAlterConfigsResponse<'_>;
-        AlterPartitionReassignments = AlterPartitionReassignmentsResponse<'_>;
-        ListPartitionReassignments = ListPartitionReassignmentsResponse<'_>;
-        DescribeQuorum = DescribeQuorumResponse<'_>;
-        UpdateFeatures = UpdateFeaturesResponse<'_>;
-        DescribeCluster = DescribeClusterResponse<'_>;
-        DescribeProducers = DescribeProducersResponse<'_>;
-        ListConfigResources = ListConfigResourcesResponse<'_>;
-        DescribeTopicPartitions = DescribeTopicPartitionsResponse<'_>;
-    }
+    millrace_protocol::each_response!(served)
 }
 
 /// What the generated codec writes of a body that both accept; `None` when both refuse it.

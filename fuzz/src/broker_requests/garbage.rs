@@ -8,12 +8,8 @@ use millrace_protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
 };
 
-use super::model::{Kind, Topic};
-use super::{KEEPING, Run, text, version};
+use super::{Run, text, version};
 use crate::input::Input;
-
-/// The topic that keeps groups.
-const GROUPS: &str = "__consumer_offsets";
 
 impl Run<'_> {
     /// A fresh producer id: never one that was given out before.
@@ -103,19 +99,7 @@ impl Run<'_> {
         };
         assert_eq!(told, code.code(), "{answer:?}");
         if kind == 0 {
-            // The topic that keeps groups is made when somebody first looks for theirs.
-            let kept = || {
-                Topic::new(
-                    None,
-                    Kind {
-                        compacted: true,
-                        ..Kind::default()
-                    },
-                    KEEPING,
-                )
-            };
-            let topics = &mut self.model.topics;
-            topics.entry(GROUPS.to_owned()).or_insert_with(kept);
+            self.model.makes_groups();
         }
     }
 

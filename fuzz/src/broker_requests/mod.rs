@@ -2,12 +2,13 @@
 //!
 //! The whole server runs, on a simulated machine; an input is a list of requests, stops, kills and
 //! power cuts. Held: every answer is the model's: error codes, offsets, duplicates, records to the
-//! last byte of their values, log starts, leader epochs, fetch sessions; a restart loses nothing but
-//! what a power cut may; what is no request ends its own connection and nothing else.
+//! last byte of their values, log starts, leader epochs, fetch sessions, the offsets that groups keep
+//! and who their members are; a restart loses nothing but what a power cut may; what is no request ends its own connection and nothing else.
 
 mod fetch;
 mod flaw;
 mod garbage;
+mod groups;
 mod model;
 mod offsets;
 mod produce;
@@ -34,6 +35,9 @@ use wire::{PORT, Wire};
 
 /// Requests of one input, at most.
 const STEPS_MAX: usize = 64;
+
+/// A step's first byte from here on says that it is about groups.
+const GROUPS_FROM: u8 = 0xd0;
 
 /// Journal files (two of 1 MiB for each start, zeroed), the cached and the durable pages of the
 /// simulated disk, the tables of up to as many brokers as there are steps, one after the other.
@@ -128,7 +132,12 @@ impl<'a> Run<'a> {
                 return;
             }
             progress::past_the_header();
-            match input.byte() % 32 {
+            let kind = input.byte();
+            if kind >= GROUPS_FROM {
+                self.ask_groups(&mut input).await;
+                continue;
+            }
+            match kind % 32 {
                 0..=10 => self.produce(&mut input).await,
                 11..=16 => self.fetch(&mut input).await,
                 17..=19 => self.fetch_in_session(&mut input).await,
@@ -180,6 +189,9 @@ impl<'a> Run<'a> {
         self.broker = Some(started.expect("what it wrote it can read"));
         self.wire = Wire::connect(&self.client).await;
         self.model.session = None;
+        let now = self.client.clock.now().mono;
+        let groups = self.model.groups.values_mut();
+        groups.for_each(|group| group.restarted(now));
         self.all_topics().await;
         self.all_ends(end != End::PowerCut).await;
     }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::Uuid;
 
+use super::groups::model::Group;
+
 /// Batches of a producer that are known again.
 const REMEMBERED: usize = 5;
 
@@ -54,9 +56,37 @@ pub(super) struct Model {
     /// The producer id that was given out last.
     pub(super) producer_id: i64,
     pub(super) session: Option<super::sessions::Session>,
+    pub(super) groups: BTreeMap<String, Group>,
 }
 
+/// The topic that keeps groups.
+pub(super) const GROUPS: &str = "__consumer_offsets";
+
 impl Model {
+    /// Whether there is a topic that keeps groups.
+    pub(super) fn has_groups(&self) -> bool {
+        self.topics.contains_key(GROUPS)
+    }
+
+    /// It is made when somebody first looks for their group.
+    pub(super) fn makes_groups(&mut self) {
+        let kind = Kind {
+            compacted: true,
+            ..Kind::default()
+        };
+        let made = || Topic::new(None, kind, super::KEEPING);
+        self.topics.entry(GROUPS.to_owned()).or_insert_with(made);
+    }
+
+    /// A topic is gone.
+    pub(super) fn remove(&mut self, name: &str) {
+        let topic = self.topics.remove(name);
+        self.removed.extend(topic.and_then(|topic| topic.id));
+        for group in self.groups.values_mut() {
+            group.lost(name);
+        }
+    }
+
     pub(super) fn log(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
         self.topics.get_mut(topic)?.log(partition)
     }

@@ -67,9 +67,15 @@ impl Wire {
         (api, version): (Api, i16),
         request: &Q,
     ) -> Option<A> {
-        show(|| format!("{version}: {request:?}"));
-        let body = encode(request, version).expect("the version has the fields");
-        self.send(&self.framed((api, version), &body)).await;
+        self.tell((api, version), request).await;
+        self.answer((api, version)).await
+    }
+
+    /// The answer to the last request; `None` when the broker closed the connection instead.
+    pub(super) async fn answer<A: Message + Debug>(
+        &mut self,
+        (api, version): (Api, i16),
+    ) -> Option<A> {
         let mut answer = self.receive().await?;
         let has_tags = api.row().response_header_version(version) == 1;
         let number = header::decode_response(&mut answer, has_tags);
@@ -81,7 +87,7 @@ impl Wire {
         Some(answer)
     }
 
-    /// Sends a request that has no answer.
+    /// Sends a request that has no answer, or one that is waited for later.
     pub(super) async fn tell<Q: Message + Debug>(
         &mut self,
         (api, version): (Api, i16),
