@@ -23,6 +23,16 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     ))
 }
 
+/// User and system time of the calling thread, to the nanosecond.
+pub(crate) fn thread_cpu_time() -> io::Result<Duration> {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = schedstat.split_ascii_whitespace().next();
+    let nanos = nanos.and_then(|nanos| nanos.parse().ok());
+    nanos
+        .map(Duration::from_nanos)
+        .ok_or_else(|| io::Error::other("/proc/thread-self/schedstat has no time"))
+}
+
 /// Peak and present resident memory of a process, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -1,20 +1,19 @@
 //! What the machine itself needs: the same bytes received, checked, written, synced and sent with
 //! nothing of a broker around them. Every figure of the broker is read against these.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+mod echo;
+mod passing;
+
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
+use hdrhistogram::Histogram;
 use millrace_host::Clock;
 
-use clap::Args;
-
-use crate::cpu::cpu_time;
-use crate::payload::Noise;
-use crate::report::{figure, per_second};
+use crate::report::{figure, latencies, per_second};
 use crate::text;
 
 /// What the floor is measured with.
@@ -23,48 +22,28 @@ pub(crate) struct FloorArguments {
     /// Where the files go: the file system that a broker would use.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
-    /// Bytes of each batch.
-    #[arg(long, default_value_t = 1_000_000)]
-    batch_bytes: usize,
+    /// Only these.
+    #[arg(long, value_delimiter = ',')]
+    work: Vec<Work>,
+    /// Bytes of each batch; the kinds that sync are measured with each of these.
+    #[arg(long, value_delimiter = ',', default_value = "1000000")]
+    batch_bytes: Vec<usize>,
     /// How many batches each pass moves.
     #[arg(long, default_value_t = 1000)]
     batches: usize,
     /// How many passes of each kind; the median is printed.
     #[arg(long, default_value_t = 3)]
     passes: usize,
+    /// What a record is, where something is given for each.
+    #[arg(long, default_value_t = 1024)]
+    record_bytes: usize,
+    /// Drops a file that is sent from the page cache first.
+    #[arg(long)]
+    cold: bool,
 }
-
-/// Measures every kind of work and prints the median pass of each.
-pub(crate) fn run(clock: &dyn Clock, arguments: &FloorArguments) -> Result<(), String> {
-    let dir = tempfile::tempdir_in(&arguments.dir)
-        .map_err(|error| format!("{}: {error}", arguments.dir.display()))?;
-    for work in Work::ALL {
-        let mut passes = Vec::new();
-        for _ in 0..arguments.passes.max(1) {
-            let pass = measure(
-                clock,
-                work,
-                dir.path(),
-                arguments.batch_bytes,
-                arguments.batches,
-            );
-            passes.push(pass.map_err(text)?);
-        }
-        passes.sort_by_key(|pass| pass.elapsed);
-        let median = passes[passes.len() / 2];
-        let rate = per_second(median.bytes, median.elapsed) / 1e6;
-        figure(work.name(), format!("{rate:.0}"), "MB/s");
-        let cpu = median.cpu.as_secs_f64() * KIB_MILLION / median.bytes as f64;
-        figure("  cpu per million KiB", format!("{cpu:.3}"), "s, both ends");
-    }
-    Ok(())
-}
-
-/// Bytes of a million records of 1 KiB.
-const KIB_MILLION: f64 = 1024.0 * 1e6;
 
 /// What one pass of the floor does with each batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Reads it from the socket.
     Receive,
@@ -74,12 +53,101 @@ pub(crate) enum Work {
     WriteSync,
     /// Sends it from a file with `sendfile`.
     Sendfile,
+    /// As `write-sync`, then answers; the next batch is sent behind the answer.
+    EchoSync,
+}
+
+/// One measured pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    /// Bytes moved.
+    bytes: u64,
+    /// Batches moved.
+    batches: u64,
+    /// Wall time.
+    elapsed: Duration,
+    /// CPU time of the end that does what a broker would.
+    cpu: Duration,
+    /// CPU time of both ends, in this process.
+    cpu_both: Duration,
+    /// From the first byte of a batch to its answer, in microseconds, where there is one.
+    latencies: Option<Histogram<u64>>,
+}
+
+/// What a pass is of.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    work: Work,
+    batch_bytes: usize,
+    batches: usize,
+    cold: bool,
+}
+
+/// Measures every kind of work and prints the median pass of each.
+pub(crate) fn run(clock: &dyn Clock, arguments: &FloorArguments) -> Result<(), String> {
+    let dir = tempfile::tempdir_in(&arguments.dir)
+        .map_err(|error| format!("{}: {error}", arguments.dir.display()))?;
+    let works = if arguments.work.is_empty() {
+        Work::value_variants()
+    } else {
+        &arguments.work[..]
+    };
+    // One kind alone needs no name: its figures are called what a broker's are.
+    let is_only = works.len() == 1 && arguments.batch_bytes.len() == 1;
+    for work in works {
+        let sizes = match work {
+            Work::WriteSync | Work::EchoSync => &arguments.batch_bytes[..],
+            Work::Receive | Work::Write | Work::Sendfile => &arguments.batch_bytes[..1],
+        };
+        for batch_bytes in sizes {
+            let kind = Kind {
+                work: *work,
+                batch_bytes: *batch_bytes,
+                batches: arguments.batches.max(1),
+                cold: arguments.cold,
+            };
+            let mut passes = Vec::new();
+            for _ in 0..arguments.passes.max(1) {
+                passes.push(measure(clock, kind, dir.path()).map_err(text)?);
+            }
+            passes.sort_by_key(|pass| pass.elapsed);
+            let name = if is_only {
+                String::new()
+            } else {
+                format!("{}, {batch_bytes} B: ", work.name())
+            };
+            passes[passes.len() / 2].print(&name, arguments.record_bytes);
+        }
+    }
+    Ok(())
+}
+
+impl Pass {
+    fn print(&self, name: &str, record_bytes: usize) {
+        let rate = |count| per_second(count, self.elapsed);
+        let mb = format!("{:.1}", rate(self.bytes) / 1e6);
+        figure(&format!("{name}values per second"), &mb, "MB/s");
+        figure(&format!("{name}bytes per second"), &mb, "MB/s");
+        let batches = format!("{:.0}", rate(self.batches));
+        figure(&format!("{name}batches per second"), batches, "/s");
+        let records = self.bytes as f64 / record_bytes.max(1) as f64;
+        let of_records = format!("{:.0}", records / self.elapsed.as_secs_f64().max(1e-9));
+        figure(&format!("{name}records per second"), of_records, "/s");
+        // The names of a broker's figures, so that rows of a table can stand side by side.
+        for (what, cpu) in [("broker", self.cpu), ("both ends'", self.cpu_both)] {
+            let cpu = cpu.as_secs_f64();
+            let each = format!("{:.3}", cpu * 1e6 / records);
+            figure(&format!("{name}{what} cpu per million"), each, "s");
+            let each = format!("{:.3}", cpu * 1e9 / self.bytes as f64);
+            figure(&format!("{name}{what} cpu per GB"), each, "s");
+        }
+        if let Some(histogram) = &self.latencies {
+            latencies(&format!("{name}latency"), histogram);
+        }
+    }
 }
 
 impl Work {
-    /// All of them, in the order in which they are printed.
-    pub(crate) const ALL: [Self; 4] = [Self::Receive, Self::Write, Self::WriteSync, Self::Sendfile];
-
     /// The row's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -87,30 +155,13 @@ impl Work {
             Self::Write => "receive, crc, write",
             Self::WriteSync => "receive, crc, write, sync",
             Self::Sendfile => "sendfile",
+            Self::EchoSync => "echo with write and sync",
         }
     }
 }
 
-/// One measured pass.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pass {
-    /// Bytes moved.
-    pub(crate) bytes: u64,
-    /// Wall time.
-    pub(crate) elapsed: Duration,
-    /// CPU time of both ends, in this process.
-    pub(crate) cpu: Duration,
-}
-
-/// Moves `batches` batches of `batch_bytes` over loopback in the way of `work`; files go to `dir`.
-fn measure(
-    clock: &dyn Clock,
-    work: Work,
-    dir: &Path,
-    batch_bytes: usize,
-    batches: usize,
-) -> io::Result<Pass> {
-    let batch = pattern(batch_bytes);
+/// Moves batches over loopback in the way of a kind; files go to `dir`.
+fn measure(clock: &dyn Clock, kind: Kind, dir: &Path) -> io::Result<Pass> {
     let path = dir.join("floor");
     let file = OpenOptions::new()
         .create(true)
@@ -118,99 +169,12 @@ fn measure(
         .read(true)
         .write(true)
         .open(&path)?;
-    if work == Work::Sendfile {
-        (&file).write_all(&batch)?;
-    }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let sender = TcpStream::connect(listener.local_addr()?)?;
-    let (receiver, _) = listener.accept()?;
-    sender.set_nodelay(true)?;
-    let before = (clock.now().mono, cpu_time(std::process::id())?);
-    let checksum = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| send_all(work, sender, &file, &batch, batches));
-        let received = receive_all(work, receiver, &file, batch_bytes);
-        sending
-            .join()
-            .map_err(|_| io::Error::other("the sending side panicked"))??;
-        received
-    })?;
-    let after = (clock.now().mono, cpu_time(std::process::id())?);
+    let pass = match kind.work {
+        Work::EchoSync => echo::pass(clock, kind, &file),
+        Work::Receive | Work::Write | Work::WriteSync | Work::Sendfile => {
+            passing::pass(clock, kind, &file)
+        }
+    };
     std::fs::remove_file(&path)?;
-    if checksum.bytes != (batch_bytes * batches) as u64 {
-        return Err(io::Error::other("the floor lost bytes"));
-    }
-    Ok(Pass {
-        bytes: checksum.bytes,
-        elapsed: after.0.since(before.0),
-        cpu: after.1.saturating_sub(before.1),
-    })
-}
-
-/// Incompressible bytes that are the same in every run.
-fn pattern(len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    Noise(0x9e37_79b9_7f4a_7c15).fill(&mut bytes);
-    bytes
-}
-
-fn send_all(
-    work: Work,
-    mut sender: TcpStream,
-    file: &File,
-    batch: &[u8],
-    batches: usize,
-) -> io::Result<()> {
-    for _ in 0..batches {
-        if work == Work::Sendfile {
-            let mut offset = 0;
-            while (offset as usize) < batch.len() {
-                let left = batch.len() - offset as usize;
-                let sent = rustix::fs::sendfile(sender.as_fd(), file, Some(&mut offset), left)?;
-                if sent == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-            }
-        } else {
-            sender.write_all(batch)?;
-        }
-    }
-    sender.shutdown(std::net::Shutdown::Write)
-}
-
-/// What the receiving side saw; the CRC is folded so that the work can't be optimised away.
-#[derive(Debug, Default)]
-struct Received {
-    bytes: u64,
-    crc: u32,
-}
-
-fn receive_all(
-    work: Work,
-    mut receiver: TcpStream,
-    file: &File,
-    batch_bytes: usize,
-) -> io::Result<Received> {
-    let mut buf = vec![0; batch_bytes];
-    let mut received = Received::default();
-    loop {
-        let mut filled = 0;
-        while filled < buf.len() {
-            match receiver.read(&mut buf[filled..])? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        if filled == 0 {
-            std::hint::black_box(received.crc);
-            return Ok(received);
-        }
-        received.bytes += filled as u64;
-        if matches!(work, Work::Write | Work::WriteSync) {
-            received.crc ^= crc32c::crc32c(&buf[..filled]);
-            (&mut &*file).write_all(&buf[..filled])?;
-        }
-        if work == Work::WriteSync {
-            file.sync_data()?;
-        }
-    }
+    pass
 }

@@ -19,8 +19,8 @@ use clap::{Args, Subcommand};
 use hdrhistogram::Histogram;
 use millrace_host::Host;
 
-use crate::report::figure;
-use crate::text;
+pub(crate) use self::members::make;
+use crate::report::{figure, new_histogram};
 
 /// Which of them.
 #[derive(Args, Clone, Debug)]
@@ -145,9 +145,4 @@ fn percentiles(name: &str, latencies: &Histogram<u64>) {
         figure(&format!("{name} {part}"), ms(us), "ms");
     }
     figure(&format!("{name} max"), ms(latencies.max()), "ms");
-}
-
-/// Microseconds up to two minutes, three digits.
-fn new_histogram() -> Result<Histogram<u64>, String> {
-    Histogram::new_with_max(120_000_000, 3).map_err(text)
 }

@@ -53,6 +53,11 @@ impl Node {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Bytes of memory that it holds now.
     pub(crate) fn resident(&self) -> Result<u64, String> {
         resident_bytes(self.0.id())

@@ -1,4 +1,5 @@
-//! What is sent: request bodies encoded before the clock starts, all different, incompressible.
+//! What is sent: request bodies encoded before the clock starts, all different, and as compressible as
+//! was asked for.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub(crate) struct Shape {
     pub(crate) record_bytes: usize,
     /// Records of each batch.
     pub(crate) batch_records: usize,
+    /// How much of each value repeats what is before it, from 0 to 1.
+    pub(crate) repeat_share: f64,
     /// The codec.
     pub(crate) codec: Codec,
 }
@@ -76,6 +79,19 @@ impl Payload {
         Ok(Self { call, ready })
     }
 
+    /// Nothing to send, for tests of what goes by numbers alone.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        Self {
+            call: Call {
+                api_key: 0,
+                api_version: 9,
+                flexible: true,
+            },
+            ready: Vec::new(),
+        }
+    }
+
     /// What request number `number` sends.
     pub(crate) fn of(&self, number: usize) -> &Ready {
         &self.ready[number % self.ready.len()]
@@ -105,8 +121,12 @@ fn batch(shape: Shape, noise: &mut Noise) -> Result<Bytes, String> {
         ..Options::default()
     });
     let mut value = vec![0; shape.record_bytes];
+    noise.fill(&mut value);
+    let fresh = (shape.record_bytes as f64 * (1.0 - shape.repeat_share)).ceil() as usize;
+    let fresh = fresh.min(shape.record_bytes);
     for _ in 0..shape.batch_records {
-        noise.fill(&mut value);
+        // The rest is what the value before it had there.
+        noise.fill(&mut value[..fresh]);
         builder
             .push(TIMESTAMP_MS, None, Some(&value), &[])
             .map_err(text)?;
@@ -179,6 +199,7 @@ mod tests {
         let shape = Shape {
             record_bytes: 100,
             batch_records: 3,
+            repeat_share: 0.0,
             codec: Codec::None,
         };
         let (mut one, mut other) = (Noise(5), Noise(5));

@@ -17,7 +17,7 @@ use millrace_client::{Client, ClientOptions};
 use millrace_host::Host;
 
 use crate::cpu::{cpu_time, resident_bytes};
-use crate::report::{figure, per_second};
+use crate::report::{figure, new_histogram, per_second};
 use crate::text;
 use making::{Change, Changed, Making};
 
@@ -163,9 +163,4 @@ fn percentiles(name: &str, latencies: &Histogram<u64>) {
         let ms = format!("{:.3}", us as f64 / 1e3);
         figure(&format!("{name} {part}"), ms, "ms");
     }
-}
-
-/// Microseconds up to two minutes, three digits.
-fn new_histogram() -> Result<Histogram<u64>, String> {
-    Histogram::new_with_max(120_000_000, 3).map_err(text)
 }

@@ -92,6 +92,7 @@ pub(super) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
         topics,
         groups,
     };
+    run.until_served().await?;
     run.commit_all().await?;
     let (bytes, _) = usage(&arguments.data)?;
     figure("disk", bytes >> 20, "MiB");
@@ -104,6 +105,28 @@ pub(super) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
 impl Run<'_> {
     fn since(&self, start: Mono) -> Duration {
         self.host.clock.now().mono.since(start)
+    }
+
+    /// Waits until every group's coordinator answers: each partition of the offsets' topic begins for
+    /// itself.
+    async fn until_served(&self) -> Result<(), String> {
+        let begin = self.host.clock.now().mono;
+        for groups in self.groups.chunks(GROUPS_PER_REQUEST) {
+            let request = wire::fetch(&self.client, groups, &[]).map_err(text)?;
+            loop {
+                let answer = self.client.call(&request).await.map_err(text)?;
+                let code = wire::fetched(&answer, |_, _, _, _| Ok(()))?;
+                if code == ErrorCode::None {
+                    break;
+                }
+                let now = self.host.clock.now().mono;
+                if !wire::is_passing(code) || now.since(begin) > START_TIMEOUT {
+                    return Err(format!("groups are not served: {code:?}"));
+                }
+                self.host.clock.sleep_until(now + TRY_EVERY).await;
+            }
+        }
+        Ok(())
     }
 
     /// Commits every partition of every topic for every group, each round another offset.

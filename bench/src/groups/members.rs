@@ -92,7 +92,7 @@ pub(super) async fn run(host: &Host, plan: Plan) -> Result<(), String> {
 }
 
 /// Makes a topic, which a broker may get to know a little after it was made.
-pub(super) async fn make(host: &Host, client: &Client, topic: &NewTopic) -> Result<Topic, String> {
+pub(crate) async fn make(host: &Host, client: &Client, topic: &NewTopic) -> Result<Topic, String> {
     let made = client.create_topic(topic).await.map_err(text)?;
     let deadline = host.clock.now().mono + COORDINATOR_TIMEOUT;
     loop {

@@ -1,0 +1,251 @@
+//! Requests over several connections, as fast as answers come or when each is due.
+//!
+//! What always holds: at a fixed rate a request belongs to its connection and its moment before
+//! anything is known of the ones before it; nobody skips one because another is late.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use millrace_client::{Acks, Client, PendingReply};
+use millrace_host::{Host, Mono, Pool};
+use millrace_protocol::messages::ProduceRequest;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::payload::Payload;
+use crate::report::{OverTime, micros, new_histogram};
+use crate::{pace, text};
+
+/// Requests of one connection that are due and not sent yet; with more the pace itself falls behind,
+/// which still counts in each latency.
+const DUE_MAX: usize = 16_384;
+
+/// What one pass over the wire measured.
+pub(super) struct Measured {
+    pub(super) elapsed: Duration,
+    /// From sending, or from when it was due, to the answer, in microseconds.
+    pub(super) latencies: Histogram<u64>,
+    /// From when it was due to sending, in microseconds; of a fixed rate only.
+    pub(super) late: Histogram<u64>,
+    /// Records acknowledged, or sent when nothing is acknowledged.
+    pub(super) over_time: OverTime,
+}
+
+/// A request that was sent, with the time that its latency counts from.
+type Sent = (Mono, PendingReply);
+
+/// A request that is due: its number, and when it was.
+type Due = (usize, Mono);
+
+/// What all connections of a run share.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) host: Host,
+    pub(super) payload: Arc<Payload>,
+    pub(super) acks: Acks,
+    pub(super) batch_records: u64,
+    pub(super) depth: usize,
+    pub(super) interval: Option<Duration>,
+}
+
+impl Run {
+    /// Sends the requests with these numbers over all connections and waits for every answer.
+    pub(super) async fn pass(
+        &self,
+        connections: &[Client],
+        numbers: Range<usize>,
+    ) -> Result<Measured, String> {
+        let start = self.host.clock.now().mono;
+        let sources = self.sources(connections.len(), numbers, start)?;
+        let mut ends = Vec::new();
+        for (client, source) in connections.iter().zip(sources) {
+            let (done, end) = oneshot::channel();
+            let pass = Pass {
+                run: self.clone(),
+                client: client.clone(),
+                source,
+                start,
+            };
+            let task = self.host.spawn.spawn(
+                Pool::Data,
+                "load connection",
+                Box::pin(async move {
+                    // Nobody waits for it any more when another connection failed first.
+                    drop(done.send(pass.run().await));
+                }),
+            );
+            drop(task);
+            ends.push(end);
+        }
+        let mut measured = Measured::new()?;
+        for end in ends {
+            let of_connection = end
+                .await
+                .map_err(|_| "a connection's task died".to_owned())??;
+            measured.join(&of_connection)?;
+        }
+        measured.elapsed = self.host.clock.now().mono.since(start);
+        Ok(measured)
+    }
+
+    /// Where each connection gets the numbers of its requests from.
+    fn sources(
+        &self,
+        connections: usize,
+        numbers: Range<usize>,
+        start: Mono,
+    ) -> Result<Vec<Source>, String> {
+        let Some(interval) = self.interval else {
+            let next = Arc::new(AtomicUsize::new(numbers.start));
+            let each = |_| Source::Next(Arc::clone(&next), numbers.end);
+            return Ok((0..connections).map(each).collect());
+        };
+        let (mut senders, mut sources) = (Vec::new(), Vec::new());
+        for _ in 0..connections {
+            let (sender, due) = mpsc::channel(DUE_MAX);
+            senders.push(sender);
+            sources.push(Source::Due(Mutex::new(due)));
+        }
+        let clock = Arc::clone(&self.host.clock);
+        let pacing = move || {
+            for (nth, number) in numbers.enumerate() {
+                let due = pace::due(start, interval, nth);
+                pace::wait_until(&*clock, due);
+                // A connection that failed ends the run, and says why.
+                if senders[nth % senders.len()]
+                    .blocking_send((number, due))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        };
+        // It ends with its last number, or with the first connection that is gone.
+        std::thread::Builder::new()
+            .name("pace".to_owned())
+            .spawn(pacing)
+            .map_err(text)?;
+        Ok(sources)
+    }
+}
+
+impl Measured {
+    fn new() -> Result<Self, String> {
+        Ok(Self {
+            elapsed: Duration::ZERO,
+            latencies: new_histogram()?,
+            late: new_histogram()?,
+            over_time: OverTime::default(),
+        })
+    }
+
+    fn join(&mut self, other: &Self) -> Result<(), String> {
+        self.latencies.add(&other.latencies).map_err(text)?;
+        self.late.add(&other.late).map_err(text)?;
+        self.over_time.join(&other.over_time);
+        Ok(())
+    }
+}
+
+/// The numbers of a connection's requests.
+enum Source {
+    /// The next one that no other connection has taken, below an end.
+    Next(Arc<AtomicUsize>, usize),
+    /// The next one that is due on this connection.
+    Due(Mutex<mpsc::Receiver<Due>>),
+}
+
+/// One connection's part of a pass.
+struct Pass {
+    run: Run,
+    client: Client,
+    source: Source,
+    start: Mono,
+}
+
+impl Pass {
+    async fn run(self) -> Result<Measured, String> {
+        let (sent, answers) = mpsc::channel(self.run.depth);
+        let (sending, received) = tokio::join!(self.send(sent), self.receive(answers));
+        let sending = sending?;
+        let mut received = received?;
+        received.join(&sending)?;
+        Ok(received)
+    }
+
+    /// The next request, and when it is due; none when all are sent.
+    async fn next(&self) -> Option<(usize, Option<Mono>)> {
+        match &self.source {
+            Source::Next(next, end) => {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                (number < *end).then_some((number, None))
+            }
+            Source::Due(due) => {
+                let (number, due) = due.lock().await.recv().await?;
+                Some((number, Some(due)))
+            }
+        }
+    }
+
+    /// Sends what there is; gives what is known without answers.
+    async fn send(&self, sent: mpsc::Sender<Sent>) -> Result<Measured, String> {
+        let (clock, payload) = (&self.run.host.clock, &self.run.payload);
+        let mut measured = Measured::new()?;
+        while let Some((number, due)) = self.next().await {
+            let now = clock.now().mono;
+            let from = due.unwrap_or(now);
+            if due.is_some() {
+                measured.late.saturating_record(micros(now.since(from)));
+            }
+            let body = payload.of(number).body.clone();
+            let connection = self.client.connection();
+            if self.run.acks == Acks::None {
+                connection
+                    .send_without_reply(payload.call, body)
+                    .await
+                    .map_err(text)?;
+                let after = clock.now().mono.since(self.start);
+                measured.over_time.add(after, self.run.batch_records);
+                continue;
+            }
+            let reply = connection.send(payload.call, body).await.map_err(text)?;
+            if sent.send((from, reply)).await.is_err() {
+                // The receiving side failed and says why.
+                return Ok(measured);
+            }
+        }
+        if self.run.acks == Acks::None {
+            // Answered after everything before it on this connection has taken effect.
+            self.client.metadata(Some(&[])).await.map_err(text)?;
+        }
+        Ok(measured)
+    }
+
+    async fn receive(&self, mut answers: mpsc::Receiver<Sent>) -> Result<Measured, String> {
+        let mut measured = Measured::new()?;
+        let call = self.run.payload.call;
+        while let Some((from, reply)) = answers.recv().await {
+            let body = reply.wait().await.map_err(text)?;
+            let now = self.run.host.clock.now().mono;
+            measured
+                .latencies
+                .saturating_record(micros(now.since(from)));
+            let after = now.since(self.start);
+            measured.over_time.add(after, self.run.batch_records);
+            let answer = self.client.answer::<ProduceRequest>(call, body);
+            let topics = answer.read().map_err(text)?.responses.into_iter();
+            for outcome in topics.flat_map(|topic| topic.partition_responses) {
+                if outcome.error_code != 0 {
+                    let reason = outcome.error_message.unwrap_or_default();
+                    return Err(format!(
+                        "a batch was refused: {} {reason}",
+                        outcome.error_code
+                    ));
+                }
+            }
+        }
+        Ok(measured)
+    }
+}
