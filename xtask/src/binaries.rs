@@ -1,6 +1,6 @@
 //! Building what a suite runs: the shipped binary, and the programs of the tests' room.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -15,22 +15,32 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds the shipped binary as it is shipped and says where it is.
+/// Builds the shipped binary for a suite and says where it is: as it ships, but for the minutes that
+/// its last optimisation takes.
 pub(crate) fn millrace() -> Result<PathBuf, String> {
+    let mut build = cargo();
+    build
+        .arg("build")
+        .args(UNSHIPPED)
+        .args(["--package", "millrace"]);
+    succeed(&mut build)?;
+    Ok(target_directory()?.join("hunt/millrace"))
+}
+
+/// Builds it as it ships and says where it is: to give it away, and to measure it.
+pub(crate) fn millrace_as_shipped() -> Result<PathBuf, String> {
     succeed(cargo().args(["build", "--release", "--locked", "--package", "millrace"]))?;
     Ok(target_directory()?.join("release/millrace"))
 }
 
-/// Builds the load generator and says where it is.
-pub(crate) fn millrace_bench() -> Result<PathBuf, String> {
-    succeed(cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "millrace-bench",
-    ]))?;
-    Ok(target_directory()?.join("release/millrace-bench"))
+/// The binary that somebody chose, by a name that holds in any directory; else a suite's, built.
+pub(crate) fn chosen(binary: Option<&Path>) -> Result<PathBuf, String> {
+    let Some(binary) = binary else {
+        return millrace();
+    };
+    binary
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", binary.display()))
 }
 
 /// How programs are built that don't ship: nearly as fast as what does, without the minutes that its

@@ -1,184 +1,266 @@
-//! `cargo xtask clients`: clients that others wrote against the release binary. Each makes topics,
-//! produces with each codec it has, consumes, and compares what came back with what was sent; the
-//! members of groups join, share, leave, commit and rewind.
+//! `cargo xtask clients`: clients that others wrote, each in its own language, through the same
+//! scenarios against the broker; what came of it is the table in `docs/clients.md`.
 //!
-//! What always holds: a client that is missing is installed by its package's name, or the suite
-//! fails; none is skipped.
+//! What always holds: a client that is missing is installed by its package's name at a version that
+//! stands here, or the suite fails; none is skipped. What runs against Millrace runs unchanged
+//! against Apache Kafka (`--against kafka`).
 
+mod broker;
+mod cell;
 mod go;
 mod java;
-pub(crate) mod kafka_python;
+mod javascript;
 mod kafka_tools;
 mod kcat;
-pub(crate) mod rdkafka;
+pub(crate) mod python;
 mod record;
+mod rows;
+pub(crate) mod rust;
+mod scenario;
+mod table;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
+pub(crate) use broker::{Kind, Served};
+use cell::Cell;
 use record::Recorder;
+use rows::{Client, ROWS, When};
+use scenario::Scenario;
+use table::Cells;
 
-use crate::process::Watched;
+use crate::process::println;
 use crate::{Outcome, binaries};
 
-/// A broker on an empty directory listens within this.
-const START_LIMIT: Duration = Duration::from_secs(30);
-/// A broker that was asked to end is gone within this.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Scenarios of one client that run at once: most of their time they wait.
+const LANES: usize = 4;
+/// Kafka's own tools, beside the clients: what they do isn't in the table.
+const TOOLS: &str = "kafka-tools";
 
-/// A client, or a set of tools of one maker.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
-    /// librdkafka's command line, Debian's package.
-    Kcat,
-    /// The Python client, from the Python package index.
-    KafkaPython,
-    /// franz-go and Sarama, from the Go module proxy; need Go.
-    Go,
-    /// Apache Kafka's Java consumers, from Maven Central; need a JDK and Maven.
-    Java,
-    /// The Rust binding of librdkafka, from the crate registry; builds with make and a C compiler.
-    Rdkafka,
-    /// Apache Kafka's own tools, from Maven Central; need a JDK and Maven.
-    KafkaTools,
+/// Whose broker.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Against {
+    /// Ours.
+    #[default]
+    Millrace,
+    /// Apache Kafka 4.3.1: shows whether a driver is right. The table stays as it is.
+    Kafka,
 }
 
-/// Which clients.
+/// Which clients, and how.
 #[derive(Args, Debug)]
 pub(crate) struct ClientsArguments {
-    /// Only this one; all without it.
-    client: Option<Client>,
-    /// Only those that take seconds: all but rdkafka, which is long to build, and Kafka's tools.
-    #[arg(long, conflicts_with = "client")]
+    /// Only these; all without it, but those that take too long to build.
+    #[arg(value_parser = PossibleValuesParser::new(ROWS.iter().map(|row| row.name).chain([TOOLS])))]
+    names: Vec<String>,
+    /// Only these scenarios.
+    #[arg(long)]
+    scenario: Vec<Scenario>,
+    /// Whose broker.
+    #[arg(long, value_enum, default_value_t)]
+    against: Against,
+    /// Only the clients that are there in seconds.
+    #[arg(long, conflicts_with = "names")]
     smoke: bool,
     /// Writes what they and the broker say to each other to this file, as seeds for the fuzzers.
-    #[arg(long, conflicts_with = "smoke")]
+    #[arg(long, conflicts_with_all = ["smoke", "against"])]
     record: Option<PathBuf>,
-    /// This binary, instead of a release build of the tree.
+    /// This binary, instead of a build of the tree.
     #[arg(long)]
     binary: Option<PathBuf>,
 }
 
+impl ClientsArguments {
+    fn wants(&self, client: &Client) -> bool {
+        if !self.names.is_empty() {
+            return self.names.iter().any(|name| name == client.name);
+        }
+        match client.when {
+            When::Smoke => true,
+            When::Whole => !self.smoke,
+            When::Named => false,
+        }
+    }
+
+    fn scenarios(&self) -> Vec<Scenario> {
+        let all = Scenario::value_variants().iter().copied();
+        let chosen = all.filter(|one| self.scenario.is_empty() || self.scenario.contains(one));
+        chosen.collect()
+    }
+
+    fn kind(&self) -> Result<Kind, String> {
+        match (self.against, &self.binary) {
+            (Against::Kafka, _) => Ok(Kind::Kafka),
+            (Against::Millrace, Some(binary)) => {
+                let binary = std::path::absolute(binary).map_err(|error| error.to_string())?;
+                Ok(Kind::Millrace(binary))
+            }
+            (Against::Millrace, None) => binaries::millrace().map(Kind::Millrace),
+        }
+    }
+}
+
 /// Runs the suite.
 pub(crate) fn run(arguments: &ClientsArguments) -> Outcome {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => binaries::millrace()?,
+    let mut suite = Suite {
+        kind: arguments.kind()?,
+        scenarios: arguments.scenarios(),
+        is_recorded: arguments.record.is_some(),
+        frames: String::new(),
+        failures: Vec::new(),
     };
-    let chosen = match arguments.client {
-        Some(client) => vec![client],
-        None if arguments.smoke => {
-            vec![Client::Kcat, Client::KafkaPython, Client::Go, Client::Java]
-        }
-        None => Client::value_variants().to_vec(),
-    };
-    let mut lines = String::new();
-    for client in chosen {
-        let recorder = arguments.record.as_ref().map(|_| Recorder::bind());
-        let mut recorder = recorder.transpose()?;
-        let broker = Served::start(&binary, recorder.as_mut())?;
-        match client {
-            Client::Kcat => kcat::run(&broker)?,
-            Client::KafkaPython => kafka_python::run(&broker)?,
-            Client::Go => go::run(&broker)?,
-            Client::Java => java::run(&broker)?,
-            Client::Rdkafka => rdkafka::run(&broker)?,
-            Client::KafkaTools => kafka_tools::run(&broker)?,
-        }
-        let data = broker.stop()?;
-        if client == Client::KafkaTools {
-            kafka_tools::dump_logs(&data.path().join("data"))?;
-        }
-        if let Some(recorder) = recorder {
-            let name = client.to_possible_value();
-            let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
-            lines.push_str(&recorder.lines(&name));
-        }
-    }
-    match &arguments.record {
-        Some(file) => std::fs::write(file, record::together(&lines))
-            .map_err(|error| format!("{}: {error}", file.display())),
-        None => Ok(()),
-    }
-}
-
-/// A broker on a free port with a directory of its own.
-pub(crate) struct Served {
-    broker: Watched,
-    /// Where it runs.
-    pub(crate) directory: tempfile::TempDir,
-    /// Where it listens, `127.0.0.1:port`.
-    pub(crate) address: String,
-}
-
-impl Served {
-    /// Starts it; clients reach it by the recorder, where there is one.
-    fn start(binary: &Path, recorder: Option<&mut Recorder>) -> Result<Self, String> {
-        Self::with(binary, &["data"], recorder)
-    }
-
-    /// Starts it on log directories of these names.
-    pub(crate) fn on(binary: &Path, directories: &[&str]) -> Result<Self, String> {
-        Self::with(binary, directories, None)
-    }
-
-    fn with(
-        binary: &Path,
-        directories: &[&str],
-        recorder: Option<&mut Recorder>,
-    ) -> Result<Self, String> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let paths = directories.iter().map(|name| directory.path().join(name));
-        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
-        // Short, so that nobody waits long; not nothing, since kafka-python may assign before it knows
-        // the topic, and then never does again.
-        let mut line = format!(
-            "{} serve --set listeners=PLAINTEXT://127.0.0.1:0 --set admin.listener= \
-             --set group.initial.rebalance.delay.ms=500 --set log.dirs={}",
-            binary.display(),
-            paths.join(",")
-        );
-        if let Some(recorder) = &recorder {
-            line.push_str(" --set advertised.listeners=PLAINTEXT://");
-            line.push_str(recorder.address());
-        }
-        let mut broker = Watched::start(&line, directory.path())?;
-        let listening = broker.wait_for_line("say that it listens", START_LIMIT, |line| {
-            line.starts_with("listening on ")
-        })?;
-        let address = listening
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split([',', ' ']).next())
-            .ok_or_else(|| format!("no address in `{listening}`"))?
-            .to_owned();
-        let address = match recorder {
-            None => address,
-            Some(recorder) => {
-                recorder.serve(&address);
-                recorder.address().to_owned()
+    let mut found = BTreeMap::new();
+    for client in ROWS.iter().filter(|client| arguments.wants(client)) {
+        match suite.client(client) {
+            Ok(cells) => {
+                found.insert(client.name, cells);
             }
-        };
-        Ok(Self {
-            broker,
-            directory,
-            address,
-        })
-    }
-
-    /// Ends it cleanly and gives its directory.
-    pub(crate) fn stop(mut self) -> Result<tempfile::TempDir, String> {
-        self.broker.terminate()?;
-        let status = self.broker.wait(STOP_LIMIT)?;
-        if status.success() {
-            Ok(self.directory)
-        } else {
-            Err(format!(
-                "the broker ended with {status} after SIGTERM; it must end with 0"
-            ))
+            Err(reason) => suite.fails(&format!("{}: {reason}", client.name)),
         }
     }
+    let has_tools = arguments.names.iter().any(|name| name == TOOLS);
+    let is_whole = arguments.names.is_empty() && arguments.scenario.is_empty();
+    let is_ours = arguments.against == Against::Millrace;
+    if has_tools || is_whole && is_ours && !arguments.smoke {
+        suite.tools()?;
+    }
+    if let Some(file) = &arguments.record {
+        std::fs::write(file, record::together(&suite.frames))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    if is_ours && let Err(reason) = table::settle(&found, !arguments.smoke) {
+        suite.failures.push(reason);
+    }
+    match suite.failures.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} failed:\n{}", suite.failures.join("\n"))),
+    }
+}
+
+/// A run of the suite.
+struct Suite {
+    kind: Kind,
+    scenarios: Vec<Scenario>,
+    is_recorded: bool,
+    /// What clients and broker said, when it is recorded.
+    frames: String,
+    failures: Vec<String>,
+}
+
+impl Suite {
+    fn fails(&mut self, reason: &str) {
+        println(&format!("FAILED {reason}\n"));
+        let first = reason.lines().next().unwrap_or_default();
+        self.failures.push(first.to_owned());
+    }
+
+    /// Has a client run the scenarios against a broker of its own, several at once; the one that
+    /// kills the broker at the end, alone.
+    fn client(&mut self, client: &Client) -> Result<Cells, String> {
+        let driver = (client.install)()?;
+        let mut cells = Cells::new();
+        let mut recorder = self.recorder()?;
+        let mut broker = Served::start(self.kind.clone(), recorder.as_mut())?;
+        let scenarios = self.scenarios.iter().copied();
+        let (alone, beside): (Vec<_>, Vec<_>) =
+            scenarios.partition(|&scenario| scenario == Scenario::Restart);
+        let address = broker.address.clone();
+        let words = |scenario| words(&driver, &address, client, scenario);
+        let beside = at_once(&beside, |scenario| {
+            let mut refuse = || Err(format!("{} may not restart the broker", scenario.name()));
+            cell::run(&words(scenario), &mut refuse)
+        });
+        self.note(client, beside, &broker.tail(), &mut cells);
+        for scenario in alone {
+            let cell = cell::run(&words(scenario), &mut || broker.restart());
+            self.note(client, vec![(scenario, cell)], &broker.tail(), &mut cells);
+        }
+        broker.stop()?;
+        self.keep(recorder, client.name);
+        Ok(cells)
+    }
+
+    /// Keeps and tells what came of some scenarios; of what failed, with the broker's words.
+    fn note(
+        &mut self,
+        client: &Client,
+        came: Vec<(Scenario, Result<Cell, String>)>,
+        broker: &str,
+        cells: &mut Cells,
+    ) {
+        for (scenario, cell) in came {
+            let which = format!("{} {}", client.name, scenario.name());
+            match cell {
+                Ok(cell) => {
+                    cells.insert(scenario, cell);
+                }
+                Err(reason) => {
+                    self.fails(&format!(
+                        "{which}: {reason}\nthe broker's last words:\n{broker}"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Kafka's own tools produce with each codec and delete; its dump tool reads what they left.
+    fn tools(&mut self) -> Outcome {
+        let mut recorder = self.recorder()?;
+        let broker = Served::start(self.kind.clone(), recorder.as_mut())?;
+        kafka_tools::run(&broker)?;
+        let left = broker.stop()?;
+        self.keep(recorder, TOOLS);
+        kafka_tools::dump_logs(&left.path().join("data"))
+    }
+
+    fn recorder(&self) -> Result<Option<Recorder>, String> {
+        self.is_recorded.then(Recorder::bind).transpose()
+    }
+
+    fn keep(&mut self, recorder: Option<Recorder>, name: &str) {
+        if let Some(recorder) = recorder {
+            self.frames.push_str(&recorder.lines(name));
+        }
+    }
+}
+
+/// A driver's command: names of topics and groups that it makes begin with the last word.
+fn words(driver: &[String], address: &str, client: &Client, scenario: Scenario) -> Vec<String> {
+    let scenario = scenario.name();
+    let prefix = format!("{}-{scenario}", client.name);
+    let arguments = [address.to_owned(), scenario, prefix];
+    driver.iter().cloned().chain(arguments).collect()
+}
+
+/// Runs some scenarios, [`LANES`] at once; what came of each, in their order.
+fn at_once(
+    scenarios: &[Scenario],
+    run: impl Fn(Scenario) -> Result<Cell, String> + Sync,
+) -> Vec<(Scenario, Result<Cell, String>)> {
+    let waiting = Mutex::new(scenarios.iter().copied().collect::<VecDeque<_>>());
+    let came = Mutex::new(BTreeMap::new());
+    let next = || lock(&waiting).pop_front();
+    let lane = || {
+        while let Some(scenario) = next() {
+            let cell = run(scenario);
+            lock(&came).insert(scenario, cell);
+        }
+    };
+    std::thread::scope(|lanes| {
+        for _ in 0..LANES {
+            lanes.spawn(lane);
+        }
+    });
+    let came = came.into_inner().unwrap_or_else(PoisonError::into_inner);
+    came.into_iter().collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where clients that are built or installed for the suite stay between runs.

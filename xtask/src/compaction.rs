@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::beside::brokers::{Kind, Site, peer};
+use crate::brokers::{Kind, Site, peer};
 use crate::packages::need;
 use crate::process::{output, println};
 use crate::{Outcome, binaries};

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: the release binary in trouble that a machine can make: syncs, writes and
+//! `cargo xtask faults`: the broker in trouble that a machine can make: syncs, writes and
 //! reads that strace answers in the kernel's place, a full tmpfs, few descriptors, a memory cgroup.
 //! The scenarios are in `tests/examples/faults/`. Two of them take root; each says so.
 

@@ -1,4 +1,4 @@
-//! `cargo xtask kills`: kills the release binary again and again while producers write, and holds
+//! `cargo xtask kills`: kills the broker again and again while producers write, and holds
 //! its logs against what it promised. The loop itself is `tests/examples/kills.rs`. Beside our own
 //! clients kafka-python, librdkafka and Apache Kafka's producer write, none of them started twice;
 //! what they were told is read back by kcat.
@@ -25,7 +25,7 @@ pub(crate) struct KillsArguments {
     /// producer needs a JDK and Maven.
     #[arg(long)]
     smoke: bool,
-    /// This binary, instead of a release build of the tree.
+    /// This binary, instead of a build of the tree.
     #[arg(long)]
     binary: Option<PathBuf>,
 }
@@ -42,12 +42,12 @@ pub(crate) fn run(arguments: &KillsArguments) -> Outcome {
     } else {
         arguments.count
     };
-    let python = clients::kafka_python::install()?;
+    let python = clients::python::install("kafka-python")?;
     let script = root().join("tests/clients/kafka_python_writer.py");
     let mut words = vec![binary, count.to_string().into()];
     words.extend(["--".into(), "kafka-python".into(), python, script]);
     if !arguments.smoke {
-        let program = clients::rdkafka::build("writer")?;
+        let program = clients::rust::build_rdkafka("writer")?;
         words.extend(["--".into(), "librdkafka".into(), program]);
         need("java", "default-jdk-headless")?;
         need("mvn", "maven")?;

@@ -1,14 +1,19 @@
 //! `cargo xtask SUITE`: what a developer runs that `cargo test` does not. One file per suite; a
 //! suite is a row in [`Suite`] and a `run` that says what failed.
 
-mod beside;
 mod binaries;
+mod brokers;
 mod clients;
 mod compaction;
+mod connect;
+mod differential;
 mod faults;
 mod fuzz;
 mod images;
+mod instructions;
+mod java;
 mod kills;
+mod mirror;
 mod package;
 mod packages;
 mod planted;
@@ -16,6 +21,7 @@ mod process;
 mod readme;
 mod schedules;
 mod sim;
+mod streams;
 mod tools;
 mod trace;
 mod tsan;
@@ -35,20 +41,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
-    /// Millrace and Apache Kafka under the same load in turn: medians and their ratios.
-    Beside(beside::BesideArguments),
-    /// Clients that others wrote against the release binary: codecs, contents, dumps.
+    /// Clients that others wrote against the broker: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
     /// The same history compacted by Millrace and by Apache Kafka: what is left must be the same.
     Compaction,
-    /// The release binary in trouble: failing syncs, writes and reads, full disk, little memory.
+    /// Millrace held against what Apache Kafka was recorded to answer, case by case.
+    Differential(differential::DifferentialArguments),
+    /// Kafka Connect, Debezium with a real `PostgreSQL`, and a sink into one, while all are killed.
+    Connect(connect::ConnectArguments),
+    /// The broker in trouble: failing syncs, writes and reads, full disk, little memory.
     Faults(faults::FaultsArguments),
     /// Whatever foreign bytes can reach, fed with anything by libFuzzer, from the inputs kept.
     Fuzz(fuzz::FuzzArguments),
     /// Every state that a crash may leave of a log directory, judged and crashed again.
     Images(images::ImagesArguments),
-    /// Kills the release binary again and again while producers write; every promise is checked.
+    /// Instructions of hot paths, counted by callgrind, held against what was recorded.
+    Instructions(instructions::InstructionsArguments),
+    /// Kills the broker again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
+    /// `MirrorMaker` 2 from Apache Kafka to Millrace and back, with producers and groups that move.
+    Mirror(mirror::MirrorArguments),
     /// The Debian package, built; with --smoke installed, started, stopped and removed here.
     Package(package::PackageArguments),
     /// Bugs planted in the product and lies told around it: the general runs must catch each.
@@ -59,9 +71,11 @@ enum Suite {
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
     Readme,
-    /// Apache Kafka's own tools against the release binary, each through its useful options.
+    /// A word count of Kafka Streams while its instances and the broker are killed.
+    Streams(streams::StreamsArguments),
+    /// Apache Kafka's own tools against the broker, each through its useful options.
     Tools(tools::ToolsArguments),
-    /// The release binary under strace: no acknowledgement before its sync has returned.
+    /// The broker under strace: no acknowledgement before its sync has returned.
     Trace(trace::TraceArguments),
     /// The broker under `ThreadSanitizer` with load of every kind (needs a nightly compiler).
     Tsan(tsan::TsanArguments),
@@ -74,18 +88,22 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
-        Suite::Beside(arguments) => beside::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
         Suite::Compaction => compaction::run(),
+        Suite::Differential(arguments) => differential::run(&arguments),
+        Suite::Connect(arguments) => connect::run(&arguments),
         Suite::Faults(arguments) => faults::run(&arguments),
         Suite::Fuzz(arguments) => fuzz::run(&arguments),
         Suite::Images(arguments) => images::run(&arguments),
+        Suite::Instructions(arguments) => instructions::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
+        Suite::Mirror(arguments) => mirror::run(&arguments),
         Suite::Package(arguments) => package::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Schedules(arguments) => schedules::run(&arguments),
         Suite::Sim(arguments) => sim::run(&arguments),
+        Suite::Streams(arguments) => streams::run(&arguments),
         Suite::Tools(arguments) => tools::run(&arguments),
         Suite::Trace(arguments) => trace::run(&arguments),
         Suite::Tsan(arguments) => tsan::run(&arguments),

@@ -27,6 +27,10 @@ pub(crate) struct PackageArguments {
     /// Where the package goes; the target directory if not said.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Packs the binary that suites run, which is built in less time: to try the package, not to give
+    /// it away.
+    #[arg(long)]
+    unoptimised: bool,
     /// Installs, starts, stops and removes it on this machine, which must not have one.
     #[arg(long)]
     smoke: bool,
@@ -36,7 +40,11 @@ pub(crate) struct PackageArguments {
 pub(crate) fn run(arguments: &PackageArguments) -> Outcome {
     need("dpkg-deb", "dpkg")?;
     need("gzip", "gzip")?;
-    let binary = binaries::millrace()?;
+    let binary = if arguments.unoptimised {
+        binaries::millrace()?
+    } else {
+        binaries::millrace_as_shipped()?
+    };
     let out = match &arguments.out {
         Some(out) => out.clone(),
         None => binaries::target_directory()?,

@@ -13,7 +13,7 @@ use crate::{Outcome, binaries, sim};
 
 /// Bugs that no general run was seen to catch yet: a finding each, told by every run. A smoke passes
 /// with them, a whole run does not.
-const OPEN: &[&str] = &["UncommittedOffsetShown", "GroupTimerLostOnReload"];
+const OPEN: &[&str] = &[];
 
 /// How thoroughly.
 #[derive(Args, Debug)]

@@ -1,15 +1,19 @@
 //! A program under watch: its output is printed as it comes, waiting for it has a deadline, and it
 //! never outlives the value that holds it.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines of output that may wait to be read.
 const LINES_MAX: usize = 1024;
+/// Lines of a quiet program that are kept.
+const TAIL_LINES: usize = 40;
 
 /// A running program in a process group of its own.
 #[derive(Debug)]
@@ -17,12 +21,23 @@ pub(crate) struct Watched {
     child: Child,
     lines: Receiver<String>,
     name: String,
+    /// The last lines of a quiet one.
+    tail: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Watched {
     /// Starts one line of shell. It becomes the program itself (`exec`), so that a signal meets the
     /// program and its status is the program's.
     pub(crate) fn start(line: &str, directory: &Path) -> Result<Self, String> {
+        Self::begin(line, directory, false)
+    }
+
+    /// Starts one whose output is kept, the last of it, and not printed.
+    pub(crate) fn quietly(line: &str, directory: &Path) -> Result<Self, String> {
+        Self::begin(line, directory, true)
+    }
+
+    fn begin(line: &str, directory: &Path, quiet: bool) -> Result<Self, String> {
         let mut child = Command::new("sh")
             .args(["-c", &format!("exec 2>&1; exec {line}")])
             .current_dir(directory)
@@ -38,14 +53,29 @@ impl Watched {
             .take()
             .expect("the output was asked to be piped");
         let (sender, lines) = sync_channel(LINES_MAX);
+        let tail = Arc::<Mutex<VecDeque<String>>>::default();
+        let kept = Arc::clone(&tail);
         #[expect(
             clippy::disallowed_methods,
             reason = "a developer's tool, not part of a node"
         )]
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                println(&line);
-                if sender.send(line).is_err() {
+                if !quiet {
+                    println(&line);
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                    continue;
+                }
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_back(line.clone());
+                if kept.len() > TAIL_LINES {
+                    kept.pop_front();
+                }
+                drop(kept);
+                // Nobody may wait for a line for long: then those that nobody read are only kept.
+                if let Err(TrySendError::Disconnected(_)) = sender.try_send(line) {
                     break;
                 }
             }
@@ -54,6 +84,7 @@ impl Watched {
             child,
             lines,
             name: line.to_owned(),
+            tail,
         })
     }
 
@@ -84,6 +115,18 @@ impl Watched {
                 }
             }
         }
+    }
+
+    /// Forgets the lines that came so far: what is waited for next is new.
+    pub(crate) fn drain(&mut self) {
+        while self.lines.try_recv().is_ok() {}
+    }
+
+    /// The last lines of a program that was started quietly.
+    pub(crate) fn tail(&self) -> String {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: Vec<&str> = tail.iter().map(String::as_str).collect();
+        lines.join("\n")
     }
 
     /// The program's process id.

@@ -1,4 +1,4 @@
-//! `cargo xtask tools`: Apache Kafka's own tools against the release binary, each through its useful
+//! `cargo xtask tools`: Apache Kafka's own tools against the broker, each through its useful
 //! options; what each prints is compared with what is there.
 //!
 //! What always holds: a tool that should succeed must, and one that should be refused must be, with
@@ -7,19 +7,25 @@
 
 mod cluster;
 mod configs;
+mod console;
 mod files;
 mod groups;
+mod groups_resets;
+mod perf;
 mod placement;
 mod records;
 mod topics;
+mod verifiable;
 
 use std::cell::Cell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::brokers::{Kind, Running, Site};
 use crate::clients::Served;
 use crate::packages::need;
 use crate::process::{Watched, println};
@@ -27,6 +33,8 @@ use crate::{Outcome, binaries, root};
 
 /// No tool takes longer than this many seconds; one that waits for an answer that never comes would.
 const TOOL_LIMIT_S: &str = "60";
+/// Apache Kafka, configured as Millrace is here.
+const KAFKA_SETTINGS: [&str; 1] = ["group.initial.rebalance.delay.ms=500"];
 /// Records in the topic `r` at first; `t` has five partitions and none.
 const RECORDS: usize = 1000;
 
@@ -42,8 +50,14 @@ enum Part {
     Cluster,
     /// kafka-configs on loggers, groups, client metrics and listeners.
     Configs,
-    /// kafka-consumer-groups, kafka-groups, kafka-console-consumer, kafka-verifiable-consumer.
+    /// kafka-consumer-groups, kafka-groups.
     Groups,
+    /// kafka-console-producer, kafka-console-consumer.
+    Console,
+    /// kafka-producer-perf-test, kafka-consumer-perf-test, kafka-e2e-latency.
+    Perf,
+    /// kafka-verifiable-producer, kafka-verifiable-consumer.
+    Verifiable,
     /// kafka-log-dirs, kafka-leader-election, kafka-reassign-partitions.
     Placement,
 }
@@ -56,26 +70,55 @@ pub(crate) struct ToolsArguments {
     /// One or two runs of each tool, instead of every option.
     #[arg(long)]
     smoke: bool,
-    /// This binary, instead of a release build of the tree.
+    /// This binary, instead of a build of the tree.
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Against Apache Kafka itself, to see what it says: groups, console, perf and verifiable.
+    #[arg(long, value_enum, default_value_t = Kind::Millrace, conflicts_with = "binary")]
+    against: Kind,
+}
+
+impl Part {
+    /// Whether what is wanted is what Kafka says as well, word by word.
+    fn holds_for_kafka(self) -> bool {
+        match self {
+            Self::Groups | Self::Console | Self::Perf | Self::Verifiable => true,
+            Self::Topics | Self::Records | Self::Cluster | Self::Configs | Self::Placement => false,
+        }
+    }
 }
 
 /// Runs the suite.
 pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
     need("java", "default-jdk-headless")?;
     need("mvn", "maven")?;
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => binaries::millrace()?,
-    };
-    let broker = Served::on(&binary, &["data", "more"])?;
-    let tools = Tools {
-        address: broker.address.clone(),
-        directory: broker.directory.path().to_owned(),
-        whole: !arguments.smoke,
-        runs: Cell::new(0),
-    };
+    match arguments.against {
+        Kind::Millrace => {
+            let binary = binaries::chosen(arguments.binary.as_deref())?;
+            let broker = Served::on(&binary, &["data", "more"])?;
+            let at = (broker.address.clone(), broker.directory.path().to_owned());
+            let tools = Tools::new(at, arguments);
+            parts(&tools, arguments)?;
+            let directory = broker.stop()?;
+            let has_groups = arguments.part.is_none_or(|part| part == Part::Groups);
+            files::run(&tools, directory.path(), has_groups)?;
+            tools.done();
+        }
+        Kind::Kafka => {
+            // No binary of ours is started.
+            let site = Site::new(Kind::Kafka, Path::new(""))?.with(&KAFKA_SETTINGS);
+            let broker: Running<'_> = site.start()?;
+            let tools = Tools::new((site.address(), site.path().into()), arguments);
+            parts(&tools, arguments)?;
+            broker.stop()?;
+            tools.done();
+        }
+    }
+    Ok(())
+}
+
+/// Runs those that were asked for.
+fn parts(tools: &Tools, arguments: &ToolsArguments) -> Outcome {
     tools.ask(
         "topics",
         &["--create", "--topic", "t", "--partitions", "5"],
@@ -88,25 +131,22 @@ pub(crate) fn run(arguments: &ToolsArguments) -> Outcome {
     )?;
     tools.produce("r", RECORDS)?;
     for part in Part::value_variants() {
-        if arguments.part.is_some_and(|chosen| chosen != *part) {
+        let is_chosen = arguments.part.is_none_or(|chosen| chosen == *part);
+        if !is_chosen || arguments.against == Kind::Kafka && !part.holds_for_kafka() {
             continue;
         }
         match part {
-            Part::Topics => topics::run(&tools)?,
-            Part::Records => records::run(&tools)?,
-            Part::Cluster => cluster::run(&tools)?,
-            Part::Configs => configs::run(&tools)?,
-            Part::Groups => groups::run(&tools)?,
-            Part::Placement => placement::run(&tools)?,
+            Part::Topics => topics::run(tools)?,
+            Part::Records => records::run(tools)?,
+            Part::Cluster => cluster::run(tools)?,
+            Part::Configs => configs::run(tools)?,
+            Part::Groups => groups::run(tools)?,
+            Part::Console => console::run(tools)?,
+            Part::Perf => perf::run(tools)?,
+            Part::Verifiable => verifiable::run(tools)?,
+            Part::Placement => placement::run(tools)?,
         }
     }
-    let directory = broker.stop()?;
-    let has_groups = arguments.part.is_none_or(|part| part == Part::Groups);
-    files::run(&tools, directory.path(), has_groups)?;
-    let runs = tools.runs.get();
-    println(&format!(
-        "kafka tools: {runs} runs, each said what it should"
-    ));
     Ok(())
 }
 
@@ -121,6 +161,22 @@ struct Tools {
 }
 
 impl Tools {
+    fn new((address, directory): (String, PathBuf), arguments: &ToolsArguments) -> Self {
+        Self {
+            address,
+            directory,
+            whole: !arguments.smoke,
+            runs: Cell::new(0),
+        }
+    }
+
+    fn done(&self) {
+        let runs = self.runs.get();
+        println(&format!(
+            "kafka tools: {runs} runs, each said what it should"
+        ));
+    }
+
     /// Runs a tool that asks the broker and must succeed, and print each of these; gives all of it.
     fn ask(&self, tool: &str, arguments: &[&str], wanted: &[&str]) -> Result<String, String> {
         self.run(tool, &self.at_broker(tool, arguments), true, wanted)
@@ -150,17 +206,39 @@ impl Tools {
         succeeds: bool,
         wanted: &[&str],
     ) -> Result<String, String> {
+        self.feed(tool, arguments, "", (succeeds, wanted))
+    }
+
+    /// Runs a tool that reads `input`.
+    fn feed(
+        &self,
+        tool: &str,
+        arguments: &[&str],
+        input: &str,
+        (succeeds, wanted): (bool, &[&str]),
+    ) -> Result<String, String> {
         self.runs.set(self.runs.get() + 1);
         let shown = format!("kafka-{tool} {}", arguments.join(" "));
-        let output = Command::new("timeout")
+        let failed = |error: std::io::Error| format!("cannot run `{shown}`: {error}");
+        let mut running = Command::new("timeout")
             .arg(TOOL_LIMIT_S)
             .arg(peer())
             .args(["run", tool])
             .args(arguments)
             .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        // Less than a pipe holds, so that nobody waits for somebody who waits for us.
+        if let Some(mut stdin) = running.stdin.take()
+            && let Err(error) = stdin.write_all(input.as_bytes())
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            return Err(failed(error));
+        }
+        let output = running.wait_with_output().map_err(failed)?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         let first: Vec<&str> = text.lines().take(40).collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask trace`: the release binary under strace and load: for every acknowledged acks=all
+//! `cargo xtask trace`: the broker under strace and load: for every acknowledged acks=all
 //! request, write → sync returned → answer sent; and without its syncs the same check fails. The
 //! program is `tests/examples/trace.rs`.
 

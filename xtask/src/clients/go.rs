@@ -1,20 +1,34 @@
-//! franz-go and Sarama, the Go clients: `tests/clients/go`, a module of its own.
+//! The Go clients, franz-go, Sarama and kafka-go: `tests/clients/go`, a module of its own with a
+//! program for each.
 
 use std::process::Command;
 
-use super::{Served, place};
+use super::place;
 use crate::packages::need;
-use crate::process::{output, println, succeed};
-use crate::{Outcome, root};
+use crate::process::succeed;
+use crate::root;
 
-/// Runs the clients.
-pub(super) fn run(broker: &Served) -> Outcome {
+/// franz-go.
+pub(super) fn franz_go() -> Result<Vec<String>, String> {
+    build("franz")
+}
+
+/// Sarama.
+pub(super) fn sarama() -> Result<Vec<String>, String> {
+    build("sarama")
+}
+
+/// kafka-go.
+pub(super) fn kafka_go() -> Result<Vec<String>, String> {
+    build("kafkago")
+}
+
+fn build(program: &str) -> Result<Vec<String>, String> {
     need("go", "golang-go")?;
-    let program = place("go")?.join("clients");
+    let built = place("go")?.join(program);
     let mut build = Command::new("go");
-    build.args(["build", "-mod=readonly", "-o"]).arg(&program);
+    build.args(["build", "-mod=readonly", "-o"]).arg(&built);
+    build.arg(format!("./{program}"));
     succeed(build.current_dir(root().join("tests/clients/go")))?;
-    let said = output(Command::new(program).arg(&broker.address))?;
-    println(said.trim());
-    Ok(())
+    Ok(vec![built.display().to_string()])
 }

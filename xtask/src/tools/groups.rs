@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
+use super::groups_resets::{reset, resets};
 use super::{Tools, absent, peer};
 use crate::Outcome;
 use crate::process::Watched;
 
 /// The group of a member that has read everything and gone.
-const GONE: &str = "gone";
+pub(super) const GONE: &str = "gone";
 /// The group of a member that stays.
 const LIVE: &str = "live";
 /// Records in the topic `gr`.
-const RECORDS: usize = 100;
+pub(super) const RECORDS: usize = 100;
 /// A member has its partitions within this.
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
 
@@ -47,12 +48,12 @@ pub(super) fn run(tools: &Tools) -> Outcome {
     commits(tools)
 }
 
-fn groups(tools: &Tools, arguments: &[&str], said: &[&str]) -> Result<String, String> {
+pub(super) fn groups(tools: &Tools, arguments: &[&str], said: &[&str]) -> Result<String, String> {
     tools.ask("consumer-groups", arguments, said)
 }
 
 /// A row of a table, whatever the width of its columns.
-fn row(text: &str, cells: &[&str]) -> Outcome {
+pub(super) fn row(text: &str, cells: &[&str]) -> Outcome {
     let is_row = |line: &str| {
         let found = line.split_whitespace().take(cells.len());
         found.eq(cells.iter().copied())
@@ -64,7 +65,7 @@ fn row(text: &str, cells: &[&str]) -> Outcome {
 }
 
 /// A group has committed that, and says how far it is behind.
-fn is_at(tools: &Tools, group: &str, offset: usize) -> Outcome {
+pub(super) fn is_at(tools: &Tools, group: &str, offset: usize) -> Outcome {
     let told = groups(tools, &["--describe", "--group", group], &[])?;
     let (lag, offset) = ((RECORDS - offset).to_string(), offset.to_string());
     row(&told, &[group, "gr", "0", &offset, "100", &lag])
@@ -124,48 +125,6 @@ fn described(tools: &Tools) -> Outcome {
     let unknown = ["--describe", "--group", "nobody"];
     let said = ["GroupIdNotFoundException: Group nobody not found."];
     groups(tools, &unknown, &said).map(drop)
-}
-
-/// Moves the offset of the group, or says where it would be.
-fn reset(tools: &Tools, how: &[&str], offset: Option<usize>) -> Outcome {
-    let of = ["--reset-offsets", "--group", GONE, "--topic", "gr"];
-    let told = groups(tools, &[&of[..], how].concat(), &[])?;
-    match offset.map(|offset| offset.to_string()) {
-        Some(offset) => row(&told, &[GONE, "gr", "0", &offset]),
-        None => Ok(()),
-    }
-}
-
-fn resets(tools: &Tools) -> Outcome {
-    reset(tools, &["--to-earliest", "--dry-run"], Some(0))?;
-    is_at(tools, GONE, 10)?;
-    for (how, offset) in [
-        (&["--shift-by", "5"][..], 15),
-        (&["--shift-by", "-7"], 8),
-        (&["--shift-by", "-100"], 0),
-        (&["--to-latest"], 100),
-        (&["--to-offset", "1000"], 100),
-        (&["--by-duration", "PT1H"], 0),
-        (&["--to-datetime", "2100-01-01T00:00:00.000"], 100),
-        (&["--to-datetime", "2000-01-01T00:00:00.000+01:00"], 0),
-        (&["--to-offset", "42"], 42),
-        (&["--to-current"], 42),
-    ] {
-        reset(tools, &[how, &["--execute"]].concat(), Some(offset))?;
-        is_at(tools, GONE, offset)?;
-    }
-    let of = ["--reset-offsets", "--group", GONE];
-    let export = ["--all-topics", "--to-current", "--export", "--dry-run"];
-    groups(tools, &[&of[..], &export].concat(), &["gr,0,42"])?;
-    let file = tools.file("offsets.csv", "gr,0,77\n")?;
-    let from = ["--from-file", &file, "--execute"];
-    groups(tools, &[&of[..], &from].concat(), &[])?;
-    is_at(tools, GONE, 77)?;
-    let one = ["--topic", "gr:0", "--to-earliest", "--execute"];
-    groups(tools, &[&of[..], &one].concat(), &[])?;
-    let all = ["--all-topics", "--to-latest", "--execute"];
-    groups(tools, &[&of[..], &all].concat(), &[])?;
-    is_at(tools, GONE, RECORDS)
 }
 
 /// What may not be done to a group with a member, and what is told of it.

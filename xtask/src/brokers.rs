@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Watched, output, succeed};
+use clap::ValueEnum;
+
+use crate::process::{Watched, succeed};
 use crate::root;
 
 /// A broker listens within this, a JVM included.
@@ -17,9 +19,11 @@ const STOP_LIMIT: Duration = Duration::from_mins(1);
 const CONTROLLER_PORT_ABOVE: u16 = 100;
 
 /// Whose broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// This tree's.
     Millrace,
+    /// Apache Kafka's.
     Kafka,
 }
 
@@ -32,18 +36,18 @@ const GROUPS_AS_SHIPPED: [&str; 2] = [
 /// A broker's directory and port, whether it runs or not.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub(super) kind: Kind,
+    kind: Kind,
     directory: tempfile::TempDir,
     port: u16,
     millrace: PathBuf,
+    /// `key=value` that it is started with beside what every broker is.
+    settings: Vec<String>,
 }
 
 /// A broker that runs.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     site: &'a Site,
-    /// Its process id.
-    pub(super) pid: u32,
     millrace: Option<Watched>,
     ended: bool,
 }
@@ -57,7 +61,15 @@ impl Site {
             directory,
             port: free_port()?,
             millrace: millrace.to_owned(),
+            settings: Vec::new(),
         })
+    }
+
+    /// The same place, its broker configured by these `key=value` too.
+    pub(crate) fn with(mut self, settings: &[&str]) -> Self {
+        self.settings
+            .extend(settings.iter().map(|setting| (*setting).to_owned()));
+        self
     }
 
     /// Where it listens.
@@ -65,26 +77,18 @@ impl Site {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The command that is the broker, on what the directory holds.
-    pub(super) fn command(&self) -> Vec<String> {
-        match self.kind {
-            Kind::Millrace => vec![
-                self.millrace.display().to_string(),
-                "serve".into(),
-                "--set".into(),
-                format!("listeners=PLAINTEXT://{}", self.address()),
-                "--set".into(),
-                "admin.listener=".into(),
-                "--set".into(),
-                format!("log.dirs={}", self.directory.path().join("data").display()),
-            ],
-            Kind::Kafka => vec![
-                peer().display().to_string(),
-                "serve".into(),
-                self.kafka_directory(),
-                "1".into(),
-            ],
+    /// The command that is Millrace's broker, on what the directory holds.
+    fn command(&self) -> Vec<String> {
+        let mut command = vec![self.millrace.display().to_string(), "serve".into()];
+        let own = [
+            format!("listeners=PLAINTEXT://{}", self.address()),
+            "admin.listener=".into(),
+            format!("log.dirs={}", self.directory.path().join("data").display()),
+        ];
+        for setting in own.iter().chain(&self.settings) {
+            command.extend(["--set".into(), setting.clone()]);
         }
+        command
     }
 
     fn kafka_directory(&self) -> String {
@@ -96,27 +100,17 @@ impl Site {
         self.directory.path().display().to_string()
     }
 
-    /// Bytes of all files of the broker.
-    pub(super) fn bytes(&self) -> Result<u64, String> {
-        let mut sum = 0;
-        let mut open = vec![self.directory.path().to_owned()];
-        while let Some(directory) = open.pop() {
-            let entries = std::fs::read_dir(&directory).map_err(|error| error.to_string())?;
-            for entry in entries {
-                // A file may go while we look: what is not there has no bytes.
-                let Ok(entry) = entry else { continue };
-                match entry.metadata() {
-                    Ok(about) if about.is_dir() => open.push(entry.path()),
-                    Ok(about) => sum += about.len(),
-                    Err(_) => {}
-                }
-            }
-        }
-        Ok(sum)
-    }
-
     /// Starts the broker on its empty directory and waits until it listens.
     pub(crate) fn start(&self) -> Result<Running<'_>, String> {
+        self.launch("start")
+    }
+
+    /// Starts the broker on what it left, and waits until it listens.
+    pub(crate) fn restart(&self) -> Result<Running<'_>, String> {
+        self.launch("restart")
+    }
+
+    fn launch(&self, kafka_command: &str) -> Result<Running<'_>, String> {
         match self.kind {
             Kind::Millrace => {
                 let mut broker = Watched::start(&self.command().join(" "), self.directory.path())?;
@@ -125,25 +119,23 @@ impl Site {
                 })?;
                 Ok(Running {
                     site: self,
-                    pid: broker.id(),
                     millrace: Some(broker),
                     ended: false,
                 })
             }
             Kind::Kafka => {
                 let directory = self.kafka_directory();
-                succeed(
-                    Command::new(peer())
-                        .args(["start", &directory])
-                        .args(GROUPS_AS_SHIPPED)
-                        .env("KAFKA_PORT", self.port.to_string())
-                        .stdout(std::process::Stdio::null()),
-                )?;
-                let pid = output(Command::new(peer()).args(["pid", &directory, "1"]))?;
-                let pid = pid.trim().parse().map_err(|_| format!("no pid: {pid}"))?;
+                let mut script = Command::new(peer());
+                script.args([kafka_command, &directory]);
+                if kafka_command == "start" {
+                    script.args(GROUPS_AS_SHIPPED).args(&self.settings);
+                } else {
+                    script.arg("1");
+                }
+                script.env("KAFKA_PORT", self.port.to_string());
+                succeed(script.stdout(std::process::Stdio::null()))?;
                 Ok(Running {
                     site: self,
-                    pid,
                     millrace: None,
                     ended: false,
                 })
@@ -154,7 +146,7 @@ impl Site {
 
 impl Running<'_> {
     /// kill -9.
-    pub(super) fn kill(mut self) -> Result<(), String> {
+    pub(crate) fn kill(mut self) -> Result<(), String> {
         self.ended = true;
         match &mut self.millrace {
             Some(broker) => broker.kill(),
@@ -195,7 +187,7 @@ pub(crate) fn peer() -> PathBuf {
 }
 
 /// A port that is free now, and its controller's with it.
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     for _ in 0..64 {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         let port = listener
