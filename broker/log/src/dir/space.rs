@@ -4,6 +4,7 @@
 //! What always holds: the device is asked at most once a second while there is room, and at every
 //! refusal at most once a second, so that service resumes soon after room comes back.
 
+use std::io;
 use std::path::PathBuf;
 
 use millrace_host::sync::Mutex;
@@ -133,23 +134,32 @@ impl Room {
     }
 
     /// Takes the reserve if it isn't held; after the start, and again once room has come back.
+    /// Only where that leaves room: a file system that can't give all of it may take what it has
+    /// for a moment, and whoever writes then meets a full disk.
     pub(crate) fn hold(&self) {
         let mut reserve = lock(&self.reserve);
         if *reserve == Reserve::Held || self.reserve_bytes == 0 {
             return;
         }
-        let disk = &self.host.disk;
-        let total = disk.space(&self.path).map_or(0, |space| space.total);
-        let bytes = self.reserve_bytes.min(total / RESERVE_SHARE);
-        let taken = disk
-            .open(&self.path.join(RESERVE), OpenMode::Create)
-            .and_then(|file| file.allocate(0, bytes));
-        match taken {
+        match self.take_reserve() {
             Ok(()) => *reserve = Reserve::Held,
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "no room for the reserve");
             }
         }
+    }
+
+    fn take_reserve(&self) -> io::Result<()> {
+        let disk = &self.host.disk;
+        let space = disk.space(&self.path)?;
+        let bytes = self.reserve_bytes.min(space.total / RESERVE_SHARE);
+        let file = disk.open(&self.path.join(RESERVE), OpenMode::Create)?;
+        // What an earlier run took is still there.
+        let missing = bytes.saturating_sub(file.len()?);
+        if missing > 0 && space.available < missing.saturating_add(2 * MARGIN) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.allocate(0, bytes)
     }
 
     /// Gives the reserve to whoever may have it. `false` when there is none left.
@@ -168,3 +178,7 @@ impl Room {
         freed.is_ok()
     }
 }
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+mod tests;
