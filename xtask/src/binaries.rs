@@ -45,17 +45,28 @@ pub(crate) fn chosen(binary: Option<&Path>) -> Result<PathBuf, String> {
 
 /// How programs are built that don't ship: nearly as fast as what does, without the minutes that its
 /// last optimisation takes for each.
-pub(crate) const UNSHIPPED: [&str; 3] = ["--profile", "hunt", "--locked"];
+const UNSHIPPED: [&str; 3] = ["--profile", "hunt", "--locked"];
 
-/// Where cargo puts the examples among them, below the target directory.
-pub(crate) const UNSHIPPED_EXAMPLES: &str = "hunt/examples";
+/// The rooms with programs that suites run. They are built together always: by itself each takes
+/// other features of some crate at the bottom, and everything above it would be compiled again.
+const ROOMS: [&str; 3] = ["millrace-tests", "millrace-images", "millrace-differential"];
 
-/// Builds and runs a program of the tests' room (an example there, so that it does not ship).
+/// Builds a program of these rooms (an example there, so that it does not ship), to be run.
+pub(crate) fn example(name: &str) -> Result<Command, String> {
+    let mut build = cargo();
+    build.args(["build", "--quiet"]).args(UNSHIPPED);
+    for room in ROOMS {
+        build.args(["--package", room]);
+    }
+    succeed(build.args(["--example", name]))?;
+    let mut program = Command::new(target_directory()?.join("hunt/examples").join(name));
+    program.current_dir(root());
+    Ok(program)
+}
+
+/// Builds and runs a program of these rooms.
 pub(crate) fn run_example(name: &str, arguments: &[String]) -> Result<(), String> {
-    let mut command = cargo();
-    command.args(["run", "--quiet"]).args(UNSHIPPED);
-    command.args(["--package", "millrace-tests", "--example", name, "--"]);
-    succeed(command.args(arguments))
+    succeed(example(name)?.args(arguments))
 }
 
 /// Where cargo puts what it builds.

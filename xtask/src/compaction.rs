@@ -49,15 +49,7 @@ pub(crate) fn run() -> Outcome {
 
 /// Writes the history, waits until it is compacted, and says what is left.
 fn compacted(address: &str) -> Result<String, String> {
-    let mut command = binaries::cargo();
-    command.args(["run", "--quiet"]).args(binaries::UNSHIPPED);
-    command.args([
-        "--package",
-        "millrace-tests",
-        "--example",
-        "compacted",
-        "--",
-    ]);
+    let mut command = binaries::example("compacted")?;
     output(command.arg(address).stderr(Stdio::inherit()))
 }
 

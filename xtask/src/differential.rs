@@ -177,11 +177,8 @@ fn start(binary: &Path, directory: &Path, address: &str) -> Result<Watched, Stri
 
 /// Runs the program that asks and compares.
 fn differential(arguments: &DifferentialArguments, what: &str, address: &str) -> Outcome {
-    let mut command = binaries::cargo();
-    command.args(["run", "--quiet"]).args(binaries::UNSHIPPED);
-    command.args(["--package", "millrace-differential"]);
-    command.args(["--example", "differential", "--", what]);
-    command.args(["--address", address]);
+    let mut command = binaries::example("differential")?;
+    command.args([what, "--address", address]);
     if what == "compare" && arguments.api.is_none() {
         for api in OPEN {
             command.args(["--open", api]);

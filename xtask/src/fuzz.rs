@@ -20,22 +20,22 @@ use crate::process::{println, succeed};
 use crate::{Outcome, root};
 
 /// Inputs that a smoke makes for a target, after all kept ones: the same each time, so that the gate
-/// depends on neither luck nor speed. About 20 seconds of a core each, from counted runs a second.
+/// depends on neither luck nor speed. About 10 seconds of a core each, from counted runs a second.
 const SMOKE_RUNS: [(&str, u64); 14] = [
-    ("broker_directory", 750),
-    ("broker_requests", 350),
-    ("configuration", 36_000),
-    ("decompress", 95_000),
-    ("frames", 340_000),
-    ("log_directory", 1_400),
-    ("log_segment", 4_200),
-    ("metadata", 1_000_000),
-    ("records", 240_000),
-    ("requests", 950_000),
-    ("responses", 950_000),
-    ("schemas", 270_000),
-    ("second_codec", 1_000_000),
-    ("small_files", 450_000),
+    ("broker_directory", 375),
+    ("broker_requests", 175),
+    ("configuration", 18_000),
+    ("decompress", 47_500),
+    ("frames", 170_000),
+    ("log_directory", 700),
+    ("log_segment", 2_100),
+    ("metadata", 500_000),
+    ("records", 120_000),
+    ("requests", 475_000),
+    ("responses", 475_000),
+    ("schemas", 135_000),
+    ("second_codec", 500_000),
+    ("small_files", 225_000),
 ];
 
 /// What a smoke's inputs are drawn from.

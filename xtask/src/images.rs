@@ -7,16 +7,14 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::binaries::{UNSHIPPED, UNSHIPPED_EXAMPLES, cargo, target_directory};
-use crate::process::{output, println, succeed};
-use crate::{Outcome, root};
+use crate::process::{output, println};
+use crate::{Outcome, binaries, root};
 
 /// Processes side by side; each judges its share of every history's images.
 const SHARES: u64 = 2;
 
 /// A program that judges images.
 struct Program {
-    package: &'static str,
     example: &'static str,
     /// Fewer images than these are a failure.
     full_min: u64,
@@ -25,13 +23,11 @@ struct Program {
 
 const PROGRAMS: [Program; 2] = [
     Program {
-        package: "millrace-images",
         example: "images",
         full_min: 1_000_000,
         smoke_min: 50_000,
     },
     Program {
-        package: "millrace-tests",
         example: "node_images",
         full_min: 50_000,
         smoke_min: 10_000,
@@ -83,16 +79,12 @@ fn judge(
     arguments: &ImagesArguments,
     branches: &mut BTreeSet<String>,
 ) -> Result<u64, String> {
-    let mut build = cargo();
-    build.arg("build").args(UNSHIPPED);
-    succeed(build.args(["--package", of.package, "--example", of.example]))?;
-    let program = target_directory()?
-        .join(UNSHIPPED_EXAMPLES)
-        .join(of.example);
+    let program = binaries::example(of.example)?;
+    let program = program.get_program();
     let shares = if arguments.image.is_some() { 1 } else { SHARES };
     let command = |share: u64| {
         let scale = if arguments.smoke { "smoke" } else { "full" };
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.current_dir(root()).arg(scale);
         command.args([arguments.seed, share, shares].map(|number| number.to_string()));
         command.args(&arguments.history);

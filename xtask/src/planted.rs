@@ -63,7 +63,7 @@ impl Hunt {
 /// Runs the suite.
 pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
     let (first, count) = (sim::SMOKE_FIRST.to_string(), sim::SMOKE_COUNT.to_string());
-    let mut all = lines(&mut simulation(&["list"]))?;
+    let mut all = lines(&mut simulation(&["list"])?)?;
     let some: Vec<&str> = arguments
         .bugs
         .iter()
@@ -80,8 +80,8 @@ pub(crate) fn run(arguments: &PlantedArguments) -> Outcome {
     let seeds = [&[how, &first, &count], some.as_slice()].concat();
     let histories = [&[how], some.as_slice()].concat();
     let mut hunts = Hunts::default();
-    hunts.take(&lines(&mut images(&histories))?);
-    hunts.take(&lines(&mut simulation(&seeds))?);
+    hunts.take(&lines(&mut images(&histories)?)?);
+    hunts.take(&lines(&mut simulation(&seeds)?)?);
     hunts.print(&all);
     let mut missing = hunts.missing(&all);
     println(&format!(
@@ -134,21 +134,19 @@ impl Hunts {
 }
 
 /// The hunter that runs the simulation's seeds.
-fn simulation(arguments: &[&str]) -> Command {
-    hunter("millrace-tests", arguments)
+fn simulation(arguments: &[&str]) -> Result<Command, String> {
+    hunter("planted", arguments)
 }
 
 /// The hunter that judges crash images.
-fn images(arguments: &[&str]) -> Command {
-    hunter("millrace-images", arguments)
+fn images(arguments: &[&str]) -> Result<Command, String> {
+    hunter("planted_images", arguments)
 }
 
-fn hunter(package: &str, arguments: &[&str]) -> Command {
-    let mut command = binaries::cargo();
-    command.args(["run", "--quiet"]).args(binaries::UNSHIPPED);
-    command.args(["--package", package, "--example", "planted", "--"]);
+fn hunter(name: &str, arguments: &[&str]) -> Result<Command, String> {
+    let mut command = binaries::example(name)?;
     command.args(arguments);
-    command
+    Ok(command)
 }
 
 /// Runs a hunter and gives the lines it prints, which are shown as they come. Bugs make the product
