@@ -6,24 +6,22 @@ use std::io::Write;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::{Codec, snappy};
+use super::{Codec, snappy, zstandard};
 
 /// Kafka's default of `compression.gzip.level` (-1 there means zlib's own default, 6).
 const GZIP_LEVEL: i32 = 6;
-/// Kafka's default of `compression.zstd.level`.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Appends `input`, compressed, to `out`.
 ///
 /// `level` is the codec's own (gzip 0-9, zstd -131072 to 22), brought into range; `None` is Kafka's
-/// default. Snappy has no levels and the LZ4 encoder has one, so both ignore it.
+/// default. The codec must be one that [is built in](Codec::is_built_in). Snappy has no levels and the LZ4 encoder has one, so both ignore it.
 pub fn compress(codec: Codec, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
     match codec {
         Codec::None => out.extend_from_slice(input),
         Codec::Gzip => gzip(level.unwrap_or(GZIP_LEVEL), input, out),
         Codec::Snappy => snappy::compress(input, out),
         Codec::Lz4 => lz4(input, out),
-        Codec::Zstd => zstd(level.unwrap_or(ZSTD_LEVEL), input, out),
+        Codec::Zstd => zstandard::compress(level, input, out),
     }
 }
 
@@ -48,16 +46,4 @@ fn lz4(input: &[u8], out: &mut Vec<u8>) {
     encoder
         .try_finish()
         .expect("writing to memory does not fail");
-}
-
-fn zstd(level: i32, input: &[u8], out: &mut Vec<u8>) {
-    let level = level.clamp(
-        *zstd::compression_level_range().start(),
-        zstd::zstd_safe::max_c_level(),
-    );
-    let start = out.len();
-    out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
-    let written = zstd::bulk::compress_to_buffer(input, &mut out[start..], level)
-        .expect("a target of compress_bound bytes is always large enough");
-    out.truncate(start + written);
 }

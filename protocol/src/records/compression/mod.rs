@@ -10,6 +10,10 @@ mod gzip;
 mod lz4;
 mod snappy;
 mod stream;
+#[cfg(feature = "zstd")]
+mod zstandard;
+#[cfg(not(feature = "zstd"))]
+#[path = "zstandard_left_out.rs"]
 mod zstandard;
 
 pub use compress::compress;
@@ -49,6 +53,11 @@ impl Codec {
             Self::Lz4 => 3,
             Self::Zstd => 4,
         }
+    }
+
+    /// Whether this build can write and read it: zstd only with the feature of that name.
+    pub fn is_built_in(self) -> bool {
+        self != Self::Zstd || cfg!(feature = "zstd")
     }
 
     /// The name Kafka's `compression.type` has for it.

@@ -1,4 +1,4 @@
-//! Reading zstd frames through one reused context.
+//! Writing zstd frames, and reading them through one reused context.
 //!
 //! A frame names its window, and the context reserves that much address space before the first byte
 //! comes out. Windows over 2^27 bytes are refused (so does Java's reader; level 22 needs exactly that).
@@ -15,6 +15,22 @@ const WINDOW_LOG_MAX: u32 = 27;
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// `ZSTD_error_frameParameter_windowTooLarge`; zstd returns errors as negated numbers.
 const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
+
+/// Kafka's default of `compression.zstd.level`.
+const LEVEL: i32 = 3;
+
+/// Appends `input`, compressed, to `out`.
+pub(super) fn compress(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
+    let level = level.unwrap_or(LEVEL).clamp(
+        *zstd::compression_level_range().start(),
+        zstd::zstd_safe::max_c_level(),
+    );
+    let start = out.len();
+    out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
+    let written = zstd::bulk::compress_to_buffer(input, &mut out[start..], level)
+        .expect("a target of compress_bound bytes is always large enough");
+    out.truncate(start + written);
+}
 
 /// A reusable context; `begin` before each stream.
 pub(super) struct Context {
