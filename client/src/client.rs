@@ -16,6 +16,7 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::{self, ApiVersionsRequest};
 use millrace_protocol::responses::{ApiVersionsResponse, Request};
 
+use crate::security::authenticate::Identity;
 use crate::{Answer, Call, Connection, ConnectionOptions, Error, PendingReply};
 
 /// What the client tells of itself in `ApiVersions` (KIP-511).
@@ -56,14 +57,30 @@ impl<R: Request> Pending<R> {
 }
 
 impl Client {
-    /// Connects to a broker and asks which versions it serves.
+    /// Connects to a broker, asks which versions it serves, and says who the client is if the options
+    /// tell it to.
     pub async fn connect(
         host: &Host,
         address: SocketAddr,
         options: ClientOptions,
     ) -> Result<Self, Error> {
-        let connection = Connection::open(host, address, options).await?;
+        Self::connect_named(host, &address.ip().to_string(), address, options).await
+    }
+
+    /// The same with the name that was connected to: what the broker's certificate must be for.
+    pub async fn connect_named(
+        host: &Host,
+        name: &str,
+        address: SocketAddr,
+        options: ClientOptions,
+    ) -> Result<Self, Error> {
+        let sasl = options.security.sasl.clone();
+        let connection = Connection::open_named(host, name, address, options).await?;
         let served = Arc::new(ask_versions(&connection).await?);
+        if let Some(sasl) = sasl {
+            let identity = Identity::new(&sasl, |api| served.get(&api).copied())?;
+            connection.authenticate(&identity).await?;
+        }
         Ok(Self { connection, served })
     }
 
@@ -132,7 +149,7 @@ impl Client {
     }
 }
 
-fn call(api: Api, version: i16) -> Call {
+pub(crate) fn call(api: Api, version: i16) -> Call {
     Call {
         api_key: api.key(),
         api_version: version,

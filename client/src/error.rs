@@ -3,6 +3,8 @@
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::EncodeError;
 
+use crate::TlsProblem;
+
 /// Why a call did not give its answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -29,6 +31,26 @@ pub enum Error {
         /// The broker's address.
         address: String,
         /// What came.
+        reason: String,
+    },
+    /// Broker and client don't come to speak TLS with each other, or speak it no longer.
+    #[error("no TLS with {address}: {reason}")]
+    Tls {
+        /// The broker's address.
+        address: String,
+        /// What kind of problem it is.
+        problem: TlsProblem,
+        /// What exactly it is.
+        reason: String,
+    },
+    /// The broker does not accept who the client says it is, or does not prove who it is itself.
+    #[error("{address} does not let this client in by {mechanism}: {reason}")]
+    Authentication {
+        /// The broker's address.
+        address: String,
+        /// The SASL mechanism.
+        mechanism: &'static str,
+        /// The broker's words, or what it did wrong.
         reason: String,
     },
     /// No answer before the deadline: whether the request took effect is unknown.
@@ -117,8 +139,10 @@ impl Error {
             | Self::Garbled { .. }
             | Self::Timeout { .. }
             | Self::NoBroker { .. } => true,
+            Self::Tls { problem, .. } => problem.may_pass(),
             // What was given up was tried again for long enough, and may be stored.
-            Self::Malformed { .. }
+            Self::Authentication { .. }
+            | Self::Malformed { .. }
             | Self::Unsupported { .. }
             | Self::Encode(_)
             | Self::Undelivered { .. }

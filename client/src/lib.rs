@@ -26,6 +26,27 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Listeners that want TLS or SASL:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn example(host: &millrace_host::Host) -> Result<(), millrace_client::Error> {
+//! # use millrace_client::{Cluster, ClusterOptions, Roots, Sasl, Tls, TlsOptions};
+//! let mut options = ClusterOptions::new(["broker.example.com:9093"]);
+//! options.connection.security.tls = Some(Tls::new(TlsOptions {
+//!     roots: Roots::File("ca.pem".into()),
+//!     ..TlsOptions::default()
+//! }));
+//! options.connection.security.sasl = Some(Sasl::scram_sha_512("alice", "her password"));
+//! let metrics = options.connection.metrics.clone();
+//! let cluster = Cluster::connect(host, options).await?;
+//! println!("{:?}", metrics.figures());
+//! # Ok(()) }
+//! ```
+//!
+//! Features, both on by default, are what needs a C compiler: `tls`, and `zstd` (without it that codec is
+//! refused). What happens to connections is told to `tracing` at the level `debug`.
+//!
 //! Stands on `protocol` and `host` only, so that the same code runs over real sockets and in the
 //! simulation. From the ground up: a pipelined [`Connection`]; typed calls to one broker
 //! ([`Client`]); a [`Cluster`], which knows who leads what; [`Producer`] and [`Consumer`].
@@ -40,10 +61,12 @@ mod connection;
 mod consumer;
 mod error;
 mod group;
+mod metrics;
 mod partition;
 mod producer;
 mod reader;
 mod records;
+mod security;
 mod topics;
 
 pub use admin::{
@@ -60,10 +83,14 @@ pub use consumer::{
 };
 pub use error::Error;
 pub use group::{Assignor, GroupOptions, OffsetAndMetadata, Rebalance, RebalanceListener, Topics};
+pub use metrics::{ApiFigures, Figures, Latency, Metrics};
 pub use partition::TopicPartition;
 pub use producer::{Delivered, Delivery, Producer, ProducerOptions, Record};
 pub use reader::PartitionReader;
 pub use records::{
     Acks, FetchFrom, FetchOptions, Fetched, OffsetOf, PendingProduce, Produced, ProducerIdentity,
 };
+#[cfg(feature = "tls")]
+pub use security::{Identity, Roots, Tls, TlsOptions};
+pub use security::{Sasl, Security, TlsProblem, Token, TokenFuture, TokenSource};
 pub use topics::{NewTopic, Topic};

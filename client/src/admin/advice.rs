@@ -9,10 +9,14 @@ impl Error {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Connect { .. } | Self::NoBroker { .. } => Some(
-                "see that a broker runs at that address, and that it is one that this machine reaches",
+                "see that a broker runs at that address, that this machine reaches it, and whether it wants TLS or SASL",
             ),
             Self::Disconnected { .. } | Self::Garbled { .. } => Some(
-                "look whether it took effect before you try again; a port that speaks TLS or HTTP ends connections so",
+                "look whether it took effect before you try again; a port that wants SASL, or speaks HTTP, ends connections so",
+            ),
+            Self::Tls { problem, .. } => Some(problem.advice()),
+            Self::Authentication { .. } => Some(
+                "look at the mechanism, the user's name, and the password or token; trying again changes nothing",
             ),
             Self::Timeout { .. } => {
                 Some("look whether it took effect, then try again or allow it more time")
@@ -115,6 +119,14 @@ const ADVICE: &[(&[ErrorCode], &str)] = &[
             ErrorCode::ClusterAuthorizationFailed,
         ],
         "ask the cluster's administrator for that permission",
+    ),
+    (
+        &[
+            ErrorCode::SaslAuthenticationFailed,
+            ErrorCode::UnsupportedSaslMechanism,
+            ErrorCode::IllegalSaslState,
+        ],
+        "say who you are, by a mechanism that the listener takes",
     ),
     (
         &[

@@ -38,7 +38,7 @@ impl Place {
         let addresses = self.resolve(host).await?;
         let mut failed = Err(self.failed("its name stands for no address"));
         for address in addresses {
-            failed = Client::connect(host, address, options.clone()).await;
+            failed = Client::connect_named(host, &self.host, address, options.clone()).await;
             if failed.is_ok() {
                 break;
             }

@@ -363,7 +363,16 @@ pub(crate) fn is_of_leadership(code: ErrorCode) -> bool {
     )
 }
 
+/// Why nobody could be asked: what no retry mends is said as it is, so that nobody goes on trying. A
+/// broker that knows the client not stands for all of them; one whose certificate is wrong doesn't.
 fn no_broker(tried: &[Error]) -> Error {
+    let is_of_client = |error: &&Error| matches!(error, Error::Authentication { .. });
+    let is_of_tls = |error: &&Error| matches!(error, Error::Tls { .. });
+    let all_final = !tried.iter().any(Error::is_retriable);
+    let of_tls = tried.iter().find(is_of_tls).filter(|_| all_final);
+    if let Some(refused) = tried.iter().find(is_of_client).or(of_tls) {
+        return refused.clone();
+    }
     let reasons: Vec<_> = tried.iter().map(ToString::to_string).collect();
     Error::NoBroker {
         reasons: if reasons.is_empty() {
@@ -377,4 +386,35 @@ fn no_broker(tried: &[Error]) -> Error {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while holding one; what it guards is whole at any time.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TlsProblem;
+
+    #[test]
+    fn what_no_retry_mends_is_not_hidden_behind_what_may_pass() {
+        let refused = || Error::Connect {
+            address: "a:1".to_owned(),
+            reason: "refused".to_owned(),
+        };
+        let unknown = || Error::Authentication {
+            address: "a:1".to_owned(),
+            mechanism: "PLAIN",
+            reason: "wrong".to_owned(),
+        };
+        let tls = |problem| Error::Tls {
+            address: "a:1".to_owned(),
+            problem,
+            reason: "x".to_owned(),
+        };
+        let expired = || tls(TlsProblem::Expired);
+        assert!(no_broker(&[]).is_retriable());
+        assert!(no_broker(&[refused()]).is_retriable());
+        assert!(no_broker(&[refused(), tls(TlsProblem::HungUp)]).is_retriable());
+        assert!(!no_broker(&[refused(), unknown()]).is_retriable());
+        assert!(!no_broker(&[expired(), expired()]).is_retriable());
+        assert!(no_broker(&[expired(), refused()]).is_retriable());
+    }
 }

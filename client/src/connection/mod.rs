@@ -4,22 +4,27 @@
 //! answer is matched to the oldest request without one; an answer with another correlation id ends
 //! the connection. At most [`ConnectionOptions::in_flight_max`] requests are without answer. When
 //! the connection ends, every request without answer gets [`Error::Disconnected`], or
-//! [`Error::Garbled`] when what came is the reason.
+//! [`Error::Garbled`] or [`Error::Tls`] when what came is the reason.
+
+mod answers;
+mod exclusive;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use millrace_host::{Host, Mono, Piece, Pool, ReadHalf, TaskHandle, WriteHalf};
-use millrace_protocol::header::{RequestHeader, decode_response, encode_request};
+use bytes::{BufMut, Bytes, BytesMut};
+use millrace_host::{Host, Mono, Piece, Pool, TaskHandle, WriteHalf};
+use millrace_protocol::header::{RequestHeader, encode_request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::Error;
+use crate::metrics::Metrics;
+use crate::security::Security;
+use crate::{Error, TlsProblem};
+use answers::read_answers;
+pub(crate) use exclusive::{Exclusive, Renewal};
 
-/// Bytes asked of the machine at once.
-const READ_CHUNK_BYTES: usize = 64 * 1024;
 /// The length in front of every request and answer.
 const FRAME_LENGTH_BYTES: usize = 4;
 /// The correlation id of requests that nobody answers.
@@ -38,6 +43,11 @@ pub struct ConnectionOptions {
     pub connect_timeout: Duration,
     /// How long a request may take, from the call that sends it to its answer.
     pub request_timeout: Duration,
+    /// Encryption, and who the client is; neither by default.
+    pub security: Security,
+    /// Where connections that are opened with these options count what they do: those with clones of
+    /// them at the same place.
+    pub metrics: Metrics,
 }
 
 impl Default for ConnectionOptions {
@@ -48,6 +58,8 @@ impl Default for ConnectionOptions {
             reply_bytes_max: 128 * 1024 * 1024,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            security: Security::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -83,9 +95,17 @@ struct Shared {
     address: String,
     host: Host,
     options: ConnectionOptions,
-    write: tokio::sync::Mutex<Box<dyn WriteHalf>>,
+    write: tokio::sync::Mutex<Outgoing>,
     pending: Mutex<Pending>,
     slots: Arc<Semaphore>,
+}
+
+/// What requests go out by, one whole request at a time.
+#[derive(Debug)]
+struct Outgoing {
+    half: Box<dyn WriteHalf>,
+    /// When the client says anew who it is, before the next request.
+    renewal: Option<Renewal>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +120,10 @@ struct Waiting {
     correlation_id: i32,
     header_has_tags: bool,
     answer: oneshot::Sender<Result<Bytes, Error>>,
-    _slot: OwnedSemaphorePermit,
+    call: Call,
+    sent_at: Mono,
+    /// None for what has the connection to itself.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 /// Ends the reading task with the connection.
@@ -122,32 +145,48 @@ pub struct PendingReply {
 }
 
 impl Connection {
-    /// Connects to `address`.
+    /// Connects to `address`, with TLS if the options say so; then the broker's certificate must be for
+    /// that address, or for the name that the options give. Says nothing of who the client is: that is
+    /// [`Client::connect`](crate::Client::connect)'s.
     pub async fn open(
         host: &Host,
         address: SocketAddr,
         options: ConnectionOptions,
     ) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Connect {
-            address: address.to_string(),
-            reason,
-        };
+        Self::open_named(host, &address.ip().to_string(), address, options).await
+    }
+
+    /// The same, the broker's certificate being for `name`.
+    pub(crate) async fn open_named(
+        host: &Host,
+        name: &str,
+        address: SocketAddr,
+        options: ConnectionOptions,
+    ) -> Result<Self, Error> {
         let deadline = host.clock.now().mono + options.connect_timeout;
-        let connection = tokio::select! {
+        let opened = tokio::select! {
             biased;
-            connection = host.net.connect(address) => {
-                connection.map_err(|error| failed(error.to_string()))?
-            }
-            () = host.clock.sleep_until(deadline) => {
-                return Err(failed(format!("no answer within {:?}", options.connect_timeout)));
-            }
+            opened = reach(host, name, address, &options) => opened,
+            () = host.clock.sleep_until(deadline) => Err(Error::Connect {
+                address: address.to_string(),
+                reason: format!("no answer within {:?}", options.connect_timeout),
+            }),
         };
+        let connection = opened.inspect_err(|error| {
+            options.metrics.connect_failed();
+            tracing::debug!(%address, %error, "can't connect");
+        })?;
+        options.metrics.connected();
+        tracing::debug!(%address, "connected");
         let shared = Arc::new(Shared {
             address: address.to_string(),
             host: host.clone(),
             slots: Arc::new(Semaphore::new(options.in_flight_max)),
             options,
-            write: tokio::sync::Mutex::new(connection.write),
+            write: tokio::sync::Mutex::new(Outgoing {
+                half: connection.write,
+                renewal: None,
+            }),
             pending: Mutex::new(Pending::default()),
         });
         let reader = host.spawn.spawn(
@@ -189,9 +228,10 @@ impl Connection {
                 .map_err(|_| shared.disconnected("it was closed"))?;
             // The write lock is taken before the request joins the queue: both orders are one.
             let mut write = shared.write.lock().await;
-            let (correlation_id, answer) = shared.enqueue(call, slot)?;
+            exclusive::renew(shared, &mut write).await?;
+            let (correlation_id, answer) = shared.enqueue(call, Some(slot))?;
             shared
-                .hand_over(&mut **write, call, correlation_id, body)
+                .hand_over(&mut *write.half, call, correlation_id, body)
                 .await?;
             Ok(answer)
         };
@@ -208,10 +248,13 @@ impl Connection {
         let sending = async {
             let shared = &self.shared;
             let mut write = shared.write.lock().await;
+            exclusive::renew(shared, &mut write).await?;
             if let Some(reason) = &shared.lock().broken {
                 return Err(shared.disconnected(reason));
             }
-            shared.hand_over(&mut **write, call, NO_ANSWER, body).await
+            shared
+                .hand_over(&mut *write.half, call, NO_ANSWER, body)
+                .await
         };
         self.until(self.deadline(), sending).await
     }
@@ -272,7 +315,7 @@ impl Shared {
     fn enqueue(
         &self,
         call: Call,
-        slot: OwnedSemaphorePermit,
+        slot: Option<OwnedSemaphorePermit>,
     ) -> Result<(i32, oneshot::Receiver<Result<Bytes, Error>>), Error> {
         let mut pending = self.lock();
         if let Some(reason) = &pending.broken {
@@ -285,6 +328,8 @@ impl Shared {
             correlation_id,
             header_has_tags: call.reply_header_has_tags(),
             answer: sender,
+            call,
+            sent_at: self.host.clock.now().mono,
             _slot: slot,
         });
         Ok((correlation_id, answer))
@@ -301,6 +346,8 @@ impl Shared {
         let head = request_head(call, correlation_id, &self.options.client_id, body.len());
         let sent = match head {
             Some(head) => {
+                let metrics = &self.options.metrics;
+                metrics.sent(call.api_key, head.len() + body.len());
                 write
                     .send(vec![Piece::Bytes(head), Piece::Bytes(body)])
                     .await
@@ -318,6 +365,7 @@ impl Shared {
 
     /// Ends the connection because of a request that took too long.
     fn timed_out(&self) -> Error {
+        self.options.metrics.timed_out();
         self.end("a request timed out");
         let timeout_ms = self.options.request_timeout.as_millis();
         Error::Timeout {
@@ -340,6 +388,7 @@ impl Shared {
 
     /// The same because of what came.
     fn garbled(&self, reason: &str) {
+        self.options.metrics.garbled();
         let error = Error::Garbled {
             address: self.address.clone(),
             reason: reason.to_owned(),
@@ -347,17 +396,48 @@ impl Shared {
         self.end_with(reason, &error);
     }
 
-    fn end_with(&self, reason: &str, error: &Error) {
-        let waiting = {
-            let mut pending = self.lock();
-            pending.broken.get_or_insert_with(|| reason.to_owned());
-            std::mem::take(&mut pending.queue)
+    /// The same because of what came in place of TLS, or in place of no TLS.
+    fn no_tls(&self, problem: TlsProblem, reason: &str) {
+        let error = Error::Tls {
+            address: self.address.clone(),
+            problem,
+            reason: reason.to_owned(),
         };
+        self.end_with(reason, &error);
+    }
+
+    fn end_with(&self, reason: &str, error: &Error) {
+        let (waiting, is_first) = {
+            let mut pending = self.lock();
+            let is_first = pending.broken.is_none();
+            pending.broken.get_or_insert_with(|| reason.to_owned());
+            (std::mem::take(&mut pending.queue), is_first)
+        };
+        if is_first {
+            self.options.metrics.lost();
+            let address = &self.address;
+            tracing::debug!(%address, reason, unanswered = waiting.len(), "the connection ended");
+        }
         for request in waiting {
             // A caller that no longer waits needs no answer.
             drop(request.answer.send(Err(error.clone())));
         }
     }
+}
+
+/// Connects, and agrees on TLS.
+async fn reach(
+    host: &Host,
+    name: &str,
+    address: SocketAddr,
+    options: &ConnectionOptions,
+) -> Result<millrace_host::Connection, Error> {
+    let connection = host.net.connect(address).await;
+    let connection = connection.map_err(|error| Error::Connect {
+        address: address.to_string(),
+        reason: error.to_string(),
+    })?;
+    options.security.protect(host, name, connection).await
 }
 
 /// A request of which only a part was sent makes the stream unusable.
@@ -389,57 +469,4 @@ fn request_head(
     let frame_bytes = i32::try_from(head.len() - FRAME_LENGTH_BYTES + body_bytes).ok()?;
     head[..FRAME_LENGTH_BYTES].copy_from_slice(&frame_bytes.to_be_bytes());
     Some(head.freeze())
-}
-
-async fn read_answers(mut read: Box<dyn ReadHalf>, shared: Arc<Shared>) {
-    let mut buf = BytesMut::new();
-    let reason = loop {
-        match next_answer(&mut buf, &shared) {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(reason) => return shared.garbled(&reason),
-        }
-        match read.read(&mut buf, READ_CHUNK_BYTES).await {
-            Ok(0) => break "the broker closed it".to_owned(),
-            Ok(_) => {}
-            Err(error) => break error.to_string(),
-        }
-    };
-    shared.end(&reason);
-}
-
-/// Delivers one whole answer from `buf`; `Ok(false)` when there is none yet.
-fn next_answer(buf: &mut BytesMut, shared: &Shared) -> Result<bool, String> {
-    let Some(length) = buf
-        .first_chunk::<4>()
-        .map(|bytes| i32::from_be_bytes(*bytes))
-    else {
-        return Ok(false);
-    };
-    let frame_bytes = usize::try_from(length)
-        .ok()
-        .filter(|bytes| (4..=shared.options.reply_bytes_max).contains(bytes))
-        .ok_or_else(|| format!("an answer of {length} bytes was announced"))?;
-    if buf.len() < FRAME_LENGTH_BYTES + frame_bytes {
-        return Ok(false);
-    }
-    buf.advance(FRAME_LENGTH_BYTES);
-    let mut frame = buf.split_to(frame_bytes).freeze();
-    let mut pending = shared.lock();
-    let Some(waiting) = pending.queue.front() else {
-        return Err("an answer came that nothing was asked for".to_owned());
-    };
-    let expected = waiting.correlation_id;
-    let correlation_id = decode_response(&mut frame, waiting.header_has_tags)
-        .map_err(|error| format!("an answer has a broken header: {error}"))?;
-    if correlation_id != expected {
-        return Err(format!(
-            "answer {correlation_id} came in place of answer {expected}"
-        ));
-    }
-    if let Some(waiting) = pending.queue.pop_front() {
-        // A caller that no longer waits needs no answer.
-        drop(waiting.answer.send(Ok(frame)));
-    }
-    Ok(true)
 }
