@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::contexts::{Contexts, path};
+use super::contexts::{Context, Contexts, path};
+use super::protection::Protection;
 use super::table::Table;
 use super::{Failure, Form, put};
 
@@ -31,6 +32,8 @@ enum Command {
             required = true
         )]
         bootstrap_server: Vec<String>,
+        #[command(flatten)]
+        protection: Box<Protection>,
     },
     /// Uses a cluster from now on, where no command names another.
     Use {
@@ -61,18 +64,23 @@ fn change(command: Command) -> Result<(), Failure> {
         Command::Add {
             name,
             bootstrap_server,
+            protection,
         } => {
-            contexts.all.insert(name.clone(), bootstrap_server);
+            let context = Context {
+                bootstrap_servers: bootstrap_server,
+                protection: protection.anywhere()?,
+            };
+            contexts.all.insert(name.clone(), context);
             contexts.current.get_or_insert(name);
             contexts.save()
         }
         Command::Use { name } => {
-            contexts.brokers(&name)?;
+            contexts.named(&name)?;
             contexts.current = Some(name);
             contexts.save()
         }
         Command::Remove { name } => {
-            contexts.brokers(&name)?;
+            contexts.named(&name)?;
             contexts.all.remove(&name);
             contexts.current.take_if(|current| *current == name);
             contexts.save()
@@ -84,17 +92,24 @@ fn change(command: Command) -> Result<(), Failure> {
 fn list(contexts: &Contexts, form: Form) -> Result<(), Failure> {
     let is_current = |name: &String| contexts.current.as_ref() == Some(name);
     if form == Form::Json {
-        let all = contexts.all.iter().map(|(name, servers)| {
-            json!({"name": name, "bootstrap_servers": servers, "current": is_current(name)})
+        let all = contexts.all.iter().map(|(name, context)| {
+            json!({
+                "name": name,
+                "bootstrap_servers": context.bootstrap_servers,
+                "protection": context.protection.summary(),
+                "current": is_current(name),
+            })
         });
         let all: Vec<_> = all.collect();
         let file = path()?.display().to_string();
         return put(&format!("{}\n", json!({"contexts": all, "file": file})));
     }
-    let mut table = Table::new(&["NAME", "BOOTSTRAP SERVERS", "IN USE"]);
-    for (name, servers) in &contexts.all {
+    let mut table = Table::new(&["NAME", "BOOTSTRAP SERVERS", "PROTECTION", "IN USE"]);
+    for (name, context) in &contexts.all {
         let mark = if is_current(name) { "yes" } else { "" };
-        table.row([name.clone(), servers.join(","), mark.to_owned()]);
+        let servers = context.bootstrap_servers.join(",");
+        let protection = context.protection.summary();
+        table.row([name.clone(), servers, protection, mark.to_owned()]);
     }
     put(&table.text())
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::Failure;
+use super::protection::Protection;
 
 /// Brokers, for those who name none on the command line. No key of a broker's.
 pub(crate) const BOOTSTRAP_VARIABLE: &str = "MILLRACE_BOOTSTRAP_SERVER";
@@ -22,8 +23,17 @@ pub(crate) const CONTEXT_VARIABLE: &str = "MILLRACE_CONTEXT";
 pub(crate) struct Contexts {
     /// The one in use.
     pub(crate) current: Option<String>,
-    /// Brokers of each, by name.
-    pub(crate) all: BTreeMap<String, Vec<String>>,
+    /// Each by its name.
+    pub(crate) all: BTreeMap<String, Context>,
+}
+
+/// One cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// Its brokers, or some of them.
+    pub(crate) bootstrap_servers: Vec<String>,
+    /// How they are reached.
+    pub(crate) protection: Protection,
 }
 
 /// Where they are kept.
@@ -39,16 +49,24 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
     Ok(config.join("millrace").join("contexts.toml"))
 }
 
-/// The brokers to begin with: those given, those of a context, or the default.
-pub(super) fn bootstrap(given: &[String], context: Option<&str>) -> Result<Vec<String>, Failure> {
+/// A variable of the environment that isn't empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The brokers to begin with, and how to reach them: those given, a context, or the default.
+pub(super) fn context(given: &[String], context: Option<&str>) -> Result<Context, Failure> {
+    let only = |bootstrap_servers: Vec<String>| Context {
+        bootstrap_servers,
+        protection: Protection::default(),
+    };
     if !given.is_empty() {
-        return Ok(given.to_vec());
+        return Ok(only(given.to_vec()));
     }
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if context.is_none()
         && let Some(servers) = variable(BOOTSTRAP_VARIABLE)
     {
-        return Ok(servers.split(',').map(str::to_owned).collect());
+        return Ok(only(servers.split(',').map(str::to_owned).collect()));
     }
     let named = context
         .map(str::to_owned)
@@ -59,9 +77,9 @@ pub(super) fn bootstrap(given: &[String], context: Option<&str>) -> Result<Vec<S
         Err(_) => Contexts::default(),
     };
     let Some(name) = named.or_else(|| contexts.current.clone()) else {
-        return Ok(vec![super::BOOTSTRAP_DEFAULT.to_owned()]);
+        return Ok(only(vec![super::BOOTSTRAP_DEFAULT.to_owned()]));
     };
-    contexts.brokers(&name).cloned()
+    contexts.named(&name).cloned()
 }
 
 impl Contexts {
@@ -94,8 +112,8 @@ impl Contexts {
         written().map_err(|error| Failure::refused(format!("{}: {error}", path.display())))
     }
 
-    /// The brokers of one.
-    pub(crate) fn brokers(&self, name: &str) -> Result<&Vec<String>, Failure> {
+    /// The one of this name.
+    pub(crate) fn named(&self, name: &str) -> Result<&Context, Failure> {
         self.all.get(name).ok_or_else(|| {
             Failure::usage(format!("there is no context {name}"))
                 .advise("millrace context list shows those there are")
@@ -112,15 +130,9 @@ impl Contexts {
                 ("current", Value::String(name)) => contexts.current = Some(name),
                 ("contexts", Value::Table(all)) => {
                     for (name, context) in all {
-                        let servers = context.get("bootstrap_servers").and_then(Value::as_array);
-                        let servers = servers.ok_or_else(|| {
-                            format!("context {name} has no list bootstrap_servers")
-                        })?;
-                        let text = |server: &Value| server.as_str().map(str::to_owned);
-                        let servers: Option<Vec<String>> = servers.iter().map(text).collect();
-                        let servers =
-                            servers.ok_or_else(|| format!("a server of {name} is no text"))?;
-                        contexts.all.insert(name, servers);
+                        let read = Context::read(&context);
+                        let context = read.map_err(|reason| format!("context {name}: {reason}"))?;
+                        contexts.all.insert(name, context);
                     }
                 }
                 (key, _) => return Err(format!("{key} is unknown there, or of another kind")),
@@ -130,12 +142,8 @@ impl Contexts {
     }
 
     fn text(&self) -> String {
-        let context = |(name, servers): (&String, &Vec<String>)| {
-            let servers = servers.iter().cloned().map(Value::String).collect();
-            let context =
-                Table::from_iter([("bootstrap_servers".to_owned(), Value::Array(servers))]);
-            (name.clone(), Value::Table(context))
-        };
+        let context =
+            |(name, context): (&String, &Context)| (name.clone(), Value::Table(context.table()));
         let mut table = Table::new();
         if let Some(current) = &self.current {
             table.insert("current".to_owned(), Value::String(current.clone()));
@@ -146,20 +154,51 @@ impl Contexts {
     }
 }
 
+impl Context {
+    fn read(value: &Value) -> Result<Self, String> {
+        let table = value.as_table().ok_or("it is no table")?;
+        let mut context = Self::default();
+        for (key, value) in table {
+            if key == "bootstrap_servers" {
+                let text = |server: &Value| server.as_str().map(str::to_owned);
+                let servers = value.as_array().map(|all| all.iter().map(text).collect());
+                context.bootstrap_servers = servers
+                    .flatten()
+                    .ok_or("bootstrap_servers is no list of texts")?;
+            } else if !context.protection.take(key, value)? {
+                return Err(format!("{key} is unknown there"));
+            }
+        }
+        if context.bootstrap_servers.is_empty() {
+            return Err("it has no bootstrap_servers".to_owned());
+        }
+        Ok(context)
+    }
+
+    fn table(&self) -> Table {
+        let servers = self.bootstrap_servers.iter().cloned().map(Value::String);
+        let servers = Value::Array(servers.collect());
+        let mut table = Table::from_iter([("bootstrap_servers".to_owned(), servers)]);
+        self.protection.put_into(&mut table);
+        table
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn contexts_are_read_as_they_were_written() {
+        let of = |servers: &[&str]| Context {
+            bootstrap_servers: servers.iter().map(|&server| server.to_owned()).collect(),
+            protection: Protection::default(),
+        };
         let contexts = Contexts {
             current: Some("here".to_owned()),
             all: BTreeMap::from([
-                ("here".to_owned(), vec!["127.0.0.1:9092".to_owned()]),
-                (
-                    "a b".to_owned(),
-                    vec!["x:1".to_owned(), "[::1]:2".to_owned()],
-                ),
+                ("here".to_owned(), of(&["127.0.0.1:9092"])),
+                ("a b".to_owned(), of(&["x:1", "[::1]:2"])),
             ]),
         };
         assert_eq!(Contexts::parse(&contexts.text()), Ok(contexts));
@@ -177,6 +216,9 @@ mod tests {
             "[contexts.a]",
             "contexts = [",
             "[contexts]\na = 1",
+            "[contexts.a]\nbootstrap_servers = []",
+            "[contexts.a]\nbootstrap_servers = [1]",
+            "[contexts.a]\nbootstrap_servers = [\"a:1\"]\nsasl_password = \"x\"",
         ] {
             assert!(Contexts::parse(text).is_err(), "{text}");
         }

@@ -15,6 +15,7 @@ pub(crate) mod offset;
 mod position;
 pub(crate) mod produce;
 mod progress;
+mod protection;
 mod report;
 pub(crate) mod settings;
 mod table;
@@ -32,6 +33,7 @@ use millrace_host::real::{Options, RealHost};
 use serde_json::Value;
 
 pub(crate) use failure::Failure;
+use protection::Protection;
 
 /// What every command of a cluster keeps to.
 pub(crate) const EXIT_CODES: &str = "\
@@ -42,10 +44,16 @@ Exit codes:
   3  no answer for now: the same command may succeed later
 
 The cluster is the first of these that is given: --bootstrap-server, --context,
-MILLRACE_BOOTSTRAP_SERVER, MILLRACE_CONTEXT, the context in use, 127.0.0.1:9092.";
+MILLRACE_BOOTSTRAP_SERVER, MILLRACE_CONTEXT, the context in use, 127.0.0.1:9092.
+Options for TLS and SASL go before what the context says of them.";
 
-/// Variables of the environment that name a cluster.
-pub(crate) const VARIABLES: [&str; 2] = [contexts::BOOTSTRAP_VARIABLE, contexts::CONTEXT_VARIABLE];
+/// Variables of the environment that name a cluster, or say who asks.
+pub(crate) const VARIABLES: [&str; 4] = [
+    contexts::BOOTSTRAP_VARIABLE,
+    contexts::CONTEXT_VARIABLE,
+    protection::PASSWORD_VARIABLE,
+    protection::TOKEN_VARIABLE,
+];
 
 /// Where a broker listens that nobody configured.
 const BOOTSTRAP_DEFAULT: &str = "127.0.0.1:9092";
@@ -77,6 +85,8 @@ pub(crate) struct At {
     /// For people or for programs.
     #[arg(long, value_enum, default_value = "table", global = true)]
     output: Form,
+    #[command(flatten)]
+    protection: Protection,
 }
 
 /// How answers are printed.
@@ -122,8 +132,10 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 
 impl Session {
     async fn find(host: Host, at: &At) -> Result<Self, Failure> {
-        let bootstrap = contexts::bootstrap(&at.bootstrap_server, at.context.as_deref())?;
-        let mut options = ClusterOptions::new(bootstrap);
+        let context = contexts::context(&at.bootstrap_server, at.context.as_deref())?;
+        let protection = at.protection.clone().or(context.protection);
+        let mut options = ClusterOptions::new(context.bootstrap_servers);
+        options.connection.security = protection.security(contexts::variable)?;
         "millrace-cli".clone_into(&mut options.connection.client_id);
         options.connection.request_timeout = at.timeout;
         options.connection.connect_timeout = at.timeout.min(options.connection.connect_timeout);
