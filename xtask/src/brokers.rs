@@ -42,6 +42,8 @@ pub(crate) struct Site {
     millrace: PathBuf,
     /// `key=value` that it is started with beside what every broker is.
     settings: Vec<String>,
+    /// Variables of the script that starts Kafka.
+    variables: Vec<(&'static str, String)>,
 }
 
 /// A broker that runs.
@@ -62,6 +64,7 @@ impl Site {
             port: free_port()?,
             millrace: millrace.to_owned(),
             settings: Vec::new(),
+            variables: Vec::new(),
         })
     }
 
@@ -69,6 +72,12 @@ impl Site {
     pub(crate) fn with(mut self, settings: &[&str]) -> Self {
         self.settings
             .extend(settings.iter().map(|setting| (*setting).to_owned()));
+        self
+    }
+
+    /// The same place, Kafka's script being told this too.
+    pub(crate) fn told(mut self, variable: &'static str, value: String) -> Self {
+        self.variables.push((variable, value));
         self
     }
 
@@ -133,6 +142,7 @@ impl Site {
                     script.arg("1");
                 }
                 script.env("KAFKA_PORT", self.port.to_string());
+                script.envs(self.variables.iter().map(|(name, value)| (name, value)));
                 succeed(script.stdout(std::process::Stdio::null()))?;
                 Ok(Running {
                     site: self,

@@ -20,6 +20,7 @@ mod planted;
 mod process;
 mod readme;
 mod schedules;
+mod security;
 mod sim;
 mod streams;
 mod tools;
@@ -67,6 +68,8 @@ enum Suite {
     Planted(planted::PlantedArguments),
     /// Models of tasks that share something, by a million schedules that are chosen one by one.
     Schedules(schedules::SchedulesArguments),
+    /// The client crate and the command line against Apache Kafka's listeners with TLS and SASL.
+    Security(security::SecurityArguments),
     /// The whole broker in the simulation, with crashes, for fresh seeds or one again.
     Sim(sim::SimArguments),
     /// Runs the README's first two commands literally, in a clone in a directory of its own.
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Suite::Planted(arguments) => planted::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Schedules(arguments) => schedules::run(&arguments),
+        Suite::Security(arguments) => security::run(&arguments),
         Suite::Sim(arguments) => sim::run(&arguments),
         Suite::Streams(arguments) => streams::run(&arguments),
         Suite::Tools(arguments) => tools::run(&arguments),
