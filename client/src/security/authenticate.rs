@@ -187,8 +187,10 @@ async fn say(
         Some(message) if !message.is_empty() => format!("{code}: {message}"),
         _ => code.to_string(),
     };
-    if let Some(before) = said_before {
-        reason.extend([" (", before, ")"]);
+    if let Some(before) = said_before
+        && !reason.contains(before)
+    {
+        reason.extend([" (it says ", before, ")"]);
     }
     Err(identity.refused(connection.address(), reason))
 }

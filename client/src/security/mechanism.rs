@@ -32,7 +32,7 @@ pub(super) enum Conversation {
     Scram(Scram),
     OAuthBearer {
         first: Vec<u8>,
-        /// What the broker has against the token.
+        /// What the broker said against the token.
         refused: Option<String>,
     },
 }
@@ -102,12 +102,12 @@ impl Conversation {
                 if said.is_empty() && refused.is_none() {
                     return Ok(Step::Done);
                 }
-                if let Some(refused) = refused.clone() {
-                    return Err(Refusal::Broker(refused));
+                if let Some(refused) = refused {
+                    return Err(Refusal::Broker(format!("it says {refused}")));
                 }
                 // Its words come with an answer that isn't refused yet (RFC 7628, section 3.2.3): the
                 // refusal itself follows a single separator.
-                *refused = Some(format!("it says {}", shown(said)));
+                *refused = Some(shown(said));
                 Ok(Step::Say(SEPARATOR.to_string().into_bytes()))
             }
         }

@@ -27,7 +27,9 @@ impl TlsFailure {
     pub(super) fn hung_up(reason: &str) -> Self {
         Self {
             problem: TlsProblem::HungUp,
-            reason: format!("the broker hung up during the handshake: {reason}"),
+            reason: format!(
+                "the broker hung up during the handshake, as a listener without TLS does: {reason}"
+            ),
         }
     }
 
@@ -49,6 +51,8 @@ impl From<Error> for TlsFailure {
             "what the broker answered is no TLS: "
         } else if problem == TlsProblem::ClientCertificate {
             "the broker refuses this client's certificate: "
+        } else if problem == TlsProblem::UnknownAuthority {
+            "no authority that is trusted has signed the broker's certificate: "
         } else {
             ""
         };
