@@ -20,6 +20,15 @@ struct Shell<'a> {
     home: &'a Path,
 }
 
+/// Variables of the environment.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+/// Options that lead to a listener, with the variables beside them.
+type Way<'a> = (&'a str, Vec<&'a str>, Variables<'a>);
+
+/// Options that lead nowhere, with the variables beside them, and what the command ends with and says.
+type Refusal<'a> = (Vec<&'a str>, Variables<'a>, (i32, &'a str));
+
 /// What a command came to.
 struct Said {
     code: i32,
@@ -28,7 +37,7 @@ struct Said {
 }
 
 impl Shell<'_> {
-    fn run(&self, words: &[&str], variables: &[(&str, &str)], input: &str) -> Result<Said, String> {
+    fn run(&self, words: &[&str], variables: Variables<'_>, input: &str) -> Result<Said, String> {
         let told = |error: std::io::Error| format!("millrace {words:?}: {error}");
         let mut child = Command::new(self.binary)
             .args(words)
@@ -55,7 +64,7 @@ impl Shell<'_> {
     fn works(
         &self,
         words: &[&str],
-        variables: &[(&str, &str)],
+        variables: Variables<'_>,
         input: &str,
     ) -> Result<String, String> {
         let said = self.run(words, variables, input)?;
@@ -68,7 +77,7 @@ impl Shell<'_> {
     fn refused(
         &self,
         words: &[&str],
-        variables: &[(&str, &str)],
+        variables: Variables<'_>,
         (code, told): (i32, &str),
     ) -> Outcome {
         let said = self.run(words, variables, "")?;
@@ -109,7 +118,7 @@ pub(super) fn run(binary: &Path, files: &Path, plain: &str, doors: &[Door]) -> O
     let (ssl, sasl, ca) = (at("ssl")?, at("sasl")?, file("ca.pem"));
     let list = ["topic", "list", "--timeout", "20s"];
     let with = |more: &[&'static str]| more.to_vec();
-    let cases: [(Vec<&str>, &[(&str, &str)], (i32, &str)); 7] = [
+    let cases: [Refusal<'_>; 7] = [
         (vec!["-b", &ssl, "--tls"], &[], (REFUSED, "no TLS with")),
         (vec!["-b", &ssl], &[], (REFUSED, "with TLS")),
         (vec!["-b", plain, "--tls-ca", &ca], &[], (3, "without TLS")),
@@ -169,7 +178,7 @@ fn passing(
     if kept.contains(PASSWORD) {
         return Err("a context keeps a password".to_owned());
     }
-    let ways: [(&str, Vec<&str>, &[(&str, &str)]); 5] = [
+    let ways: [Way<'_>; 5] = [
         ("tls", vec!["-b", &ssl, "--tls-ca", &ca], &[]),
         (
             "certificate",
@@ -213,27 +222,25 @@ fn passing(
         ),
         ("context", vec!["--context", "shop"], &[]),
     ];
-    for (name, options, variables) in ways {
-        let topic = format!("line-{name}");
-        let line = |words: &[&str]| -> Vec<String> {
-            words
-                .iter()
-                .chain(&options)
-                .map(|&word| word.to_owned())
-                .collect()
-        };
-        let run = |words: &[&str], input: &str| {
-            let words = line(words);
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            shell.works(&words, variables, input)
-        };
-        run(&["topic", "create", &topic, "--partitions", "1"], "")?;
-        run(&["produce", &topic], "one\ntwo\n")?;
-        let read = run(&["consume", &topic, "--count", "2"], "")?;
-        if read != "one\ntwo\n" {
-            return Err(format!("by {name} came {read:?}"));
-        }
-        println(&format!("pass command line by {name}"));
+    for way in ways {
+        one_way(shell, &way)?;
     }
+    Ok(())
+}
+
+/// A topic made, a record in and out.
+fn one_way(shell: &Shell<'_>, (name, options, variables): &Way<'_>) -> Outcome {
+    let topic = format!("line-{name}");
+    let run = |words: &[&str], input: &str| {
+        let words = [words, options].concat();
+        shell.works(&words, variables, input)
+    };
+    run(&["topic", "create", &topic, "--partitions", "1"], "")?;
+    run(&["produce", &topic], "one\ntwo\n")?;
+    let read = run(&["consume", &topic, "--count", "2"], "")?;
+    if read != "one\ntwo\n" {
+        return Err(format!("by {name} came {read:?}"));
+    }
+    println(&format!("pass command line by {name}"));
     Ok(())
 }
