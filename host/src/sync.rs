@@ -23,6 +23,11 @@ pub use modelled::{ArcSwap, Notify};
 #[cfg(feature = "schedules")]
 pub use shuttle::sync::{Mutex, MutexGuard, atomic};
 
+/// Locks a mutex whose holders leave nothing half done behind when they panic.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(feature = "schedules")]
 mod modelled {
     use std::sync::Arc;

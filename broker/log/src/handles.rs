@@ -10,15 +10,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use millrace_host::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use millrace_host::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use millrace_host::sync::{Arc, Mutex, Weak, lock};
 use millrace_host::{Disk, File};
 
 use crate::segment::Segment;
-
-/// Locks a mutex whose holders leave no half-done state behind when they panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Most segments looked at by one call: the rest is left to the next ones.
 const ROUNDS_MAX: usize = 64;

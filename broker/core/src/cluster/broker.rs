@@ -11,7 +11,7 @@ use millrace_protocol::metadata::{
     RegisterBrokerRecord,
 };
 
-use super::image::NO_LEADER;
+use super::topic::NO_LEADER;
 use super::{Directory, Image};
 
 /// What a broker says of itself.

@@ -4,8 +4,8 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
 
-use super::image::NO_LEADER;
 use super::names::TOPIC_NAME_BYTES_MAX;
+use super::topic::NO_LEADER;
 use super::{Image, Partition, Refusal};
 
 /// `PartitionChangeRecord.LeaderRecoveryState`: the leader was not in sync.

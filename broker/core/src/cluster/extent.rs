@@ -1,7 +1,7 @@
 //! How much an image holds, kept with every change: answers reserve room by it, limits and metrics
 //! go by it, and nobody counts ten thousand topics for that.
 
-use super::image::{NO_LEADER, Partition, Topic};
+use super::topic::{NO_LEADER, Partition, Topic};
 
 /// Sums over all topics of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod names;
 mod partitions;
 mod producer_ids;
 mod reassignments;
+mod topic;
 mod topics;
 
 pub use broker::{Registration, directories_failed, register};
@@ -24,11 +25,12 @@ pub use directories::{Assignment, NotAssigned, assign_directory};
 pub use elections::{ElectIn, Elected, Election, elect_leaders};
 pub use extent::Extent;
 pub use features::{Feature, FeatureUpdate, update_features};
-pub use image::{Broker, Directory, Image, Loading, Partition, ReplayError, Topic};
+pub use image::{Broker, Image, Loading, ReplayError};
 pub use names::{NameError, check_topic_name};
 pub use partitions::{GrowTopic, GrowthOutcome, create_partitions};
 pub use producer_ids::{PRODUCER_ID_BLOCK, allocate_producer_ids};
 pub use reassignments::{Reassignment, reassign_partitions};
+pub use topic::{Directory, Partition, Topic};
 pub use topics::{
     CreateTopic, Created, Defaults, Refusal, Removal, RemovalOutcome, Subject, TopicOutcome,
     create_topics, data_removed, delete_topics,

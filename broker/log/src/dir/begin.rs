@@ -3,28 +3,24 @@
 //! What always holds: every file and name that the start made or read is durable before the flusher
 //! runs; the last commit of the generation before is repeated before anyone is served.
 
-use std::io;
-use std::path::PathBuf;
-
 use millrace_host::sync::{Arc, Mutex};
-use millrace_host::{BoxFuture, Disk, File, Host, LockGuard, OpenMode, Pool};
+use millrace_host::{BoxFuture, Host, LockGuard, OpenMode, Pool};
 use millrace_probe::{Branch, reached};
 use tokio::sync::oneshot;
 
 use crate::dir::format::{self, Format};
 use crate::dir::space::Room;
-use crate::dir::start::{Start, parent};
-use crate::dir::{LogDir, Slots, StartReport};
+use crate::dir::steps::{Loaded, Made, Start, parent};
+use crate::dir::{LogDir, StartReport};
 use crate::error::Error;
 use crate::flusher::Shared;
 use crate::flusher::gather::Gather;
-use crate::flusher::reclaim::{Reclaim, Retired};
+use crate::flusher::reclaim::Reclaim;
 use crate::flusher::state::{FAILED, Parts};
 use crate::flusher::task::{Flusher, Limits};
 use crate::journal::commit::{self, BLOCK, Place};
 use crate::journal::file::Journal;
-use crate::ledger::file::LedgerFiles;
-use crate::ledger::{Ledger, Run};
+use crate::ledger::Run;
 use crate::mark::Mark;
 
 /// Room that a start needs beside its journal: the ledger's, the first marks and names.
@@ -35,27 +31,6 @@ const UNSETTLED_WAIT: usize = 4;
 
 /// An in-use file is far smaller than this.
 const IN_USE_LEN_MAX: usize = 4096;
-
-/// What loading gives to the new generation.
-pub(super) struct Loaded {
-    pub(super) ledger: Ledger,
-    pub(super) ledger_files: LedgerFiles,
-    pub(super) repeat: Option<bytes::Bytes>,
-    pub(super) retired: Retired,
-    pub(super) settle_first: bool,
-    /// A run of this boot ended with a directory that had failed.
-    pub(super) after_failure: bool,
-    pub(super) report: StartReport,
-}
-
-/// What the files made by this start need before anything counts.
-#[derive(Default)]
-pub(super) struct Made {
-    pub(super) files: Vec<Arc<dyn File>>,
-    pub(super) dirs: Vec<PathBuf>,
-    /// Its file is among the files.
-    pub(super) slots: Option<Slots>,
-}
 
 impl Start {
     /// Writes the in-use file and makes the files of the new generation, not yet synced.
@@ -246,28 +221,4 @@ fn hold_reserve(host: &Host, room: &Arc<Room>) {
         "log-reserve",
         Box::pin(async move { room.hold() }),
     );
-}
-
-impl Made {
-    /// Syncs all files and all directories side by side: none counts before all are done, and a
-    /// name without its content is what an interrupted start leaves anyway (R9).
-    async fn sync(mut self, disk: &dyn Disk) -> Result<(), Error> {
-        self.dirs.sort();
-        self.dirs.dedup();
-        let files: Vec<_> = self.files.iter().map(|file| file.sync()).collect();
-        let dirs: Vec<_> = self.dirs.iter().map(|dir| disk.sync_dir(dir)).collect();
-        for (sync, file) in files.into_iter().zip(&self.files) {
-            sync.await.map_err(Error::io("sync", file.path()))?;
-        }
-        for (sync, dir) in dirs.into_iter().zip(&self.dirs) {
-            match sync.await {
-                // The parent of a mount point may not be ours to open; its entry is not new then.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    tracing::debug!(path = %dir.display(), %error, "directory not synced");
-                }
-                done => done.map_err(Error::io("sync directory", dir))?,
-            }
-        }
-        Ok(())
-    }
 }

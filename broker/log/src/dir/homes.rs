@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use millrace_host::sync::{Arc, Mutex};
+use millrace_host::sync::{Arc, Mutex, lock};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::handles::lock;
 use crate::mark::Incarnation;
 
 /// Whose directory was made in this process and could not be given its identity yet. Until it has

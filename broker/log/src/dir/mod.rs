@@ -10,19 +10,19 @@ pub(crate) mod homes;
 mod replay;
 mod space;
 mod start;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millrace_host::sync::{Arc, Mutex};
+use millrace_host::sync::{Arc, Mutex, lock};
 use millrace_host::{Disk, Host, LockGuard, TaskHandle};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle, FlusherCounts, Opening, Shared};
-use crate::handles::lock;
 use crate::ledger::LedgerEntry;
 use crate::mark::{Incarnation, Position};
 use crate::sink::DurabilitySink;

@@ -7,13 +7,12 @@
 use std::io;
 use std::path::PathBuf;
 
-use millrace_host::sync::Mutex;
 use millrace_host::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use millrace_host::sync::{Mutex, lock};
 use millrace_host::{Host, OpenMode};
 
 use crate::dir::LogDir;
 use crate::dir::format::RESERVE;
-use crate::handles::lock;
 
 /// Room that ordinary appends leave alone: names, indexes, snapshots.
 const MARGIN: u64 = 4 << 20;

@@ -5,16 +5,16 @@
 //! (J4). Syncs in series: one round, files and names side by side (R9).
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use millrace_host::{DirEntry, Disk, EntryKind, Host, LockGuard, OpenMode};
 use millrace_probe::{Branch, Bug, planted, reached};
 
-use crate::dir::begin::{Loaded, Made};
 use crate::dir::format::{self, Format, Read};
 use crate::dir::history::History;
 use crate::dir::replay::{self, Replayed};
+use crate::dir::steps::{Loaded, Made, Start, parent};
 use crate::dir::{DirOptions, Generations, LogDir, SLOTS, StartReport};
 use crate::error::{ACCEPT_JOURNAL_LOSS, ACCEPT_OLD_COPY, Error};
 use crate::flusher::reclaim::Retired;
@@ -28,12 +28,6 @@ use crate::slots::SlotFile;
 
 /// Room the ledger files get when they are made.
 const LEDGER_FIRST_LEN: u64 = 64 * 1024;
-
-pub(super) struct Start {
-    pub(super) host: Host,
-    pub(super) path: PathBuf,
-    pub(super) options: DirOptions,
-}
 
 /// What the names in the directory say.
 enum Kind {
@@ -446,12 +440,4 @@ fn is_format_name(name: &str) -> bool {
     .contains(&name)
         || LEDGERS.contains(&name)
         || file::parse_name(name).is_some()
-}
-
-pub(super) fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => path.to_owned(),
-    }
 }

@@ -8,6 +8,7 @@ mod direct;
 pub(crate) mod gather;
 mod part;
 pub(crate) mod reclaim;
+mod reclaiming;
 pub(crate) mod settle;
 pub(crate) mod state;
 pub(crate) mod task;

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use millrace_host::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify, Weak};
+use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify, Weak, lock};
 use millrace_host::{File, Host, LockGuard, Mono, Pool};
 use millrace_probe::{Branch, Bug, planted, reached};
 use tokio::sync::oneshot;
@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::flusher::Durable;
 use crate::flusher::gather::{Gather, State};
-use crate::handles::lock;
 use crate::ledger::Ledger;
 use crate::ledger::file::LedgerFiles;
 use crate::sink::DurabilitySink;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use millrace_host::sync::lock;
 use millrace_host::{BoxFuture, Mono};
 use millrace_probe::{Branch, Bug, planted, reached};
 
@@ -19,7 +20,6 @@ use crate::flusher::reclaim::Reclaim;
 use crate::flusher::settle::Work;
 use crate::flusher::state::Shared;
 use crate::flusher::wall::Believed;
-use crate::handles::lock;
 use crate::journal::commit::CommitId;
 use crate::journal::commit::{self, Header, Place};
 use crate::journal::file::{Commit, Journal};

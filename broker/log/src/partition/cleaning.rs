@@ -21,7 +21,7 @@ use crate::ledger::LedgerEntry;
 use crate::mark::{Durability, Incarnation, Mark};
 use crate::segment::list::SegmentList;
 use crate::segment::tail::End;
-use crate::segment::{Segment, lookup, names, offset_index, time_index};
+use crate::segment::{Segment, headers, lookup, names, offset_index, time_index};
 
 /// Most segments that become one: each is kept open until its last reader has gone.
 pub const CLEANED_AT_ONCE_MAX: usize = 100;
@@ -149,8 +149,8 @@ impl LogReader {
             if is_known || end.bytes == 0 || end.offset <= from || segment.is_quarantined() {
                 continue;
             }
-            let mut walk = lookup::walk(self.handles(), segment, 0)?;
-            if let Some(first) = lookup::next(&mut walk, segment).await? {
+            let mut walk = headers::walk(self.handles(), segment, 0)?;
+            if let Some(first) = headers::next(&mut walk, segment).await? {
                 segment.tail(|tail| tail.first_timestamp = Some(first.header.max_timestamp));
             }
         }

@@ -14,7 +14,7 @@ use millrace_protocol::producer::ProducerEntry;
 
 use super::copy::{LogCopy, write_indexes};
 use super::handover::Outline;
-use super::open::TIMESTAMP_UNKNOWN;
+use super::known::TIMESTAMP_UNKNOWN;
 use super::snapshots::{Snapshots, write_both};
 use super::{PartitionLog, partition_path, position};
 use crate::error::Error;

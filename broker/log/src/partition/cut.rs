@@ -19,10 +19,10 @@ use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle};
 use crate::mark::{Incarnation, Mark, Position};
 use crate::segment::list::SegmentList;
-use crate::segment::lookup;
 use crate::segment::names;
 use crate::segment::tail::End;
 use crate::segment::{Segment, rebuild};
+use crate::segment::{headers, lookup};
 
 /// A truncation whose place is known; made outside the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +72,13 @@ impl LogReader {
     /// The end of the batches before byte `bytes`: their offset end, which a hole may set apart
     /// from the next base offset.
     async fn end_before(&self, segment: &Arc<Segment>, bytes: u64) -> Result<End, Error> {
-        let mut walk = lookup::walk(self.handles(), segment, 0)?;
+        let mut walk = headers::walk(self.handles(), segment, 0)?;
         let mut end = End {
             bytes: 0,
             offset: segment.base(),
         };
         while end.bytes < bytes {
-            match lookup::next(&mut walk, segment).await? {
+            match headers::next(&mut walk, segment).await? {
                 Some(step) => {
                     end = End {
                         bytes: step.end(),

@@ -10,6 +10,7 @@ mod copy;
 mod copy_finish;
 mod cut;
 mod handover;
+mod known;
 mod open;
 mod prove;
 mod reader;
@@ -65,7 +66,7 @@ pub use timestamps::TimestampOffset;
 pub use wished::Note;
 pub use writer::{Append, AppendError, Appended};
 
-pub(crate) use open::TIMESTAMP_UNKNOWN;
+pub(crate) use known::TIMESTAMP_UNKNOWN;
 use snapshots::Snapshots;
 
 /// What the partitions of one log directory share. Cheap to clone.

@@ -12,6 +12,7 @@ use millrace_probe::{Branch, reached};
 use millrace_protocol::producer::ProducerEntry;
 use millrace_protocol::records::BatchHeader;
 
+use super::known::{Known, log_start, sealed_segment};
 use super::recover::{self, Recovered};
 use super::snapshots::{self, Snapshots};
 use super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::flusher::FlushHandle;
-use crate::ledger::{LedgerEntry, SegmentEntry};
+use crate::ledger::LedgerEntry;
 use crate::mark::{Durability, Incarnation, Mark, Position};
 use crate::partition_metadata;
 use crate::segment::index::{self, Found};
@@ -28,7 +29,7 @@ use crate::segment::list::SegmentList;
 use crate::segment::offset_index::OffsetEntry;
 use crate::segment::tail::{End, Tail};
 use crate::segment::time_index::TimeEntry;
-use crate::segment::{Kind, Segment, lookup, names};
+use crate::segment::{Kind, Segment, headers, lookup, names};
 use crate::sink::DurabilitySink;
 
 /// What the state above the log is rebuilt from, in the order of the calls: once the producers as
@@ -366,8 +367,8 @@ impl Partitions {
         if end.bytes == 0 {
             return Ok(());
         }
-        let mut walk = lookup::walk(&self.handles, segment, 0)?;
-        let first = lookup::next(&mut walk, segment).await?;
+        let mut walk = headers::walk(&self.handles, segment, 0)?;
+        let first = headers::next(&mut walk, segment).await?;
         let offsets = self
             .kept_entries::<OffsetEntry>(segment, Kind::Offsets, end, |entry| entry.last_offset);
         let offsets = offsets.await?;
@@ -408,8 +409,8 @@ impl Partitions {
             return Ok(None);
         }
         let mut largest = last;
-        let mut walk = lookup::walk(&self.handles, segment, span.position)?;
-        while let Some(step) = lookup::next(&mut walk, segment).await? {
+        let mut walk = headers::walk(&self.handles, segment, span.position)?;
+        while let Some(step) = headers::next(&mut walk, segment).await? {
             if step.header.record_count > 0 && step.header.max_timestamp > largest.timestamp {
                 largest = TimeEntry {
                     timestamp: step.header.max_timestamp,
@@ -460,48 +461,6 @@ impl Partitions {
 /// behind the last entry of its time index, that gets no more entries.
 const WALKED_FOR_TIMES_MAX: u64 = 1 << 20;
 
-/// What opening a partition works from.
-pub(super) struct Known<'a> {
-    pub(super) incarnation: Incarnation,
-    pub(super) entry: &'a LedgerEntry,
-    pub(super) path: &'a Arc<Path>,
-    pub(super) settings: &'a LogSettings,
-}
-
-/// In the mark of a sealed segment: its largest timestamp has to be found in the batch headers.
-pub(crate) const TIMESTAMP_UNKNOWN: i64 = i64::MIN;
-
-/// The log start as the ledger knows it.
-pub(super) fn log_start(entry: &LedgerEntry) -> i64 {
-    let first = entry
-        .segments
-        .first()
-        .map_or(0, |segment| segment.id.base_offset);
-    if entry.log_start < 0 {
-        first
-    } else {
-        entry.log_start
-    }
-}
-
-/// A sealed segment as the ledger knows it; `None` when it does not know its end.
-pub(super) fn sealed_segment(dir: &Arc<Path>, entry: &SegmentEntry) -> Option<Segment> {
-    let sealed = entry.sealed?;
-    let mut tail = Tail::new(End {
-        bytes: sealed.bytes,
-        offset: sealed.next_offset,
-    });
-    tail.largest = (sealed.max_timestamp_ms >= 0).then_some(TimeEntry {
-        timestamp: sealed.max_timestamp_ms,
-        // Which batch holds it is not remembered; look-ups find it by the timestamp.
-        last_offset: sealed.next_offset.saturating_sub(1),
-    });
-    tail.largest_known = sealed.max_timestamp_ms != TIMESTAMP_UNKNOWN;
-    let segment = Segment::new(dir.clone(), entry.id, entry.holes, tail);
-    segment.seal();
-    Some(segment)
-}
-
 impl PartitionLog {
     /// Gives out the newest usable snapshot and every batch behind it.
     async fn replay(&mut self, replay: &mut dyn Replay) -> Result<(), Error> {
@@ -517,8 +476,8 @@ impl PartitionLog {
             let target = from.max(segment.base());
             let found = lookup::find(handles, segment, target, self.reader.interval()).await?;
             let Some(span) = found else { continue };
-            let mut walk = lookup::walk(handles, segment, span.position)?;
-            while let Some(step) = lookup::next(&mut walk, segment).await? {
+            let mut walk = headers::walk(handles, segment, span.position)?;
+            while let Some(step) = headers::next(&mut walk, segment).await? {
                 if step.header.base_offset >= from {
                     replay.batch(&step.header);
                 }

@@ -13,7 +13,7 @@ use super::LogReader;
 use crate::error::Error;
 use crate::segment::tail::{End, Span};
 use crate::segment::walk::{Step, Walk, WalkError};
-use crate::segment::{Segment, lookup, names};
+use crate::segment::{Segment, headers, names};
 
 impl LogReader {
     /// Up to where the bytes of `segment` from the batch `first` on, at most up to `upto`, are
@@ -61,7 +61,7 @@ impl LogReader {
         let Some(what) = broken else { return Ok(upto) };
         reached(Branch::ChainBrokenAtRead);
         if at.bytes == first.position {
-            return Err(lookup::damaged(segment, at.bytes, &what));
+            return Err(headers::damaged(segment, at.bytes, &what));
         }
         Ok(at.bytes)
     }

@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::handles::Handles;
 use crate::segment::Segment;
 use crate::segment::list::SegmentList;
-use crate::segment::lookup;
 use crate::segment::names;
 use crate::segment::tail::Span;
+use crate::segment::{headers, lookup};
 
 /// Reads one partition. Shared by everyone; never blocks the writer.
 #[derive(Debug)]
@@ -205,7 +205,11 @@ impl LogReader {
                 return Ok((span.base_offset < upto).then_some((segment, span)));
             }
             if segment.is_quarantined() {
-                return Err(lookup::damaged(segment, segment.end().bytes, "quarantined"));
+                return Err(headers::damaged(
+                    segment,
+                    segment.end().bytes,
+                    "quarantined",
+                ));
             }
         }
         Ok(None)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use millrace_host::OpenMode;
 use millrace_probe::{Branch, Bug, planted, reached};
 
-use super::open::{Known, sealed_segment};
+use super::known::{Known, sealed_segment};
 use super::verify::{Check, Stop, Verified, verify};
 use super::{NoSink, Partitions, position};
 use crate::error::Error;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use millrace_host::{File, OpenMode};
 use millrace_probe::{Branch, Bug, planted, reached};
 
-use super::open::{TIMESTAMP_UNKNOWN, log_start};
+use super::known::{TIMESTAMP_UNKNOWN, log_start};
 use super::recover::{Recovered, Sweep};
 use super::retention::remove_files;
 use super::{cut, position, snapshots};

@@ -14,12 +14,12 @@ use millrace_protocol::records::{
 use super::LogReader;
 use crate::error::Error;
 use crate::segment::index::{self, Found};
-use crate::segment::lookup;
 use crate::segment::names;
 use crate::segment::rebuild::rebuild;
 use crate::segment::time_index::{self, TimeEntry};
 use crate::segment::walk::Step;
 use crate::segment::{Kind, Segment};
+use crate::segment::{headers, lookup};
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl LogReader {
                 continue;
             }
             let position = self.start_for_timestamp(segment, timestamp).await?;
-            let mut walk = lookup::walk(self.handles(), segment, position)?;
-            while let Some(step) = lookup::next(&mut walk, segment).await? {
+            let mut walk = headers::walk(self.handles(), segment, position)?;
+            while let Some(step) = headers::next(&mut walk, segment).await? {
                 if step.header.base_offset >= upto {
                     return Ok(None);
                 }
@@ -110,8 +110,8 @@ impl LogReader {
                 Some(largest) => self.start_for_timestamp(segment, largest).await?,
                 None => 0,
             };
-            let mut walk = lookup::walk(self.handles(), segment, position)?;
-            while let Some(step) = lookup::next(&mut walk, segment).await? {
+            let mut walk = headers::walk(self.handles(), segment, position)?;
+            while let Some(step) = headers::next(&mut walk, segment).await? {
                 if step.header.base_offset >= upto {
                     break;
                 }
@@ -159,7 +159,7 @@ impl LogReader {
         let bytes = crate::segment::walk::read(&file, step.position, step.header.size())
             .await
             .map_err(Error::io("read", &path))?;
-        let damaged = |what: String| lookup::damaged(segment, step.position, &what);
+        let damaged = |what: String| headers::damaged(segment, step.position, &what);
         let batch = Batch::parse(bytes).map_err(|error| damaged(error.to_string()))?;
         let found = match wanted {
             Wanted::AtOrAfter(timestamp) => {
@@ -213,8 +213,8 @@ impl LogReader {
         position: u64,
         timestamp: i64,
     ) -> Result<bool, Error> {
-        let mut walk = lookup::walk(self.handles(), segment, position)?;
-        let step = lookup::next(&mut walk, segment).await?;
+        let mut walk = headers::walk(self.handles(), segment, position)?;
+        let step = headers::next(&mut walk, segment).await?;
         Ok(step.is_some_and(|step| step.header.max_timestamp == timestamp))
     }
 

@@ -8,7 +8,7 @@ use millrace_host::DirEntry;
 use millrace_probe::{Branch, Bug, planted, reached};
 
 use super::Partitions;
-use super::open::Known;
+use super::known::Known;
 use super::replace::Names;
 use crate::error::Error;
 use crate::ledger::{LedgerEntry, SegmentEntry};

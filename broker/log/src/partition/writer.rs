@@ -14,7 +14,7 @@ use millrace_host::{Disk, File, OpenMode, Pool};
 use millrace_probe::{Bug, planted};
 use millrace_protocol::records::{self, BatchHeader};
 
-use super::open::TIMESTAMP_UNKNOWN;
+use super::known::TIMESTAMP_UNKNOWN;
 use super::{PartitionLog, Phase, position};
 use crate::error::Error;
 use crate::flusher::Staged;

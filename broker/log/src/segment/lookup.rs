@@ -5,17 +5,17 @@
 //! written by this process, never only claimed by an index; a wrong index is built anew, counted,
 //! and the answer is then found without it.
 
-use std::io;
 use std::sync::Arc;
 
 use millrace_probe::{Bug, planted};
 
+use super::headers::{at, next, walk};
 use super::index::{self, Found};
 use super::offset_index::OffsetEntry;
 use super::rebuild::rebuild;
-use super::tail::{End, Span};
-use super::walk::{Step, Walk, WalkError};
-use super::{Kind, Segment, names};
+use super::tail::Span;
+use super::walk::{Step, WalkError};
+use super::{Kind, Segment};
 use crate::error::Error;
 use crate::handles::Handles;
 
@@ -75,30 +75,6 @@ pub(crate) async fn find(
     Ok(answer)
 }
 
-/// A walk over the segment's headers from `position`, up to its present end.
-pub(crate) fn walk(
-    handles: &Handles,
-    segment: &Arc<Segment>,
-    position: u64,
-) -> Result<Walk, Error> {
-    let file = handles
-        .log(segment)
-        .map_err(|error| at("open", segment, error))?;
-    let from = End {
-        bytes: position,
-        offset: segment.base(),
-    };
-    Ok(Walk::new(file, from, segment.end().bytes, segment.holes()))
-}
-
-/// The next step of such a walk.
-pub(crate) async fn next(walk: &mut Walk, segment: &Segment) -> Result<Option<Step>, Error> {
-    walk.next().await.map_err(|error| match error {
-        WalkError::Io(error) => at("read", segment, error),
-        WalkError::Bad { position, what } => damaged(segment, position, &what),
-    })
-}
-
 /// A batch by its place.
 pub(crate) fn span(step: &Step) -> Span {
     Span {
@@ -107,18 +83,6 @@ pub(crate) fn span(step: &Step) -> Span {
         position: step.position,
         size: step.header.size() as u64,
     }
-}
-
-/// No sound batch stands where one must.
-pub(crate) fn damaged(segment: &Segment, position: u64, what: &str) -> Error {
-    let path = segment.path(names::LOG);
-    Error::BadFile {
-        what: format!("{} at byte {position}: {what}", path.display()),
-    }
-}
-
-fn at(doing: &'static str, segment: &Segment, error: io::Error) -> Error {
-    Error::io(doing, &segment.path(names::LOG))(error)
 }
 
 /// The best place known from which to reach `target`.

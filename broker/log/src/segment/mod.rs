@@ -4,6 +4,7 @@
 //! never again once it is sealed (truncation builds a new end under the partition's lock); its files
 //! are exactly Kafka's.
 
+pub(crate) mod headers;
 pub(crate) mod index;
 pub(crate) mod list;
 pub(crate) mod lookup;
@@ -18,10 +19,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use millrace_host::sync::atomic::{AtomicBool, Ordering};
-use millrace_host::sync::{Arc, Mutex};
+use millrace_host::sync::{Arc, Mutex, lock};
 use millrace_host::{Disk, File, OpenMode};
 
-use crate::handles::lock;
 use crate::mark::SegmentId;
 use index::Source;
 use tail::{End, PENDING_MAX, Tail};

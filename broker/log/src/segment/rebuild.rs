@@ -11,7 +11,7 @@ use millrace_probe::{Branch, reached};
 
 use super::tail::{End, Tail};
 use super::walk::{Walk, WalkError};
-use super::{Kind, Segment, lookup, offset_index, time_index};
+use super::{Kind, Segment, headers, offset_index, time_index};
 use crate::error::Error;
 use crate::handles::Handles;
 
@@ -76,7 +76,7 @@ pub(crate) async fn scan(
             Ok(None) => break,
             Err(WalkError::Io(error)) => return Err(Error::io("read", &path)(error)),
             Err(WalkError::Bad { position, what }) => {
-                return Err(lookup::damaged(segment, position, &what));
+                return Err(headers::damaged(segment, position, &what));
             }
         }
     }

@@ -22,7 +22,7 @@ use millrace_protocol::ids::TopicId;
 use millrace_protocol::records::Batch;
 
 use super::cleaning::Job;
-use super::cleaning_look;
+use super::cleaning_plan;
 use super::partition::{Found, OpenPartition};
 use crate::context::Node;
 
@@ -89,16 +89,16 @@ impl<'a> Round<'a> {
         let partitions = &self.node.partitions;
         let config = partitions.topic_config(&image, topic);
         let config = config.ok_or(CleanError::Stopped)?;
-        let Some(policy) = cleaning_look::policy(self.node, topic) else {
+        let Some(policy) = cleaning_plan::policy(self.node, topic) else {
             return Ok(Done::Nothing);
         };
         let found = self.open.look_to_clean()?;
-        let planned = cleaning_look::todo(&found.log, found.stable_end, &policy, self.wall_ms);
+        let planned = cleaning_plan::todo(&found.log, found.stable_end, &policy, self.wall_ms);
         let mut found = self.open.begin_round(planned.last_end).await?;
         found.log.set_chunk_bytes(self.chunk_bytes());
         // What came meanwhile may not be settled yet.
         found.stable_end = found.stable_end.min(planned.upto);
-        let todo = cleaning_look::todo(&found.log, found.stable_end, &policy, self.wall_ms);
+        let todo = cleaning_plan::todo(&found.log, found.stable_end, &policy, self.wall_ms);
         if !todo.is_due(&policy) {
             return Ok(Done::Nothing);
         }
@@ -161,7 +161,7 @@ impl<'a> Round<'a> {
         let mut filter = Records(Sieve::new(map, round, self.inflated_bytes_max()));
         let views = found.log.segments().iter();
         let segments: Vec<SegmentFacts> = views
-            .map(cleaning_look::facts)
+            .map(cleaning_plan::facts)
             .take_while(|segment| segment.base_offset < clean_end)
             .collect();
         let limits = GroupLimits {

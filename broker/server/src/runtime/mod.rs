@@ -2,6 +2,7 @@
 
 pub(crate) mod cleaning;
 mod cleaning_look;
+mod cleaning_plan;
 mod cleaning_round;
 mod closing;
 mod configure;

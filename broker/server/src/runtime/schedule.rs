@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_host::sync::{Mutex, MutexGuard, PoisonError};
+use millrace_host::sync::{Mutex, lock};
 use millrace_log::mark::Incarnation;
 
 use super::due::Due;
@@ -104,10 +104,6 @@ impl Schedule {
         let retention = lock(&self.retention);
         deadlines + retention.changed.len() + retention.due.len()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,12 +7,20 @@
 
 use millrace_host::sync::Arc;
 use millrace_host::sync::atomic::{AtomicU64, Ordering};
+use millrace_protocol::ids::TopicId;
 use prometheus::IntGauge;
-
-use super::sessions::TopicKey;
 
 /// No topic's name is as long: only names that no topic can have count for more.
 const NAME_BYTES: usize = 256;
+
+/// How a session names a topic: by name up to version 12, by id from 13.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TopicKey {
+    /// Versions up to 12.
+    Name(Arc<str>),
+    /// Versions from 13.
+    Id(TopicId),
+}
 
 /// What one remembered partition counts for.
 pub(super) fn weight(topic: &TopicKey) -> u64 {

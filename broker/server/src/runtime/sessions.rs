@@ -14,10 +14,9 @@ use std::time::Duration;
 use millrace_config::FetchConfig;
 use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::ids::TopicId;
 
-pub(crate) use super::session_room::Share;
 use super::session_room::{Room, weight};
+pub(crate) use super::session_room::{Share, TopicKey};
 use crate::metrics::FetchMetrics;
 
 /// A session idle for longer gives way to any new one, as in Kafka.
@@ -27,15 +26,6 @@ const IDLE_EVICTION: Duration = Duration::from_mins(2);
 const NO_SESSION: i32 = -1;
 /// The epoch of a full fetch that wants a session.
 const NEW_SESSION: i32 = 0;
-
-/// How a session names a topic: by name up to version 12, by id from 13.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TopicKey {
-    /// Versions up to 12.
-    Name(Arc<str>),
-    /// Versions from 13.
-    Id(TopicId),
-}
 
 /// What a client asks of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
