@@ -71,6 +71,13 @@ impl<'a, T: Read<'a>> Read<'a> for Option<Array<'a, T>> {
             of: PhantomData,
         }))
     }
+
+    fn other(self) -> Self {
+        match self {
+            None => Some(Array::default()),
+            Some(_) => None,
+        }
+    }
 }
 
 impl<'a, T: Read<'a>> Read<'a> for Array<'a, T> {

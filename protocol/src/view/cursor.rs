@@ -281,8 +281,9 @@ macro_rules! numbers {
                 from.chunk().map(Self::from_be_bytes)
             }
 
+            // Not the next one: -1 stands for none, and 0 is the first of most things that there are.
             fn other(self) -> Self {
-                self.wrapping_add(1)
+                self.wrapping_add(77)
             }
         }
     )*};
@@ -318,6 +319,10 @@ impl Read<'_> for [u8; 16] {
     fn read(from: &mut Cursor<'_>) -> Result<Self, ReadError> {
         from.chunk()
     }
+
+    fn other(self) -> Self {
+        self.map(|byte| !byte)
+    }
 }
 
 impl Read<'_> for TopicId {
@@ -327,6 +332,10 @@ impl Read<'_> for TopicId {
 
     fn read(from: &mut Cursor<'_>) -> Result<Self, ReadError> {
         from.chunk().map(Self::from_bytes)
+    }
+
+    fn other(self) -> Self {
+        Self::from_bytes(self.to_bytes().map(|byte| !byte))
     }
 }
 
@@ -364,6 +373,10 @@ impl<'a> Read<'a> for Option<&'a [u8]> {
             None => Ok(None),
         }
     }
+
+    fn other(self) -> Self {
+        self.xor(Some(b"another"))
+    }
 }
 
 impl<'a> Read<'a> for &'a str {
@@ -389,5 +402,9 @@ impl<'a> Read<'a> for &'a [u8] {
     fn read(from: &mut Cursor<'a>) -> Result<Self, ReadError> {
         let begin = *from;
         Option::read(from)?.ok_or_else(|| begin.error(Fault::Null))
+    }
+
+    fn other(self) -> Self {
+        if self.is_empty() { b"another" } else { b"" }
     }
 }

@@ -70,7 +70,10 @@ macro_rules! structure {
                         from.present($field.as_ref())?;
                     })?)?
                 )*
-                $($(let mut $tagged: $tag_type = structure!(@default $($tag_default)?);)*)?
+                $($(let mut $tagged: $tag_type = crate::view::default_of(
+                    concat!(module_path!(), "::", stringify!($name), ".", stringify!($tagged)),
+                    structure!(@default $($tag_default)?),
+                );)*)?
                 from.tags(structure!(@known $($($tag [$($tag_versions)?] $tagged)*)?))?;
                 Ok(Self { $($field,)* $($($tagged,)*)? })
             }

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use millrace_protocol::api::Api;
 
-/// An answer comes within this, the longest wait of a rebalance included.
-const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 /// Bytes of one answer, so that a broken length doesn't take the machine's memory.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -38,22 +36,23 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// For how long an answer is waited for.
+    limit: Duration,
     next: i32,
     /// Correlation id and version of the answer's header.
     under_way: VecDeque<(i32, i16)>,
 }
 
 impl Connection {
-    /// A fresh connection.
-    pub fn open(address: SocketAddr) -> Result<Self, Failure> {
+    /// A fresh connection, on which an answer is waited for so long.
+    pub fn open(address: SocketAddr, limit: Duration) -> Result<Self, Failure> {
         let broken = |error: std::io::Error| Failure::Broken(format!("{address}: {error}"));
         let stream = TcpStream::connect(address).map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
-        stream
-            .set_read_timeout(Some(ANSWER_LIMIT))
-            .map_err(broken)?;
+        stream.set_read_timeout(Some(limit)).map_err(broken)?;
         Ok(Self {
             stream,
+            limit,
             next: 0,
             under_way: VecDeque::new(),
         })
@@ -130,7 +129,7 @@ impl Connection {
     pub fn listen(&self, limit: Duration) {
         drop(self.stream.set_read_timeout(Some(limit)));
         drop(self.stream.peek(&mut [0]));
-        drop(self.stream.set_read_timeout(Some(ANSWER_LIMIT)));
+        drop(self.stream.set_read_timeout(Some(self.limit)));
     }
 
     fn take(&mut self, len: usize) -> Result<Vec<u8>, Failure> {
@@ -139,7 +138,8 @@ impl Connection {
             Ok(()) => Ok(bytes),
             Err(error) if CLOSED.contains(&error.kind()) => Err(Failure::Closed),
             Err(error) if LATE.contains(&error.kind()) => Err(Failure::Broken(format!(
-                "no answer within {ANSWER_LIMIT:?}"
+                "no answer within {:?}",
+                self.limit
             ))),
             Err(error) => Err(Failure::Broken(error.to_string())),
         }

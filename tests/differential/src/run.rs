@@ -18,6 +18,8 @@ use crate::{places, read, schema, write};
 
 /// What must exist does so within this.
 const SETUP_LIMIT: Duration = Duration::from_mins(1);
+/// An answer comes within this, the longest wait of a rebalance included.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 /// Between two tries of what isn't there yet.
 const PAUSE: Duration = Duration::from_millis(20);
 /// What is looked at stays as it is for this long before it is recorded.
@@ -37,6 +39,27 @@ pub struct Outcome {
 /// Whether an observation is what it should be; `None` while recording.
 pub type Settled<'a> = Option<&'a dyn Fn(usize, &Value) -> bool>;
 
+/// For how long a session waits for what doesn't come.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For an answer.
+    pub answer: Duration,
+    /// For an answer that says what its step waits for.
+    pub awaited: Duration,
+    /// For what is looked at to be as it was recorded.
+    pub settled: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            answer: ANSWER_LIMIT,
+            awaited: SETUP_LIMIT,
+            settled: SETTLE_LIMIT,
+        }
+    }
+}
+
 /// One client of the broker, with the connections and names of one instance.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -50,6 +73,8 @@ pub struct Session<'a> {
     own: (Api, i16),
     /// Bodies of the API's own requests and answers, where somebody wants to see them.
     pub watched: Option<Vec<Watched>>,
+    /// How long it waits.
+    pub limits: Limits,
 }
 
 /// A request or an answer as it went over the wire.
@@ -94,6 +119,7 @@ impl<'a> Session<'a> {
             names,
             own,
             watched: None,
+            limits: Limits::default(),
         }
     }
 
@@ -146,6 +172,13 @@ impl<'a> Session<'a> {
         settled: Settled<'_>,
     ) -> Result<Outcome, String> {
         self.prepare(&instance.case.setup)?;
+        let asked = self.ask(instance)?;
+        let after = self.look(instance, settled)?;
+        Ok(Outcome { asked, after })
+    }
+
+    /// Asks what an instance asks. What must exist does already.
+    pub fn ask(&mut self, instance: &Instance<'_>) -> Result<Vec<Value>, String> {
         let mut asked = Vec::new();
         for (place, step) in instance.case.asked.iter().enumerate() {
             let varied = instance.varied.as_ref();
@@ -153,13 +186,22 @@ impl<'a> Session<'a> {
             let answer = self.awaited(step, varied)?;
             asked.push(self.names.mask(self.broker, &answer.shown));
         }
+        Ok(asked)
+    }
+
+    /// Looks at what an instance looks at behind what it asked.
+    pub fn look(
+        &mut self,
+        instance: &Instance<'_>,
+        settled: Settled<'_>,
+    ) -> Result<Vec<Value>, String> {
         let mut after = Vec::new();
         for (place, step) in instance.case.after.iter().enumerate() {
             let here = settled.map(|settled| move |seen: &Value| settled(place, seen));
             let here = here.as_ref().map(|here| here as &dyn Fn(&Value) -> bool);
             after.push(self.observe(step, here)?);
         }
-        Ok(Outcome { asked, after })
+        Ok(after)
     }
 
     /// Asks again until the answer is as it should be, or stays as it is.
@@ -168,7 +210,7 @@ impl<'a> Session<'a> {
         step: &Step,
         settled: Option<&dyn Fn(&Value) -> bool>,
     ) -> Result<Value, String> {
-        let deadline = now() + SETTLE_LIMIT;
+        let deadline = now() + self.limits.settled;
         let mut last: Option<(Value, Instant)> = None;
         loop {
             let answer = self.step(step, None)?;
@@ -193,7 +235,7 @@ impl<'a> Session<'a> {
 
     /// Asks once, or until the answer has what the step waits for.
     fn awaited(&mut self, step: &Step, varied: Option<&Value>) -> Result<Answer, String> {
-        let deadline = now() + SETUP_LIMIT;
+        let deadline = now() + self.limits.awaited;
         loop {
             let answer = self.step(step, varied)?;
             let awaited = step.until.as_ref();
@@ -301,7 +343,7 @@ impl<'a> Session<'a> {
         self.watch(true, call, &body);
         if !self.connections.contains_key(&step.connection) {
             let line = Line {
-                connection: Connection::open(self.address)?,
+                connection: Connection::open(self.address, self.limits.answer)?,
                 under_way: VecDeque::new(),
             };
             self.connections.insert(step.connection.clone(), line);

@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::points::code_at;
 
+/// An error code that nobody answers: any of Kafka's might be what was recorded.
+const NO_CODE: i16 = 999;
+
 /// What is altered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alteration {
@@ -100,8 +103,7 @@ impl Alterations for Altering {
         match &self.what {
             Alteration::Code { path, from } => self.changed(false, api_version, body, |place| {
                 let is_it = place.path == path && code_at(place) == Some(*from);
-                let other: i16 = if *from == -1 { 1 } else { -1 };
-                is_it.then(|| Change::Bytes(other.to_be_bytes().to_vec()))
+                is_it.then(|| Change::Bytes(NO_CODE.to_be_bytes().to_vec()))
             }),
             Alteration::Answer { path } => self.changed(false, api_version, body, |place| {
                 (place.path == path).then(|| another(place)).flatten()

@@ -25,7 +25,9 @@ pub(super) fn suite() -> Suite {
                 .setup([commit("~g", "^t", 0, 5)])
                 .ask(delete(&["~g"]))
                 .after([look(), offsets()])
-                .vary(),
+                .vary()
+                // One group of all cases: below, alone.
+                .without("GroupsNames[]", "empty"),
         )
         .case(
             Case::named("a group twice, one after the other")
@@ -35,9 +37,10 @@ pub(super) fn suite() -> Suite {
         )
         .case(
             Case::named("several, one twice, one without a name")
-                .setup([commit("~g", "^t", 0, 5)])
+                .setup([commit("~g", "^t", 0, 5), commit("", "^t", 0, 5)])
                 .step(Step::own(delete(&["~no", "~g", "~g", "", "~nor"])).sorted("Results"))
-                .after([look()]),
+                .after([look()])
+                .alone(),
         )
         .case(Case::named("none").ask(delete(&[])))
         .case(

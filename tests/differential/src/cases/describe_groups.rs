@@ -12,7 +12,11 @@ fn describe(groups: &[&str]) -> Value {
 
 pub(super) fn suite() -> Suite {
     let suite = Suite::of(Api::DescribeGroups)
-        .shared([topic("^t", 1), commit("^g", "^t", 0, 5)])
+        .shared([
+            topic("^t", 1),
+            commit("^g", "^t", 0, 5),
+            commit("", "^t", 0, 5),
+        ])
         .case(
             Case::named("a group with a member")
                 .setup([member("~g")])
