@@ -1,6 +1,7 @@
 //! `cargo xtask differential`: Millrace held against what Apache Kafka 4.3.1 answered to a table of
 //! cases (`tests/differential`). `record` asks Apache Kafka anew, on its defaults; that needs a JDK (17
-//! or later) and Maven, comparing needs neither.
+//! or later) and Maven, comparing needs neither. `meta` shows that the cases bite: each handler is altered in
+//! turn (`tests/examples/differential_meta`).
 //!
 //! Always: both brokers are fresh, on the same properties; nothing outlives the run.
 
@@ -53,6 +54,9 @@ pub(crate) struct DifferentialArguments {
     /// Record twice, on two brokers; both must come out alike.
     #[arg(long)]
     twice: bool,
+    /// Alter a few handlers alone.
+    #[arg(long, conflicts_with = "api")]
+    smoke: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -66,6 +70,9 @@ enum What {
 /// Runs the suite.
 pub(crate) fn run(arguments: &DifferentialArguments) -> Outcome {
     match arguments.what {
+        Some(What::Record) | None if arguments.smoke => {
+            Err("a smoke is of `differential meta`: the rest has none".into())
+        }
         Some(What::Record) => record(arguments),
         Some(What::Meta) => meta(arguments),
         None => compare(arguments),
@@ -74,8 +81,13 @@ pub(crate) fn run(arguments: &DifferentialArguments) -> Outcome {
 
 /// The test of the test.
 fn meta(arguments: &DifferentialArguments) -> Outcome {
-    let apis: Vec<String> = arguments.api.iter().cloned().collect();
-    binaries::run_example("differential_meta", &apis)
+    let which = if arguments.smoke {
+        Some("--smoke".to_owned())
+    } else {
+        arguments.api.clone()
+    };
+    let which: Vec<String> = which.into_iter().collect();
+    binaries::run_example("differential_meta", &which)
 }
 
 fn record(arguments: &DifferentialArguments) -> Outcome {

@@ -200,7 +200,7 @@ impl Staying {
 }
 
 /// Whether a text is what a pattern says, in which `*` is any text.
-fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -131,6 +131,13 @@ impl Names {
         match field {
             "Port" if number == i64::from(broker.port) => json!("<port>"),
             "ProducerId" if number >= 0 => {
+                let mut kept = self.saved.iter();
+                let is_it = |(name, value): &(&String, &Value)| {
+                    name.starts_with("pid") && **value == json!(number)
+                };
+                if let Some((name, _)) = kept.find(is_it) {
+                    return json!(format!("${name}"));
+                }
                 let seen = self.producers.iter().position(|known| *known == number);
                 let place = seen.unwrap_or_else(|| {
                     self.producers.push(number);

@@ -138,6 +138,11 @@ pub fn learn(address: SocketAddr) -> Result<Broker, String> {
             Api::FindCoordinator,
             json!({"CoordinatorKeys": ["warm"], "KeyType": 0}),
         ),
+        // The first id is 0, which reads like none.
+        ask(
+            Api::InitProducerId,
+            json!({"TransactionalId": null, "TransactionTimeoutMs": 60_000}),
+        ),
     ])?;
     let deadline = now() + std::time::Duration::from_mins(1);
     for group in 0..WARM_GROUPS {

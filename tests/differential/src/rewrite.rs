@@ -25,8 +25,10 @@ pub enum Change {
     Bytes(Vec<u8>),
     /// Null, in place of a text or of bytes.
     Null,
-    /// A list without its last element.
-    WithoutLast,
+    /// A list without its first element.
+    WithoutFirst,
+    /// A list without elements.
+    Emptied,
 }
 
 /// The body with its places changed as `change` says, each asked for in order; `None` where the bytes
@@ -111,20 +113,21 @@ impl<'a> Copier<'a, '_> {
 
     fn array(&mut self, field: &Field) -> Option<()> {
         let len = self.len(4)?;
-        let last = self.ask(field, len.map(|_| &[][..]), len);
+        let change = self.ask(field, len.map(|_| &[][..]), len);
         let Some(len) = len else {
             self.write_len(4, None);
             return Some(());
         };
-        let kept = match last {
-            Some(Change::WithoutLast) => len.saturating_sub(1),
-            Some(Change::Bytes(_) | Change::Null) | None => len,
+        let left_out = match change {
+            Some(Change::WithoutFirst) => len.min(1),
+            Some(Change::Emptied) => len,
+            Some(Change::Bytes(_) | Change::Null) | None => 0,
         };
-        self.write_len(4, Some(kept));
+        self.write_len(4, Some(len - left_out));
         for place in 0..len {
             let before = self.out.len();
             self.value(field)?;
-            if place >= kept {
+            if place < left_out {
                 self.out.truncate(before);
             }
         }
@@ -169,7 +172,7 @@ impl<'a> Copier<'a, '_> {
         let changed = match self.ask(field, value, None) {
             Some(Change::Bytes(changed)) => Some(changed),
             Some(Change::Null) => None,
-            Some(Change::WithoutLast) | None => value.map(<[u8]>::to_vec),
+            Some(Change::WithoutFirst | Change::Emptied) | None => value.map(<[u8]>::to_vec),
         };
         self.write_len(width, changed.as_ref().map(Vec::len));
         self.out.extend(changed.unwrap_or_default());
@@ -285,9 +288,14 @@ mod tests {
                 (&rows[0]["Timestamp"], &rows[1]["PartitionIndex"]),
                 (&json!(7), &json!(2))
             );
-            let fewer = changed(version, "Topics[].Partitions[]", &Change::WithoutLast);
-            let rows = fewer["Topics"][0]["Partitions"].as_array().map(Vec::len);
-            assert_eq!(rows, Some(1));
+            let fewer = changed(version, "Topics[].Partitions[]", &Change::WithoutFirst);
+            let rows = fewer["Topics"][0]["Partitions"].as_array();
+            assert_eq!(rows.map(Vec::len), Some(1));
+            let left = &fewer["Topics"][0]["Partitions"][0]["PartitionIndex"];
+            assert_eq!(left, &json!(2));
+            let none = changed(version, "Topics[].Partitions[]", &Change::Emptied);
+            let rows = none["Topics"][0]["Partitions"].as_array();
+            assert_eq!(rows.map(Vec::len), Some(0));
             assert_eq!(
                 changed(version, "no such field", &name),
                 changed(version, "", &name)

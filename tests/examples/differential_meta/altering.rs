@@ -20,9 +20,9 @@ const NO_CODE: i16 = 999;
 pub(crate) enum Alteration {
     /// An error code that is answered is another one.
     Code { path: String, from: i16 },
-    /// A field of the answer says something else; a list lacks its last element.
+    /// A field of the answer says something else; a list has no elements.
     Answer { path: String },
-    /// A field of the request is taken for its default; of a list the last element isn't seen.
+    /// A field of the request is taken for its default; of a list the first element isn't seen.
     Ignored { path: String },
     /// Something that the request doesn't say is taken for another value.
     Default { name: &'static str },
@@ -89,7 +89,7 @@ impl Alterations for Altering {
             }
             let default = default_bytes(place.field);
             match place.elements {
-                Some(elements) => (elements > 0).then_some(Change::WithoutLast),
+                Some(elements) => (elements > 0).then_some(Change::WithoutFirst),
                 None if place.value.map(<[u8]>::to_vec) == default => None,
                 None => Some(default.map_or(Change::Null, Change::Bytes)),
             }
@@ -124,7 +124,7 @@ impl Alterations for Altering {
 /// Another value in a place.
 fn another(place: &Place<'_>) -> Option<Change> {
     if let Some(elements) = place.elements {
-        return (elements > 0).then_some(Change::WithoutLast);
+        return (elements > 0).then_some(Change::Emptied);
     }
     let value = place.value.unwrap_or_default();
     let last = |by: fn(u8) -> u8| {

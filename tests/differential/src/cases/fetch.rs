@@ -162,25 +162,20 @@ fn limits(suite: Suite) -> Suite {
             &[partition(2, 0, &json!({}))],
             &json!({"MaxWaitMs": 50}),
         )))
-        .case(
-            Case::named("records that come while it waits")
-                .setup([topic("~w", 1)])
-                .step(
-                    ask(
-                        Api::Fetch,
-                        of(
-                            "~w",
-                            &[partition(0, 0, &json!({}))],
-                            &json!({"MaxWaitMs": 30000}),
-                        ),
-                    )
-                    .on("waiting")
-                    .begin(),
-                )
-                .step(two_records("~w", 0, 0))
-                .step(Step::finish("waiting"))
-                .versions(18..=18),
-        )
+        .case(comes_while_it_waits())
+}
+
+/// Many batches, one after the other, so that a fetch that doesn't wait for the last can't have them all.
+fn comes_while_it_waits() -> Case {
+    let waiting = of(
+        "~w",
+        &[partition(0, 0, &json!({}))],
+        &json!({"MaxWaitMs": 30000, "MinBytes": 16 * 170}),
+    );
+    let case = Case::named("records that come while it waits").setup([topic("~w", 1)]);
+    let case = case.step(Step::own(waiting).on("waiting").begin());
+    let case = (0..16).fold(case, |case, at| case.step(two_records("~w", 0, at)));
+    case.step(Step::finish("waiting"))
 }
 
 /// What is said of epochs, replicas and racks.
