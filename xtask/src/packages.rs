@@ -1,13 +1,27 @@
 //! Programs that a suite needs: installed by their package's name when they are missing, or the
 //! suite fails.
+//!
+//! What always holds: one package is installed at a time, whatever suites run side by side
+//! (`xtask/kafka-peer` takes the same lock).
 
+use std::fs::File;
 use std::process::Command;
 
 use crate::Outcome;
 use crate::process::{println, succeed};
 
+/// In the directory for temporary files: whoever installs holds it.
+const LOCK: &str = "millrace-packages.lock";
+
 /// Makes sure that a program is there: by its Debian package when it isn't.
 pub(crate) fn need(program: &str, package: &str) -> Outcome {
+    if has(program) {
+        return Ok(());
+    }
+    let lock = std::env::temp_dir().join(LOCK);
+    let lock = File::create(&lock).and_then(|file| file.lock().map(|()| file));
+    // Held to the end.
+    let _lock = lock.map_err(|error| format!("cannot wait for other installations: {error}"))?;
     if has(program) {
         return Ok(());
     }
