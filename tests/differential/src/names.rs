@@ -169,6 +169,14 @@ impl Names {
         if !broker.log_directory.is_empty() {
             masked = masked.replace(&broker.log_directory, "<logdir>");
         }
+        if broker.port > 0 {
+            let port = broker.port;
+            masked = masked.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:<port>");
+            // Where the peer's controllers listen.
+            if let Some(port) = port.checked_add(100) {
+                masked = masked.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:<controller>");
+            }
+        }
         while let Some((at, len)) = uuid_in(&masked) {
             let uuid = masked[at..at + len].to_owned();
             let seen = self.uuids.iter().position(|known| *known == uuid);

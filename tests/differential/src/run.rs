@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use millrace_protocol::api::Api;
 use serde_json::{Value, json};
 
-use crate::case::{Call, Step};
+use crate::case::{Call, Step, topic};
 use crate::instance::Instance;
-use crate::names::{Broker, Names};
+use crate::names::{Broker, Names, digest};
 use crate::peer::{Connection, Failure};
 use crate::{places, read, schema, write};
 
@@ -173,6 +173,9 @@ impl<'a> Session<'a> {
     ) -> Result<Outcome, String> {
         self.prepare(&instance.case.setup)?;
         let asked = self.ask(instance)?;
+        if settled.is_none() {
+            self.await_metadata(instance)?;
+        }
         let after = self.look(instance, settled)?;
         Ok(Outcome { asked, after })
     }
@@ -187,6 +190,25 @@ impl<'a> Session<'a> {
             asked.push(self.names.mask(self.broker, &answer.shown));
         }
         Ok(asked)
+    }
+
+    /// Waits until the broker has applied what the instance changed of its metadata, where that is
+    /// looked at: a topic made now is there only behind all that was changed before.
+    fn await_metadata(&mut self, instance: &Instance<'_>) -> Result<(), String> {
+        let own = self.own.0;
+        let of_metadata = [Api::Metadata, Api::DescribeConfigs];
+        let is_of_metadata = |step: &Step| match &step.call {
+            Call::Of(api, _) => of_metadata.contains(api),
+            Call::Own(_) => of_metadata.contains(&own),
+            Call::Raw(..) | Call::Finish => false,
+        };
+        if !instance.case.after.iter().any(is_of_metadata) {
+            return Ok(());
+        }
+        // Of no name that is the instance's own, for it is none of what is looked at.
+        let name = format!("applied-{:016x}", digest(&self.names.own));
+        let steps = topic(&name, 1).into_iter();
+        self.prepare(&steps.map(|step| step.on("applied")).collect::<Vec<_>>())
     }
 
     /// Looks at what an instance looks at behind what it asked.
