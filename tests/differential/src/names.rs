@@ -27,6 +27,13 @@ pub struct Broker {
     pub now_ms: i64,
 }
 
+impl Broker {
+    /// Where the controllers of Apache Kafka's peer listen.
+    fn controller_port(&self) -> Option<u16> {
+        self.port.checked_add(100)
+    }
+}
+
 /// Around now: times that the broker's clock gave.
 const NOW_WITHIN_MS: u64 = 10 * 24 * 3600 * 1000;
 
@@ -130,6 +137,13 @@ impl Names {
         let is_near = apart.is_some_and(|apart| apart < NOW_WITHIN_MS);
         match field {
             "Port" if number == i64::from(broker.port) => json!("<port>"),
+            "Port"
+                if broker
+                    .controller_port()
+                    .is_some_and(|port| number == i64::from(port)) =>
+            {
+                json!("<controller>")
+            }
             "ProducerId" if number >= 0 => {
                 let mut kept = self.saved.iter();
                 let is_it = |(name, value): &(&String, &Value)| {
@@ -172,8 +186,7 @@ impl Names {
         if broker.port > 0 {
             let port = broker.port;
             masked = masked.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:<port>");
-            // Where the peer's controllers listen.
-            if let Some(port) = port.checked_add(100) {
+            if let Some(port) = broker.controller_port() {
                 masked = masked.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:<controller>");
             }
         }
