@@ -261,7 +261,7 @@ impl Admin {
             let asked = async {
                 let client = self.cluster.any_broker().await?;
                 let answer = client.metadata(topics).await?;
-                Ok(Metadata::default().after(&answer.read()?, true))
+                Ok(Metadata::default().after(&answer.read()?, None))
             };
             match asked.await {
                 Err(error) if may_pass(&error) && !self.is_past(deadline) => {}

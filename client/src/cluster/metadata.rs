@@ -91,8 +91,14 @@ impl Metadata {
         self.topics.values()
     }
 
-    /// The image after an answer about the brokers and some topics, or `all`.
-    pub(crate) fn after(&self, answer: &MetadataResponse<'_>, all: bool) -> Self {
+    /// The image after an answer about the brokers and the topics that were `asked` for, in their order, or
+    /// about all there are. Others that a broker tells of are nobody's business here: what is kept of topics
+    /// is for the caller to say, not for a broker.
+    pub(crate) fn after(&self, answer: &MetadataResponse<'_>, asked: Option<&[Arc<str>]>) -> Self {
+        let all = asked.is_none();
+        let is_asked = |name: &str| {
+            asked.is_none_or(|asked| asked.binary_search_by(|known| (**known).cmp(name)).is_ok())
+        };
         let mut next = Self {
             generation: self.generation + 1,
             cluster_id: answer.cluster_id.map(str::to_owned),
@@ -110,7 +116,9 @@ impl Metadata {
             },
         };
         for topic in answer.topics {
-            let Some(name) = topic.name else { continue };
+            let Some(name) = topic.name.filter(|name| is_asked(name)) else {
+                continue;
+            };
             let name: Arc<str> = name.into();
             next.topics.remove(&name);
             next.refused.remove(&name);
@@ -195,5 +203,38 @@ fn partition_of(told: &MetadataResponsePartition<'_>) -> Partition {
         leader_epoch: told.leader_epoch,
         replicas: told.replica_nodes.into_iter().collect(),
         in_sync: told.isr_nodes.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_protocol::messages::metadata_response::MetadataResponseTopic as Told;
+    use millrace_protocol::messages::{self, encode};
+    use millrace_protocol::responses;
+
+    use super::*;
+
+    #[test]
+    fn a_broker_does_not_choose_which_topics_are_kept() {
+        const VERSION: i16 = 12;
+        let named = |name: &str| {
+            let mut topic = Told::default();
+            topic.name = Some(name.into());
+            topic
+        };
+        let mut answer = messages::MetadataResponse::default();
+        answer.topics = ["a", "b", "c"].map(named).into();
+        let body = encode(&answer, VERSION).unwrap();
+        let answer: MetadataResponse<'_> = responses::read(VERSION, &body).unwrap();
+        let names = |image: &Metadata| {
+            let names = image.topics().map(|topic| topic.name.to_string());
+            names.collect::<Vec<_>>()
+        };
+        let asked: [Arc<str>; 2] = ["b".into(), "d".into()];
+        let some = Metadata::default().after(&answer, Some(&asked));
+        assert_eq!(names(&some), ["b"]);
+        assert_eq!(names(&some.after(&answer, Some(&[]))), ["b"]);
+        let all = Metadata::default().after(&answer, None);
+        assert_eq!(names(&all), ["a", "b", "c"]);
     }
 }

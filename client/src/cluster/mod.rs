@@ -306,7 +306,7 @@ impl Cluster {
         let answer = client.call(&request).await?;
         let answer = answer.read()?;
         refuse(answer.error_code, || "to describe the cluster".to_owned())?;
-        Ok(self.metadata().without(&idle).after(&answer, false))
+        Ok(self.metadata().without(&idle).after(&answer, Some(&wanted)))
     }
 
     fn open_connections(&self) -> Vec<Client> {

@@ -39,6 +39,10 @@ pub struct Security {
 impl Security {
     /// Agrees on TLS over a connection that was just made, if that is asked for. `name` is what was
     /// connected to.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_async, reason = "with TLS it waits")
+    )]
     pub(crate) async fn protect(
         &self,
         host: &Host,

@@ -1,7 +1,9 @@
 //! What stands for zstd in a build without it: whatever was written with it is refused, with the reason.
 
+#[cfg(not(feature = "zstd"))]
 use super::{Codec, CompressionError};
 
+#[cfg(not(feature = "zstd"))]
 const LEFT_OUT: CompressionError = CompressionError::Unsupported {
     codec: Codec::Zstd,
     what: "this program was built without the feature zstd",
@@ -34,9 +36,11 @@ pub(super) fn compress(_level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
 }
 
 /// No context.
+#[cfg(not(feature = "zstd"))]
 #[derive(Debug)]
 pub(super) struct Context;
 
+#[cfg(not(feature = "zstd"))]
 impl Context {
     pub(super) fn new() -> Self {
         Self
@@ -62,5 +66,32 @@ impl Context {
         _out: &mut [u8],
     ) -> Result<usize, CompressionError> {
         Err(LEFT_OUT)
+    }
+}
+
+#[cfg(feature = "zstd")]
+#[cfg(test)]
+mod tests {
+    use super::super::{Codec, Decompressor};
+    use super::*;
+
+    #[test]
+    fn a_frame_of_raw_blocks_is_read_as_what_it_was_made_of() {
+        for bytes in [
+            0,
+            1,
+            BLOCK_BYTES_MAX,
+            BLOCK_BYTES_MAX + 1,
+            3 * BLOCK_BYTES_MAX,
+        ] {
+            let input: Vec<u8> = (0..bytes).map(|at| (at % 253) as u8).collect();
+            let mut frame = Vec::new();
+            compress(None, &input, &mut frame);
+            let mut read = Vec::new();
+            Decompressor::new()
+                .decompress(Codec::Zstd, &frame, bytes, &mut read)
+                .unwrap();
+            assert!(read == input, "{bytes} bytes");
+        }
     }
 }
