@@ -3,6 +3,7 @@
 //! its service would be.
 
 mod installed;
+mod without_c;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub(crate) struct PackageArguments {
 pub(crate) fn run(arguments: &PackageArguments) -> Outcome {
     need("dpkg-deb", "dpkg")?;
     need("gzip", "gzip")?;
+    without_c::build()?;
     let binary = if arguments.unoptimised {
         binaries::millrace()?
     } else {
