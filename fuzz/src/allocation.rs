@@ -32,16 +32,21 @@ impl Bound {
             fixed_bytes,
         }
     }
+
+    /// Panics when `held` bytes are more than is allowed for an input of `input_bytes`.
+    pub(crate) fn hold(self, held: usize, input_bytes: usize) {
+        let allowed = self.per_byte * input_bytes + SLACK_BYTES + self.fixed_bytes;
+        assert!(
+            held <= allowed,
+            "{held} bytes were held for {input_bytes} bytes of input, {allowed} are allowed"
+        );
+    }
 }
 
 /// Does `work` on an input of `input_bytes`, and panics when it held more than `bound` allows.
 pub(crate) fn within<R>(bound: Bound, input_bytes: usize, work: impl FnOnce() -> R) -> R {
     let (result, peak) = peak(work);
-    let allowed = bound.per_byte * input_bytes + SLACK_BYTES + bound.fixed_bytes;
-    assert!(
-        peak <= allowed,
-        "{peak} bytes were held for {input_bytes} bytes of input, {allowed} are allowed"
-    );
+    bound.hold(peak, input_bytes);
     result
 }
 

@@ -14,6 +14,7 @@ mod dumps;
 mod edits;
 mod faults;
 pub mod frames;
+pub mod hostile_broker;
 pub mod input;
 mod lives;
 pub mod log_directory;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("configuration", configuration::run),
     ("decompress", decompress::run),
     ("frames", frames::run),
+    ("hostile_broker", hostile_broker::run),
     ("log_directory", log_directory::run),
     ("log_segment", log_segment::run),
     ("metadata", metadata::run),

@@ -21,12 +21,13 @@ use crate::{Outcome, root};
 
 /// Inputs that a smoke makes for a target, after all kept ones: the same each time, so that the gate
 /// depends on neither luck nor speed. About 10 seconds of a core each, from counted runs a second.
-const SMOKE_RUNS: [(&str, u64); 14] = [
+const SMOKE_RUNS: [(&str, u64); 15] = [
     ("broker_directory", 375),
     ("broker_requests", 175),
     ("configuration", 18_000),
     ("decompress", 47_500),
     ("frames", 170_000),
+    ("hostile_broker", 8_000),
     ("log_directory", 700),
     ("log_segment", 2_100),
     ("metadata", 500_000),
