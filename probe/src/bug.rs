@@ -81,6 +81,8 @@ crate::listed! {
         BaseOffsetFlipAccepted,
         /// No closing commit follows the last one (C7).
         NoClosingCommit,
+        /// Nobody looks whether a directory is still where it was opened (F5).
+        GoneDirectoryBelieved,
         /// Bytes in the journal are written into a segment that replaced theirs (S4, R2).
         ReplayIntoReplacedSegment,
         /// A partition whose directory is absent is looked for, and made anew, in another (A1).
@@ -145,6 +147,10 @@ crate::listed! {
         OffsetExpiredInUse,
         /// Removals are passed over when groups are loaded.
         GroupReplayDiffers,
+        /// Groups keep the offsets of a topic that is deleted.
+        OffsetsOutliveTopic,
+        /// Offsets of a deleted topic are those of the next one of its name.
+        OffsetsInherited,
         /// Who waits below the limit of unflushed bytes looks first and asks to be told then.
         LimitWakeUpLost,
         /// The gate counts the connections of an address, and lets in by that count later.

@@ -83,7 +83,7 @@ impl Churn {
 }
 
 /// Removes the topic by its id; one that is not there is removed.
-async fn remove(client: Client, id: TopicId) -> Result<(), Error> {
+pub(crate) async fn remove(client: Client, id: TopicId) -> Result<(), Error> {
     let mut topic = DeleteTopicState::default();
     topic.topic_id = id.into();
     let mut request = DeleteTopicsRequest::default();

@@ -187,6 +187,11 @@ impl Book {
         self.lock().topics = topics;
     }
 
+    /// There may be a group of that name, of which nothing else is noted here.
+    pub(super) fn knows(&self, group: &str) {
+        self.lock().group(group);
+    }
+
     /// One member more, or one less.
     pub(super) fn begins(&self) {
         self.lock().members += 1;
@@ -515,7 +520,7 @@ impl Group {
 }
 
 /// What an answer says of a change.
-fn state(code: ErrorCode, done: &[ErrorCode]) -> State {
+pub(super) fn state(code: ErrorCode, done: &[ErrorCode]) -> State {
     if done.contains(&code) {
         State::Happened
     } else if OPEN.contains(&code) {

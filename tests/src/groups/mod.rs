@@ -1,7 +1,8 @@
 //! Consumer groups beside the workload: members that join, share, commit, leave, vanish, are away for
 //! longer than their sessions and start again, alone or all of a group at once, or twice under one
 //! static name, under all that happens to the broker; somebody who looks after the groups, somebody who
-//! watches how far they came, and one who keeps offsets without members (G1–G7 of the catalogue).
+//! watches how far they came, one who keeps offsets without members, and one whose topic comes and goes
+//! (G1–G7 of the catalogue).
 //!
 //! What always holds: all that is known stands in one book ([`book`]). When the workload stops nobody
 //! does anything wrong any more, and every group comes to rest, each partition with one member, but for
@@ -24,6 +25,8 @@ mod keeper;
 mod loner;
 mod lookout;
 mod member;
+mod passed;
+mod passer;
 mod register;
 mod seats;
 mod wire;
@@ -33,6 +36,7 @@ use keeper::Keeper;
 use loner::Loner;
 use lookout::Lookout;
 use member::Member;
+use passer::Passer;
 
 /// The topics that groups read; nobody writes there.
 const TOPICS: [&str; 2] = ["grouped-0", "grouped-1"];
@@ -174,6 +178,7 @@ enum Part {
     Keeper(Box<Keeper>),
     Lookout(Lookout),
     Loner(Loner),
+    Passer(Box<Passer>),
 }
 
 impl Role {
@@ -189,6 +194,7 @@ impl Role {
             Part::Keeper(keeper) => keeper.run(reach, progress, pulse).await,
             Part::Lookout(lookout) => lookout.run(reach, progress, pulse).await,
             Part::Loner(loner) => loner.run(reach, progress, pulse).await,
+            Part::Passer(passer) => passer.run(reach, progress, pulse).await,
         }
     }
 }
@@ -219,6 +225,12 @@ pub(crate) fn tasks(crowd: &Crowd) -> Vec<Task> {
     tasks.push(("lookout of groups".to_owned(), lookout));
     let loner = Role(Part::Loner(Loner::new(crowd.alone_ms, &book)));
     tasks.push(("one who reads alone".to_owned(), loner));
+    // What a crash leaves of a topic's offsets goes at the next look for what expired.
+    if crowd.expires() {
+        let passer = Passer::new(crowd.alone_ms, all_expire, &book);
+        let role = Role(Part::Passer(Box::new(passer)));
+        tasks.push(("one whose topic comes and goes".to_owned(), role));
+    }
     tasks
 }
 
