@@ -24,8 +24,9 @@ enum Planted {
 /// simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
     ("StaleIndexTrusted", 1084),
-    ("NoClosingCommit", 1526),
     ("UnreadableLedgerTakenAsEmpty", 1016),
+    ("NoClosingCommit", 1025),
+    ("GoneDirectoryBelieved", 1022),
     ("BaseOffsetFlipAccepted", 1047),
     ("CutBelowMark", 1193),
     ("CommitsShareBlock", 1033),
@@ -63,6 +64,8 @@ const KNOWN: &[(&str, u64)] = &[
     ("StaticMemberDoubled", 1006),
     ("OffsetExpiredInUse", 1009),
     ("GroupReplayDiffers", 1001),
+    ("OffsetsOutliveTopic", 1009),
+    ("OffsetsInherited", 1014),
 ];
 
 impl Planted {

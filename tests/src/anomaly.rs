@@ -90,7 +90,7 @@ pub enum Anomaly {
         /// Why it may not be there.
         why: String,
     },
-    /// R15: acknowledged by a directory of which a sync had failed.
+    /// R15: acknowledged by a directory of which a sync had failed, or that was gone.
     AfterSyncError {
         /// What was acknowledged.
         value: Value,

@@ -52,7 +52,8 @@ impl Terms {
     }
 }
 
-/// Partitions whose directory had a failed sync: they acknowledge nothing that is sent later.
+/// Partitions whose directory failed, by a sync or since it is gone: they acknowledge nothing that is
+/// sent later.
 #[derive(Clone, Debug)]
 pub struct Barred {
     /// In which life of the broker.
@@ -86,7 +87,7 @@ pub struct Ledger {
     /// What contradicted an earlier promise the moment it was said.
     pub anomalies: Vec<Anomaly>,
     /// Where acknowledgements are wrong now.
-    pub barred: Option<Barred>,
+    pub barred: Vec<Barred>,
     terms: Terms,
     /// Of each incarnation.
     promises: Vec<Promises>,
@@ -320,7 +321,7 @@ impl Progress {
         for (offset, value) in (answered.base_offset..).zip(values) {
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
             last = Some((offset, value));
-            let barred = ledger.barred.as_ref().is_some_and(|barred| {
+            let barred = ledger.barred.iter().any(|barred| {
                 barred.life == answered.life
                     && barred.incarnation == value.incarnation
                     && answered.sent > barred.since

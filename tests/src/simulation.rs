@@ -28,6 +28,7 @@ use crate::workload::{Plan, Report, Workload};
 
 mod acts;
 mod ending;
+mod gone;
 mod life;
 
 /// The node of the broker, and that of all clients.
@@ -203,6 +204,8 @@ struct Run {
     heals: Vec<(Duration, acts::Heal)>,
     /// The directory that is away.
     away: Option<String>,
+    /// What was not synced in this life may have been written elsewhere.
+    is_lossy: bool,
     ends: [u32; 3],
     wall_off_ms: i64,
     /// Errors that the disk had returned when the present life began.
@@ -259,6 +262,7 @@ impl Run {
             broker: None,
             heals: Vec::new(),
             away: None,
+            is_lossy: false,
             ends: [0; 3],
             wall_off_ms: 0,
             errors_before: Errors::default(),

@@ -40,6 +40,7 @@ pub const MUST_REACH: &[Branch] = &[
     Branch::IndexRebuilt,
     Branch::MetadataSnapshotLoaded,
     Branch::MetadataDirectoryFailed,
+    Branch::DirectoryGone,
     Branch::GroupRemovalsLoaded,
     Branch::GroupMembersLoaded,
     Branch::GroupAskedWhileLoading,

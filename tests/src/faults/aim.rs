@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use millrace_protocol::records::{BatchHeader, HEADER_LEN};
 use millrace_sim::World;
 
+use super::commits;
+
 /// What is struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aim {
@@ -93,7 +95,7 @@ impl Aim {
         let ends = |suffix: &str| name.ends_with(suffix) && !is_own;
         match self {
             Self::Any => true,
-            Self::Journal => name.starts_with("journal."),
+            Self::Journal => commits::is_journal(path),
             Self::Ledger | Self::Ledgers => name.starts_with("ledger."),
             Self::Index => ends(".index"),
             Self::TimeIndex => ends(".timeindex"),
@@ -104,6 +106,9 @@ impl Aim {
 
     /// The bytes to strike on a node's disk; none when there is nothing of the kind.
     pub fn targets(self, world: &World, node: &str, choice: Choice) -> Vec<Target> {
+        if self == Self::Journal {
+            return commits::target(world, node, choice).into_iter().collect();
+        }
         let mut files = world.files(node);
         files.retain(|(path, len)| *len > 0 && self.strikes(path));
         if files.is_empty() {
@@ -207,7 +212,7 @@ mod tests {
                 place,
                 byte: 0,
             };
-            assert!(Aim::Journal.byte(&bytes, choice).unwrap() < 100);
+            assert!(Aim::Any.byte(&bytes, choice).unwrap() < 100);
         }
         let choice = Choice {
             file: 0,

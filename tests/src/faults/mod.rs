@@ -5,6 +5,7 @@
 //! or with the process that it struck, so that a run without the last ones still ends healed.
 
 pub mod aim;
+pub mod commits;
 pub mod io;
 pub mod rot;
 pub mod schedule;
@@ -98,6 +99,13 @@ pub enum What {
     Clock(i64),
     /// A directory of `log.dirs` is away for the next life.
     Absent {
+        /// Which one.
+        directory: usize,
+        /// An empty one stands in its place.
+        leaves_empty: bool,
+    },
+    /// A directory of `log.dirs` goes away while the broker runs, for the rest of its life.
+    Gone {
         /// Which one.
         directory: usize,
         /// An empty one stands in its place.

@@ -47,6 +47,7 @@ struct Drawing {
     draw: Draw,
     /// For what is drawn apart.
     io: Draw,
+    gone: Draw,
     row: Row,
     directories: usize,
     faults: Vec<Fault>,
@@ -57,6 +58,7 @@ pub fn schedule(seed: u64, row: Row, directories: usize) -> Vec<Fault> {
     let mut drawing = Drawing {
         draw: Draw::new(seed),
         io: Draw::new(seed ^ 0x696f),
+        gone: Draw::new(seed ^ 0x676f_6e65),
         row,
         directories,
         faults: Vec::new(),
@@ -96,6 +98,14 @@ impl Drawing {
         if self.row == Row::SyncError && self.draw.one_in(2) {
             let when = (self.draw.below(60), 0);
             let what = self.sync_error();
+            self.push(when, what);
+        }
+        if self.gone.one_in(8) {
+            let when = (self.gone.below(80), self.gone.below(100));
+            let what = What::Gone {
+                directory: self.gone.below(self.directories as u64) as usize,
+                leaves_empty: self.gone.one_in(2),
+            };
             self.push(when, what);
         }
         let when = (self.draw.below(150), self.draw.below(300));

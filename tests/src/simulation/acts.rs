@@ -148,6 +148,13 @@ impl Run {
                 directory,
                 leaves_empty,
             } => self.take_away(directory, leaves_empty),
+            What::Gone {
+                directory,
+                leaves_empty,
+            } => {
+                let which = (directory, leaves_empty);
+                self.lose_directory(which, workload, clients).await;
+            }
             What::RotBegins | What::Flip { .. } | What::WriteRot { .. } => {}
         }
         Ok(())
@@ -210,7 +217,7 @@ impl Run {
                     incarnation: topic.number,
                     partitions: self.partitions_in(&directory, topic.topic.id),
                 };
-                workload.progress.ledger().barred = Some(barred);
+                workload.progress.ledger().barred.push(barred);
                 return;
             }
             self.pause_ms(5).await;
@@ -220,7 +227,7 @@ impl Run {
 
     /// The partitions of the workload's topic that lie in a directory: by the id inside, since what
     /// is left of a topic that was removed may stand there under the same name.
-    fn partitions_in(&self, directory: &str, id: TopicId) -> BTreeSet<i32> {
+    pub(super) fn partitions_in(&self, directory: &str, id: TopicId) -> BTreeSet<i32> {
         let files = self.world.files(BROKER);
         let number = |path: &Path| {
             let home = path.strip_prefix(directory).ok()?.parent()?;

@@ -14,6 +14,7 @@ use millrace_sim::{DiskEffect, DiskFault, DiskOp, FlipAt, When};
 
 use super::{BROKER, Failure, Run};
 use crate::faults::aim::Aim;
+use crate::faults::commits::is_journal;
 use crate::faults::rot::{self, Fate};
 use crate::faults::watched::{Allowed, Watched};
 use crate::faults::{End, What};
@@ -21,6 +22,9 @@ use crate::shape::Row;
 
 /// For how long writes rot before the workload ends.
 const WRITE_ROT_MS: u64 = 300;
+/// Nothing more comes for so long before a life ends: what was committed last is proven by then (C7).
+/// Without that a bit of it that flips later makes it a commit that was never whole.
+const IDLE_MS: u64 = 100;
 /// How much a reader asks for: each batch by itself, a few, or all at once.
 const READ_BYTES: [i32; 4] = [1, 700, 20_000, 8 << 20];
 /// The first start, and one behind what an operator did.
@@ -37,6 +41,8 @@ pub(super) struct Rotting {
     ledgers: BTreeSet<PathBuf>,
     /// So were some of a journal, or of what may be one.
     journals: bool,
+    /// The directories whose journal was struck since they were read.
+    struck: BTreeSet<PathBuf>,
     /// Something was struck since it was read.
     unread: bool,
 }
@@ -87,6 +93,7 @@ impl Run {
                 }
                 What::End(end, away_ms) => {
                     self.work(&mut rotting).await?;
+                    self.pause_ms(IDLE_MS).await;
                     self.end(end, away_ms).await;
                     // A failed sync takes from the page cache until the next boot (R5).
                     if matches!(end, End::PowerCut { .. }) || self.errors().syncs > 0 {
@@ -110,7 +117,8 @@ impl Run {
                 | What::Partition { .. }
                 | What::Drip { .. }
                 | What::Clock(_)
-                | What::Absent { .. } => {}
+                | What::Absent { .. }
+                | What::Gone { .. } => {}
             }
             let is_next = |what: Option<What>| !matches!(what, Some(What::Flip { away: true, .. }));
             if is_next(faults.last().map(|fault| fault.what)) && !self.serve(&mut rotting).await? {
@@ -179,6 +187,7 @@ impl Run {
             match self.try_start().await {
                 Ok(broker) => {
                     self.broker = Some(broker);
+                    rotting.struck.clear();
                     let whole = self.read_all(rotting).await?;
                     if whole || is_last {
                         return Ok(true);
@@ -261,6 +270,12 @@ impl Run {
             FlipAt::Device
         };
         for target in aim.targets(&self.world, BROKER, choice) {
+            // Two bits may hurt a commit and the one that proves it: then nobody can tell (R1).
+            let journal = Some(&target.path).filter(|path| is_journal(path));
+            let directory = journal.and_then(|path| path.parent());
+            if directory.is_some_and(|directory| !rotting.struck.insert(directory.to_owned())) {
+                continue;
+            }
             let flipped = self
                 .world
                 .flip_bit(BROKER, &target.path, target.byte, bit, at);

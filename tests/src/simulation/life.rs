@@ -89,8 +89,9 @@ impl Run {
     /// Ends the broker's life; it may already have none. All that was planted for it ends too.
     pub(super) async fn end(&mut self, end: End, away_ms: u64) {
         self.ends[end.index()] += 1;
-        let lossy =
-            matches!(end, End::PowerCut { .. }) || self.errors().syncs > self.errors_before.syncs;
+        let lossy = std::mem::take(&mut self.is_lossy)
+            || matches!(end, End::PowerCut { .. })
+            || self.errors().syncs > self.errors_before.syncs;
         match end {
             End::PowerCut { flips: true } => self.world.crash_with_flips(BROKER),
             End::PowerCut { flips: false } => self.world.crash(BROKER),
