@@ -3,7 +3,7 @@
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::EncodeError;
 
-use crate::TlsProblem;
+use crate::{TlsProblem, TopicPartition};
 
 /// Why a call did not give its answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -101,6 +101,20 @@ pub enum Error {
         /// What the last attempt said.
         reason: String,
     },
+    /// A log lost records that were read of it: a replica that lacked them was made leader (KIP-320).
+    #[error(
+        "the log of {partition} was truncated below offset {offset}, where it was to be read on{}: \
+         seek to where to go on",
+        match *.diverges_at { Some(at) => format!("; from {at} on it is another"), None => String::new() }
+    )]
+    Truncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset that was to be read next.
+        offset: i64,
+        /// The first offset from which on the log is another one, if the leader knows it.
+        diverges_at: Option<i64>,
+    },
     /// Something is larger than its limit.
     #[error("{what} takes {bytes} bytes, the limit is {limit} (request_bytes_max)")]
     TooLarge {
@@ -146,6 +160,7 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Encode(_)
             | Self::Undelivered { .. }
+            | Self::Truncated { .. }
             | Self::TooLarge { .. }
             | Self::Options { .. }
             | Self::Closed => false,

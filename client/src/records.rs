@@ -52,6 +52,17 @@ pub enum OffsetOf {
     Time(i64),
 }
 
+impl OffsetOf {
+    /// The timestamp that asks for it.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            Self::Start => -2,
+            Self::End => -1,
+            Self::Time(ms) => ms.max(0),
+        }
+    }
+}
+
 /// Where a batch was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Produced {
@@ -285,11 +296,7 @@ impl Client {
     ) -> Result<Option<i64>, Error> {
         let mut asked = ListOffsetsPartition::default();
         asked.partition_index = partition;
-        asked.timestamp = match of {
-            OffsetOf::Start => -2,
-            OffsetOf::End => -1,
-            OffsetOf::Time(ms) => ms.max(0),
-        };
+        asked.timestamp = of.timestamp();
         let mut of_topic = ListOffsetsTopic::default();
         of_topic.name = topic.name.as_str().into();
         of_topic.partitions = vec![asked];

@@ -25,7 +25,11 @@ impl Error {
             Self::TooLarge { .. } => Some("send smaller records, or raise the limit"),
             Self::Undelivered { .. } => Some("look at the broker's log, then send it again"),
             Self::Broker { code, .. } => of_code(*code),
-            Self::Malformed { .. } | Self::Encode(_) | Self::Options { .. } | Self::Closed => None,
+            Self::Malformed { .. }
+            | Self::Encode(_)
+            | Self::Options { .. }
+            | Self::Truncated { .. }
+            | Self::Closed => None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! was asked for stay within the bytes for fetching ahead, but for a batch that is larger than that.
 //! Partitions take turns, with the brokers and with the application.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -63,6 +63,29 @@ pub(crate) enum Start {
     Nowhere(Error),
 }
 
+/// Why a broker isn't asked of a partition now.
+enum NotNow {
+    /// It may be later, at this time if nothing else happens.
+    Until(Option<Mono>),
+    /// Another one is to be asked.
+    By(i32),
+}
+
+/// What to ask a broker of a partition now.
+fn to_ask(reading: &Reading, now: Mono, broker: i32, has_room: bool) -> Result<Want, NotNow> {
+    let want = reading.wants(now).map_err(NotNow::Until)?;
+    let asked = match want {
+        Want::Records(_) => reading.source(now),
+        Want::Offset(_) | Want::End(_) => reading.leader().map(|(leader, _)| leader),
+    };
+    match asked {
+        Some(asked) if asked != broker => Err(NotNow::By(asked)),
+        None => Err(NotNow::Until(None)),
+        Some(_) if matches!(want, Want::Records(_)) && !has_room => Err(NotNow::Until(None)),
+        Some(_) => Ok(want),
+    }
+}
+
 /// What to ask a broker next.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -72,8 +95,47 @@ pub(super) struct Plan {
     pub(super) bytes_max: usize,
     /// These offsets.
     pub(super) find: Vec<Part<OffsetOf>>,
+    /// The ends of these epochs.
+    pub(super) check: Vec<Part<i32>>,
     /// When there may be more, if nothing else happens.
     pub(super) next_at: Option<Mono>,
+    /// Brokers that are to be asked in this one's place, so their tasks must look.
+    pub(super) wakes: BTreeSet<i32>,
+}
+
+impl Plan {
+    /// Whether there is nothing to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fetch.is_empty() && self.find.is_empty() && self.check.is_empty()
+    }
+
+    fn ask(&mut self, key: &Key, reading: &Reading, want: Want) {
+        let (topic_id, turn) = (reading.topic_id, reading.turn());
+        let leader_epoch = reading.leader().map_or(-1, |(_, epoch)| epoch);
+        match want {
+            Want::Records(want) => self.fetch.push(Part {
+                key: key.clone(),
+                topic_id,
+                leader_epoch,
+                turn,
+                want,
+            }),
+            Want::Offset(want) => self.find.push(Part {
+                key: key.clone(),
+                topic_id,
+                leader_epoch,
+                turn,
+                want,
+            }),
+            Want::End(want) => self.check.push(Part {
+                key: key.clone(),
+                topic_id,
+                leader_epoch,
+                turn,
+                want,
+            }),
+        }
+    }
 }
 
 impl Core {
@@ -199,8 +261,9 @@ impl Core {
             };
             reading.topic_id = about.id;
             let partition = about.partition(*index);
-            reading.leader =
-                partition.and_then(|partition| Some((partition.leader?, partition.leader_epoch)));
+            reading.led_by(
+                partition.and_then(|partition| Some((partition.leader?, partition.leader_epoch))),
+            );
         }
     }
 
@@ -219,15 +282,21 @@ impl Core {
     pub(super) fn lacks_leaders(&self) -> bool {
         self.readings
             .values()
-            .any(|reading| reading.leader.is_none())
+            .any(|reading| reading.leader().is_none())
+    }
+
+    /// A broker can't be asked: what may be read elsewhere is.
+    pub(super) fn not_reached(&mut self, broker: i32) {
+        for reading in self.readings.values_mut() {
+            reading.not_reached(broker);
+        }
     }
 
     /// Whether there may be something to ask a broker.
     pub(super) fn has_work(&self, broker: i32) -> bool {
-        let leads = |reading: &Reading| reading.leader.is_some_and(|(leader, _)| leader == broker);
         self.readings
             .values()
-            .any(|reading| leads(reading) && !reading.paused)
+            .any(|reading| reading.is_asked_of(broker) && !reading.paused)
     }
 
     /// What to ask a broker now. All of it counts as asked.
@@ -239,37 +308,20 @@ impl Core {
             .saturating_sub(used)
             .min(options.fetch_bytes_max);
         for (key, reading) in &mut self.readings {
-            let Some((leader, leader_epoch)) = reading.leader else {
-                continue;
-            };
-            if leader != broker {
+            if !reading.is_asked_of(broker) {
                 continue;
             }
-            let want = match reading.wants(now) {
-                Ok(Want::Records(_)) if plan.bytes_max == 0 => continue,
-                Ok(want) => want,
-                Err(later) => {
-                    plan.next_at = plan.next_at.into_iter().chain(later).min();
-                    continue;
+            match to_ask(reading, now, broker, plan.bytes_max > 0) {
+                Ok(want) => {
+                    reading.asked(broker);
+                    plan.ask(key, reading, want);
                 }
-            };
-            reading.asked();
-            let (key, topic_id, turn) = (key.clone(), reading.topic_id, reading.turn());
-            match want {
-                Want::Records(want) => plan.fetch.push(Part {
-                    key,
-                    topic_id,
-                    leader_epoch,
-                    turn,
-                    want,
-                }),
-                Want::Offset(want) => plan.find.push(Part {
-                    key,
-                    topic_id,
-                    leader_epoch,
-                    turn,
-                    want,
-                }),
+                Err(NotNow::Until(later)) => {
+                    plan.next_at = plan.next_at.into_iter().chain(later).min();
+                }
+                Err(NotNow::By(other)) => {
+                    plan.wakes.insert(other);
+                }
             }
         }
         if plan.fetch.is_empty() {

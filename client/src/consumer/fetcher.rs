@@ -6,23 +6,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::messages::FetchRequest;
-use millrace_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use millrace_protocol::responses::fetch::PartitionData;
 use tokio::sync::Notify;
 
-use super::core::{Core, Part, Plan};
-use super::options::{ConsumerOptions, Isolation};
-use super::reading::{Key, Outcome};
-use super::records::{Aborted, Raw, Records};
-use crate::cluster::{Cluster, Follower, Metadata, Use, Workers, follow, is_of_leadership, lock};
+use super::core::{Core, Plan};
+use super::locating::Told;
+use super::options::ConsumerOptions;
+use super::reading::Outcome;
+use super::session::Session;
+use super::{fetching, locating};
+use crate::Client;
+use crate::cluster::{Cluster, Follower, Metadata, Use, Workers, follow, lock};
 use crate::group::{self, Group};
-use crate::topics::milliseconds;
-use crate::{Answer, Client, Error, OffsetOf, Topic};
-
-/// The session epoch of a fetch that neither has nor wants a session (KIP-227).
-const NO_SESSION: i32 = -1;
 
 /// What a consumer's handle and its tasks share.
 #[derive(Debug)]
@@ -79,15 +73,20 @@ impl Shared {
     }
 
     /// Tells the readings what became of their questions.
-    fn told(&self, outcomes: Vec<(Key, u64, Outcome)>) {
+    fn told(&self, outcomes: Vec<Told>) {
         let now = self.cluster.host().clock.now().mono;
-        let (mut news, mut doubtful) = (false, false);
+        let (mut news, mut doubtful, mut moves) = (false, false, false);
         {
             let mut core = self.core();
             for (key, turn, outcome) in outcomes {
                 if let Outcome::Again(error) = &outcome {
                     doubtful |= error.asks_for_metadata();
                 }
+                // Another broker's task may have to ask now.
+                moves |= matches!(
+                    outcome,
+                    Outcome::Again(_) | Outcome::Prefers(..) | Outcome::OutOfRange(_)
+                );
                 let failures = core.failures(&key).saturating_add(1);
                 let wait = self
                     .cluster
@@ -101,6 +100,9 @@ impl Shared {
         }
         if news {
             self.news.notify_one();
+        }
+        if moves {
+            self.wake();
         }
     }
 }
@@ -131,6 +133,7 @@ impl Follower for Shared {
 /// Asks one broker what is read of it, for as long as the consumer lives.
 async fn serve_broker(shared: Arc<Shared>, id: i32, wake: Arc<Notify>) {
     let mut failures = 0_u32;
+    let mut session = Session::default();
     loop {
         if !shared.core().has_work(id) {
             wake.notified().await;
@@ -141,6 +144,8 @@ async fn serve_broker(shared: Arc<Shared>, id: i32, wake: Arc<Notify>) {
             Err(error) => {
                 tracing::debug!(%error, "a broker can't be asked");
                 failures = failures.saturating_add(1);
+                shared.core().not_reached(id);
+                shared.wake();
                 shared.stale.notify_one();
                 shared.cluster.pause(failures).await;
                 continue;
@@ -149,180 +154,30 @@ async fn serve_broker(shared: Arc<Shared>, id: i32, wake: Arc<Notify>) {
         failures = 0;
         let now = shared.cluster.host().clock.now().mono;
         let plan = shared.core().plan(now, id, &shared.options);
-        if plan.fetch.is_empty() && plan.find.is_empty() {
+        for other in &plan.wakes {
+            shared.workers.wake(*other);
+        }
+        if plan.is_empty() {
             tokio::select! {
                 () = wake.notified() => {}
                 () = shared.cluster.sleep_until(plan.next_at) => {}
             }
             continue;
         }
-        carry_out(&shared, &client, plan).await;
+        carry_out(&shared, &client, &mut session, plan).await;
     }
 }
 
-async fn carry_out(shared: &Shared, client: &Client, plan: Plan) {
-    for part in plan.find {
-        let outcome = find(client, &part).await;
-        shared.told(vec![(part.key, part.turn, outcome)]);
+async fn carry_out(shared: &Shared, client: &Client, session: &mut Session, plan: Plan) {
+    if !plan.find.is_empty() {
+        shared.told(locating::find(client, &plan.find, shared.options.isolation).await);
     }
-    if plan.fetch.is_empty() {
-        return;
+    if !plan.check.is_empty() {
+        shared.told(locating::check(client, &plan.check).await);
     }
-    let request = request(shared, &plan.fetch, plan.bytes_max);
-    let outcomes = match client.call(&request).await {
-        Ok(answer) => outcomes(shared, &answer, &plan.fetch),
-        Err(error) => all(&plan.fetch, &error),
-    };
-    shared.core().fetch_ended(plan.bytes_max);
-    shared.told(outcomes);
-}
-
-async fn find(client: &Client, part: &Part<OffsetOf>) -> Outcome {
-    let topic = Topic {
-        name: part.key.0.to_string(),
-        id: part.topic_id,
-        partitions: part.key.1 + 1,
-    };
-    match client.list_offset(&topic, part.key.1, part.want).await {
-        Ok(found) => Outcome::Found(found),
-        Err(error) => again_or_failed(error),
+    if !plan.fetch.is_empty() {
+        let outcomes = fetching::fetch(shared, client, session, &plan).await;
+        shared.core().fetch_ended(plan.bytes_max);
+        shared.told(outcomes);
     }
-}
-
-fn again_or_failed(error: Error) -> Outcome {
-    if error.is_retriable() {
-        Outcome::Again(error)
-    } else {
-        Outcome::Failed(error)
-    }
-}
-
-fn request(shared: &Shared, parts: &[Part<i64>], bytes_max: usize) -> FetchRequest {
-    let options = &shared.options;
-    let bytes = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    let of_partition = |part: &Part<i64>| {
-        let mut partition = FetchPartition::default();
-        partition.partition = part.key.1;
-        partition.current_leader_epoch = part.leader_epoch;
-        partition.fetch_offset = part.want;
-        partition.partition_max_bytes = bytes(options.partition_bytes_max);
-        partition
-    };
-    let of_topic = |parts: &[Part<i64>]| {
-        let mut topic = FetchTopic::default();
-        topic.topic = parts[0].key.0.as_ref().into();
-        topic.topic_id = parts[0].topic_id.into();
-        topic.partitions = parts.iter().map(of_partition).collect();
-        topic
-    };
-    let mut request = FetchRequest::default();
-    request.max_wait_ms = milliseconds(options.fetch_wait_max);
-    request.min_bytes = options.fetch_bytes_min;
-    request.max_bytes = bytes(bytes_max);
-    request.isolation_level = i8::from(options.isolation == Isolation::ReadCommitted);
-    request.session_epoch = NO_SESSION;
-    let topics = parts.chunk_by(|one, other| one.key.0 == other.key.0);
-    request.topics = topics.map(of_topic).collect();
-    request
-}
-
-/// What an answer says of each question.
-fn outcomes(
-    shared: &Shared,
-    answer: &Answer<FetchRequest>,
-    parts: &[Part<i64>],
-) -> Vec<(Key, u64, Outcome)> {
-    let view = match answer.read() {
-        Ok(view) => view,
-        Err(error) => return all(parts, &error),
-    };
-    if let Err(error) = crate::client::refuse(view.error_code, || "a fetch".to_owned()) {
-        return all(parts, &error);
-    }
-    let mut open: Vec<_> = parts.iter().collect();
-    let mut outcomes = Vec::with_capacity(parts.len());
-    for topic in view.responses {
-        for data in topic.partitions {
-            let named = |part: &&Part<i64>| {
-                let topics_match = if topic.topic_id.is_zero() {
-                    *part.key.0 == *topic.topic
-                } else {
-                    part.topic_id == topic.topic_id
-                };
-                topics_match && part.key.1 == data.partition_index
-            };
-            // What nobody asked for, or was told already, is of no use.
-            let Some(at) = open.iter().position(named) else {
-                continue;
-            };
-            let part = open.swap_remove(at);
-            let outcome = outcome(shared, answer, part, &data);
-            outcomes.push((part.key.clone(), part.turn, outcome));
-        }
-    }
-    let silent = open
-        .into_iter()
-        .map(|part| (part.key.clone(), part.turn, Outcome::Nothing(None)));
-    outcomes.extend(silent);
-    outcomes
-}
-
-fn outcome(
-    shared: &Shared,
-    answer: &Answer<FetchRequest>,
-    part: &Part<i64>,
-    data: &PartitionData<'_>,
-) -> Outcome {
-    let (topic, partition) = (&part.key.0, part.key.1);
-    let code = ErrorCode::from_code(data.error_code).unwrap_or(ErrorCode::UnknownServerError);
-    if code != ErrorCode::None {
-        let error = Error::Broker {
-            what: format!("to fetch {topic}-{partition} from offset {}", part.want),
-            code,
-        };
-        return if code == ErrorCode::OffsetOutOfRange {
-            Outcome::OutOfRange(error)
-        } else if is_of_leadership(code) {
-            Outcome::Again(error)
-        } else {
-            again_or_failed(error)
-        };
-    }
-    let aborted = || {
-        let listed = data.aborted_transactions.into_iter().flatten();
-        let aborted = listed.map(|aborted| Aborted {
-            producer_id: aborted.producer_id,
-            first_offset: aborted.first_offset,
-        });
-        aborted.collect()
-    };
-    let committed_only = shared.options.isolation == Isolation::ReadCommitted;
-    let end = if committed_only && data.last_stable_offset >= 0 {
-        data.last_stable_offset
-    } else {
-        data.high_watermark
-    };
-    let raw = Raw {
-        topic: Arc::clone(topic),
-        partition,
-        from: part.want,
-        high_watermark: end,
-        records: answer.share(data.records.unwrap_or_default()),
-        aborted: committed_only.then(aborted),
-        check_crcs: shared.options.check_crcs,
-    };
-    match Records::read(raw) {
-        Ok(Some(fetched)) => Outcome::Fetched(fetched),
-        Ok(None) => Outcome::Nothing(Some(end)),
-        Err(error) => Outcome::Failed(Error::Malformed {
-            address: answer.address().to_owned(),
-            reason: format!("{topic}-{partition} from offset {}: {error}", part.want),
-        }),
-    }
-}
-
-/// The same became of all questions.
-fn all(parts: &[Part<i64>], error: &Error) -> Vec<(Key, u64, Outcome)> {
-    let told = |part: &Part<i64>| (part.key.clone(), part.turn, again_or_failed(error.clone()));
-    parts.iter().map(told).collect()
 }

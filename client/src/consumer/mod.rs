@@ -7,10 +7,13 @@
 mod asking;
 mod core;
 mod fetcher;
+mod fetching;
 mod grouped;
+mod locating;
 mod options;
 mod reading;
 mod records;
+mod session;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

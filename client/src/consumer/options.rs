@@ -11,7 +11,15 @@ pub enum Isolation {
     ReadCommitted,
 }
 
-/// Where to go on when a position is no longer, or not yet, in the log.
+impl Isolation {
+    /// The number on the wire.
+    pub(super) fn wire(self) -> i8 {
+        i8::from(self == Self::ReadCommitted)
+    }
+}
+
+/// Where to go on when a position is no longer, or not yet, in the log. Of a log that was truncated, the
+/// two that reset go on where it became another one, if that is known (KIP-320).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// At the first record there is.
@@ -41,6 +49,9 @@ pub struct ConsumerOptions {
     pub prefetch_bytes_max: usize,
     /// Whether each batch is held against its checksum.
     pub check_crcs: bool,
+    /// The rack that the consumer is in, as the brokers name theirs: a leader that is told to choose
+    /// by rack (`replica.selector.class`) sends it to an in-sync replica there (KIP-392).
+    pub rack: Option<String>,
 }
 
 impl Default for ConsumerOptions {
@@ -54,6 +65,7 @@ impl Default for ConsumerOptions {
             partition_bytes_max: 1024 * 1024,
             prefetch_bytes_max: 32 * 1024 * 1024,
             check_crcs: true,
+            rack: None,
         }
     }
 }

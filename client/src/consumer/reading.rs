@@ -2,8 +2,9 @@
 //! Pure decisions, nothing is fetched here.
 //!
 //! What always holds: what the application gets follows on what it got before, offset by offset, until
-//! it seeks; an answer to what was asked before a seek is thrown away; at most one request about the
-//! partition is under way.
+//! it seeks or the log turns out to have been truncated; an answer to what was asked before a seek is
+//! thrown away; at most one request about the partition is under way. Under a new leader, records are
+//! asked for only once it said that its log holds what they are to follow on (KIP-320).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use millrace_protocol::ids::TopicId;
 
 use super::options::Reset;
 use super::records::Records;
-use crate::{Error, OffsetOf};
+use crate::{Error, OffsetOf, TopicPartition};
 
 /// Where a partition is read on.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Want {
     Records(i64),
     /// An offset.
     Offset(OffsetOf),
+    /// Where the leader's log leaves this epoch.
+    End(i32),
 }
 
 /// What became of a request.
@@ -42,8 +45,19 @@ pub(super) enum Outcome {
     Fetched(Records),
     /// Nothing yet; the end of the log, if it was told.
     Nothing(Option<i64>),
-    /// The offset asked for; `None` when no record is that late.
-    Found(Option<i64>),
+    /// Nothing: it is better read from this broker, up to this time (KIP-392).
+    Prefers(i32, Mono),
+    /// The offset asked for, with its record's epoch; `None` when no record is that late.
+    Found(Option<Position>),
+    /// Where the leader's log leaves the epoch asked for, or the last one before that it knows.
+    Ends {
+        /// The partition.
+        of: TopicPartition,
+        /// `None` when it knows neither.
+        end: Option<Position>,
+    },
+    /// The broker can't say where epochs end.
+    Unchecked,
     /// The offset is not in the log.
     OutOfRange(Error),
     /// It can be tried again.
@@ -87,13 +101,21 @@ pub(super) struct Reading {
     turn: u64,
     /// The turn in which it was asked for last, until that is answered.
     in_flight: Option<u64>,
+    /// The broker that was asked last, and the leader epoch that it was told.
+    asked: (i32, i32),
+    /// The epoch of the record before the place where it is read on; -1 if that isn't known.
+    follows: i32,
+    /// The leader's epoch as of which its log is known to hold that record.
+    checked: Option<i32>,
+    /// A broker to read from in place of the leader, and until when.
+    preferred: Option<(i32, Mono)>,
     ready: VecDeque<Records>,
     failures: u32,
     not_before: Mono,
     pub(super) paused: bool,
     pub(super) topic_id: TopicId,
-    /// The broker to ask, and the epoch of its leadership.
-    pub(super) leader: Option<(i32, i32)>,
+    /// The broker that leads it, and the epoch of its leadership.
+    leader: Option<(i32, i32)>,
 }
 
 impl Reading {
@@ -107,6 +129,10 @@ impl Reading {
             end: None,
             turn,
             in_flight: None,
+            asked: (-1, -1),
+            follows: -1,
+            checked: None,
+            preferred: None,
             ready: VecDeque::new(),
             failures: 0,
             not_before: Mono::default(),
@@ -128,7 +154,41 @@ impl Reading {
             OffsetOrFind::Find(of) => (Place::Find(of), None),
         };
         self.processed = self.position;
+        self.follows = -1;
+        self.checked = None;
         self.ready.drain(..).map(|fetched| fetched.bytes()).sum()
+    }
+
+    /// Hears who leads it.
+    pub(super) fn led_by(&mut self, leader: Option<(i32, i32)>) {
+        if self.leader != leader {
+            self.leader = leader;
+            self.preferred = None;
+        }
+    }
+
+    /// Who leads it, and the epoch of that.
+    pub(super) fn leader(&self) -> Option<(i32, i32)> {
+        self.leader
+    }
+
+    /// The broker to read records from.
+    pub(super) fn source(&self, now: Mono) -> Option<i32> {
+        let (leader, _) = self.leader?;
+        let preferred = self.preferred.filter(|(_, until)| now < *until);
+        Some(preferred.map_or(leader, |(broker, _)| broker))
+    }
+
+    /// Whether a broker may be asked something of it.
+    pub(super) fn is_asked_of(&self, broker: i32) -> bool {
+        let leads = self.leader.is_some_and(|(leader, _)| leader == broker);
+        let serves = self.preferred.is_some_and(|(serving, _)| serving == broker);
+        leads || (serves && self.leader.is_some())
+    }
+
+    /// A broker can't be asked: it is read from the leader, if that is another.
+    pub(super) fn not_reached(&mut self, broker: i32) {
+        self.preferred = self.preferred.filter(|(serving, _)| *serving != broker);
     }
 
     /// What the application gets next is at this offset, if it is known.
@@ -141,6 +201,8 @@ impl Reading {
         self.place = Place::Offset(position.offset);
         self.position = Some(position);
         self.processed = self.position;
+        self.follows = position.leader_epoch;
+        self.checked = None;
         self.committed = Some(position.offset);
     }
 
@@ -184,7 +246,13 @@ impl Reading {
         }
         let want = match &self.place {
             // One answer ahead of the application is enough to keep both busy.
-            Place::Offset(offset) if self.ready.is_empty() => Want::Records(*offset),
+            Place::Offset(offset) if self.ready.is_empty() => {
+                if self.is_checked() {
+                    Want::Records(*offset)
+                } else {
+                    Want::End(self.follows)
+                }
+            }
             Place::Find(of) => Want::Offset(*of),
             Place::Offset(_) | Place::Stuck(_) => return Err(None),
         };
@@ -195,9 +263,18 @@ impl Reading {
         }
     }
 
-    /// It was asked.
-    pub(super) fn asked(&mut self) {
+    /// Whether the leader's log is known to hold what it follows on, as far as that can be known.
+    fn is_checked(&self) -> bool {
+        let Some((_, leader_epoch)) = self.leader else {
+            return true;
+        };
+        self.follows < 0 || leader_epoch < 0 || self.checked == Some(leader_epoch)
+    }
+
+    /// A broker was asked.
+    pub(super) fn asked(&mut self, broker: i32) {
         self.in_flight = Some(self.turn);
+        self.asked = (broker, self.leader.map_or(-1, |(_, epoch)| epoch));
     }
 
     /// Hears what became of what was asked in a turn. Gives the bytes that wait for the application by
@@ -213,6 +290,8 @@ impl Reading {
             Outcome::Fetched(fetched) => {
                 self.failures = 0;
                 self.place = Place::Offset(fetched.next_offset());
+                self.follows = fetched.leader_epoch();
+                self.checked = Some(self.asked.1);
                 self.end = Some(fetched.high_watermark());
                 let bytes = fetched.bytes();
                 self.ready.push_back(fetched);
@@ -222,28 +301,82 @@ impl Reading {
                 self.failures = 0;
                 self.end = end.or(self.end);
             }
-            Outcome::Found(Some(offset)) => {
+            // Only a leader may say so; failures go on counting until one or the other gives records.
+            Outcome::Prefers(broker, until) if broker != self.asked.0 => {
+                self.preferred = Some((broker, until));
+            }
+            Outcome::Found(Some(position)) => {
                 self.failures = 0;
-                self.place = Place::Offset(offset);
-                self.position = Some(Position::at(offset));
-                self.processed = self.position;
+                self.go_on_at(position);
             }
             // Nothing is that late: the next record will be.
             Outcome::Found(None) => self.place = Place::Find(OffsetOf::End),
+            Outcome::Ends { of, end } => self.hear_end(of, end),
+            Outcome::Unchecked => self.checked = Some(self.asked.1),
             Outcome::OutOfRange(error) => {
-                self.place = match self.reset {
-                    Reset::Earliest => Place::Find(OffsetOf::Start),
-                    Reset::Latest => Place::Find(OffsetOf::End),
-                    Reset::Fail => Place::Stuck(Some(error)),
-                };
+                if self.was_asked_of_leader() {
+                    self.reset(error);
+                } else {
+                    // It may only lag, or be ahead of what it shows: the leader knows.
+                    self.again(retry_at);
+                }
             }
-            Outcome::Again(_) => {
-                self.failures = self.failures.saturating_add(1);
-                self.not_before = retry_at;
-            }
+            Outcome::Prefers(..) | Outcome::Again(_) => self.again(retry_at),
             Outcome::Failed(error) => self.place = Place::Stuck(Some(error)),
         }
         0
+    }
+
+    fn was_asked_of_leader(&self) -> bool {
+        self.leader.is_none_or(|(leader, _)| leader == self.asked.0)
+    }
+
+    /// Tries again later, and with the leader.
+    fn again(&mut self, retry_at: Mono) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = retry_at;
+        self.preferred = None;
+    }
+
+    /// The position isn't in the log.
+    fn reset(&mut self, error: Error) {
+        self.place = match self.reset {
+            Reset::Earliest => Place::Find(OffsetOf::Start),
+            Reset::Latest => Place::Find(OffsetOf::End),
+            Reset::Fail => Place::Stuck(Some(error)),
+        };
+    }
+
+    fn go_on_at(&mut self, position: Position) {
+        self.place = Place::Offset(position.offset);
+        self.position = Some(position);
+        self.processed = self.position;
+        self.follows = position.leader_epoch;
+        self.checked = Some(self.asked.1);
+    }
+
+    /// Where the leader's log leaves the epoch of what it follows on: behind that, all is well; before
+    /// it, the log was truncated, and what was read since isn't there any more.
+    fn hear_end(&mut self, of: TopicPartition, end: Option<Position>) {
+        let Place::Offset(offset) = self.place else {
+            return;
+        };
+        self.failures = 0;
+        if end.is_some_and(|end| end.offset >= offset) {
+            self.checked = Some(self.asked.1);
+            return;
+        }
+        let diverges_at = end.map(|end| end.offset);
+        tracing::warn!(partition = %of, offset, ?diverges_at, "the log was truncated");
+        let truncated = Error::Truncated {
+            partition: of,
+            offset,
+            diverges_at,
+        };
+        match (self.reset, end) {
+            (Reset::Earliest | Reset::Latest, Some(end)) => self.go_on_at(end),
+            _ => self.reset(truncated),
+        }
     }
 
     /// Failed attempts in a row.
@@ -288,3 +421,7 @@ pub enum OffsetOrFind {
 
 /// Names a partition.
 pub(crate) type Key = (Arc<str>, i32);
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;
