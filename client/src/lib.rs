@@ -79,7 +79,8 @@ pub use client::{Client, ClientOptions, Pending};
 pub use cluster::{Broker, Cluster, ClusterOptions, Metadata, Partition, TopicPartitions, Use};
 pub use connection::{Call, Connection, ConnectionOptions, PendingReply};
 pub use consumer::{
-    Consumer, ConsumerOptions, Isolation, Membership, OffsetOrFind, Records, Reset,
+    ConsumedRecord, Consumer, ConsumerOptions, Isolation, Membership, OffsetOrFind, RecordStream,
+    Records, RecordsStream, Reset,
 };
 pub use error::Error;
 pub use group::{Assignor, GroupOptions, OffsetAndMetadata, Rebalance, RebalanceListener, Topics};

@@ -207,3 +207,53 @@ fn a_position_outside_the_log_is_reset_or_an_error() {
         );
     });
 }
+
+#[test]
+fn streams_give_what_next_gives_and_end_when_it_is_closed() {
+    run(3, async |_world, host, _broker| {
+        let cluster = cluster(&host).await;
+        topic(&cluster, "t", &[]).await;
+        produce(&cluster, 0..300).await;
+        let consumer = Consumer::new(&cluster, ConsumerOptions::default());
+        consumer.assign(all(BEGIN)).await.unwrap();
+        // The first record of a batch that is begun within is left out here too.
+        consumer.seek("t", 1, OffsetOrFind::Offset(3)).unwrap();
+        let mut stream = consumer.record_stream();
+        let mut read = BTreeMap::<i32, Vec<(i64, u64)>>::new();
+        for _ in 0..297 {
+            let record = stream.next().await.unwrap().unwrap();
+            let value = record.value.as_deref().unwrap().try_into().unwrap();
+            let number = u64::from_be_bytes(value);
+            assert_eq!(record.timestamp_ms, number as i64);
+            assert_eq!((&*record.topic, record.key), ("t", None));
+            let of = read.entry(record.partition).or_default();
+            of.push((record.offset, number));
+        }
+        for (partition, numbers) in read {
+            let first = if partition == 1 { 3 } else { 0 };
+            let expected: Vec<_> = (first..100)
+                .map(|at| (at, 3 * at as u64 + partition as u64))
+                .collect();
+            assert_eq!(numbers, expected, "partition {partition}");
+        }
+        let mut batches = consumer.stream();
+        produce(&cluster, 300..303).await;
+        // Both ask: each record comes to one of them.
+        let mut more = Vec::new();
+        while more.len() < 3 {
+            tokio::select! {
+                records = batches.next() => more.extend(numbers(&records.unwrap().unwrap())),
+                record = stream.next() => {
+                    let record = record.unwrap().unwrap();
+                    let value = record.value.as_deref().unwrap().try_into().unwrap();
+                    more.push((record.offset, u64::from_be_bytes(value)));
+                }
+            }
+        }
+        more.sort_unstable();
+        assert_eq!(more, [(100, 300), (100, 301), (100, 302)]);
+        consumer.close().await.unwrap();
+        assert!(stream.next().await.is_none() && batches.next().await.is_none());
+        assert!(stream.next().await.is_none() && batches.next().await.is_none());
+    });
+}

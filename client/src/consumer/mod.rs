@@ -14,6 +14,7 @@ mod options;
 mod reading;
 mod records;
 mod session;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use reading::OffsetOrFind;
 use reading::Reading;
 pub(crate) use reading::{Key, Position};
 pub use records::Records;
+pub use stream::{ConsumedRecord, RecordStream, RecordsStream};
 
 /// A consumer, of partitions that it is told or of its share in a group. Cheap to clone; it ends with
 /// the last clone, in a group without saying so: [close](Consumer::close) it.

@@ -22,7 +22,7 @@ const INFLATED_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub struct Records {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
-    from: i64,
+    pub(super) from: i64,
     next: i64,
     leader_epoch: i32,
     high_watermark: i64,
@@ -143,10 +143,7 @@ impl Records {
         mut each: impl FnMut(&Record<'_>),
     ) -> Result<(), Error> {
         for batch in &self.batches {
-            let broken = |error: RecordError| Error::Malformed {
-                address: format!("{}-{}", self.topic, self.partition),
-                reason: format!("batch at offset {}: {error}", batch.header.base_offset),
-            };
+            let broken = |error: RecordError| self.broken(batch.header.base_offset, &error);
             for record in record_iter(batch, scratch).map_err(broken)? {
                 let record = record.map_err(broken)?;
                 if record.offset >= self.from {
@@ -155,6 +152,14 @@ impl Records {
             }
         }
         Ok(())
+    }
+
+    /// What to say of a batch that can't be read.
+    pub(super) fn broken(&self, base_offset: i64, error: &RecordError) -> Error {
+        Error::Malformed {
+            address: format!("{}-{}", self.topic, self.partition),
+            reason: format!("batch at offset {base_offset}: {error}"),
+        }
     }
 
     /// Memory for [`Records::read_records`].

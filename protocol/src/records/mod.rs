@@ -15,6 +15,7 @@ mod read;
 mod refusal;
 mod rewrite;
 mod scan;
+mod shared;
 pub mod validate;
 mod varint;
 
@@ -33,4 +34,5 @@ pub use read::{
 };
 pub use refusal::{RECORD_FAULTS_MAX, RecordFault, Refusal};
 pub use rewrite::{Kept, Rewrite, RewriteBuffer, keep_header, rewrite};
+pub use shared::{SharedHeader, SharedRecord, SharedRecords};
 pub use validate::{Depth, ProduceRules, Produced, check_produced};

@@ -22,6 +22,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Opens a compressed batch in memory of its own.
+    pub(super) fn inflated(&mut self, codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, RecordError> {
+        let mut content = Vec::new();
+        let cap = self.inflated_bytes_max;
+        self.decompressor
+            .decompress(codec, bytes, cap, &mut content)?;
+        Ok(content)
+    }
+
     /// Memory for reading batches of at most `inflated_bytes_max` bytes of decompressed records. Nothing is
     /// allocated before a compressed batch needs it.
     pub fn new(inflated_bytes_max: usize) -> Self {
@@ -145,6 +154,21 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// Goes on behind the first `index` records of a batch, in bytes that aren't compressed.
+    pub(super) fn behind(header: BatchHeader, index: usize, bytes: &'a [u8]) -> Self {
+        Self {
+            header,
+            rest: Cursor { bytes },
+            index,
+            failed: false,
+        }
+    }
+
+    /// The bytes that are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.bytes.len()
+    }
+
     fn record(&mut self) -> Result<Record<'a>, RecordError> {
         let broken = |what| RecordError::Record {
             index: self.index,
