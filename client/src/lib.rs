@@ -86,7 +86,7 @@ pub use error::Error;
 pub use group::{Assignor, GroupOptions, OffsetAndMetadata, Rebalance, RebalanceListener, Topics};
 pub use metrics::{ApiFigures, Figures, Latency, Metrics};
 pub use partition::TopicPartition;
-pub use producer::{Delivered, Delivery, Producer, ProducerOptions, Record};
+pub use producer::{Delivered, Delivery, Producer, ProducerOptions, Record, Report, Reports};
 pub use reader::PartitionReader;
 pub use records::{
     Acks, FetchFrom, FetchOptions, Fetched, OffsetOf, PendingProduce, Produced, ProducerIdentity,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_client::{
-    Cluster, Delivered, Error, PartitionReader, Producer, ProducerOptions, Record,
+    Cluster, Delivered, Error, PartitionReader, Producer, ProducerOptions, Record, Report,
 };
 use millrace_host::Pool;
 use millrace_protocol::error_code::ErrorCode;
@@ -300,6 +300,10 @@ fn refusals_name_the_record_and_the_limit() {
             ),
             "{error}"
         );
+        assert!(
+            error.to_string().contains("a record of 2070 bytes for t-0"),
+            "{error}"
+        );
         // What comes behind it is stored.
         let next = producer
             .send(&Record::to("t").partition(0).value("v"))
@@ -339,5 +343,125 @@ fn options_that_contradict_each_other_are_refused() {
                 .sleep_until(host.clock.now().mono + Duration::from_millis(1))
                 .await;
         }
+    });
+}
+
+/// Sends so many records, each tagged with its number; those that a multiple of 50 numbers are larger
+/// than the topic takes.
+async fn send_tagged(producer: &Producer, count: u64) {
+    for number in 0..count {
+        let mut value = number.to_be_bytes().to_vec();
+        value.resize(if number % 50 == 0 { 2000 } else { 40 }, 0);
+        let partition = i32::try_from(number).unwrap() % PARTITIONS;
+        let record = Record::to("t").partition(partition).value(&value);
+        producer.send(&record.tag(number)).await.unwrap();
+    }
+}
+
+#[test]
+fn batches_that_are_too_large_are_cut_until_they_pass_whatever_happens() {
+    const COUNT: u64 = 600;
+    for seed in 300..310 {
+        run(seed, async |world, host, broker| {
+            let cluster = cluster(&host).await;
+            topic(&cluster, "t", &[("max.message.bytes", "1000")]).await;
+            let codecs = [Codec::None, Codec::Lz4];
+            let options = ProducerOptions {
+                codec: codecs[usize::try_from(seed % 2).unwrap()],
+                batch_bytes: 16_000,
+                buffer_bytes_max: 2 << 20,
+                ..ProducerOptions::default()
+            };
+            let (producer, mut reports) = Producer::reporting(&cluster, &options).unwrap();
+            let after = Arc::new(Mutex::new(None));
+            let troubled = {
+                let (world, after) = (world.clone(), Arc::clone(&after));
+                let trouble = async move {
+                    *after.lock().unwrap() = Some(trouble(world, broker, 4).await);
+                };
+                host.spawn.spawn(Pool::Data, "trouble", Box::pin(trouble))
+            };
+            send_tagged(&producer, COUNT).await;
+            producer.flush().await;
+            drop(producer);
+            let mut told = BTreeMap::new();
+            while let Some(Report { tag, result }) = reports.next().await {
+                assert!(told.insert(tag, result).is_none(), "{tag} twice");
+            }
+            assert!(troubled.join().await, "the trouble itself failed");
+            assert_eq!(told.len(), usize::try_from(COUNT).unwrap());
+            let mut stored = BTreeMap::new();
+            for partition in 0..PARTITIONS {
+                for (offset, record) in read(&cluster, "t", partition).await {
+                    let number = record.value.unwrap()[..8].try_into().unwrap();
+                    stored.insert((partition, offset), u64::from_be_bytes(number));
+                }
+            }
+            let in_order = stored
+                .iter()
+                .zip(stored.iter().skip(1))
+                .all(|(one, next)| one.0.0 != next.0.0 || one.1 < next.1);
+            assert!(in_order, "seed {seed}: {stored:?}");
+            let mut doubtful = 0;
+            for (tag, result) in told {
+                let mut at = stored.iter().filter(|(_, stored)| **stored == tag);
+                let (first, again) = (at.next().map(|(at, _)| *at), at.next());
+                assert_eq!(again, None, "seed {seed}: {tag} is stored twice");
+                match result {
+                    Ok(Delivered {
+                        partition, offset, ..
+                    }) => assert_eq!(first, Some((partition, offset.unwrap())), "{tag}"),
+                    // Behind a number that is lost, what was on its way may be stored or not.
+                    Err(Error::Undelivered {
+                        may_be_stored: true,
+                        ..
+                    }) => doubtful += 1,
+                    Err(error) => {
+                        // Compressed, zeros pass.
+                        let is_large = tag % 50 == 0 && seed % 2 == 0;
+                        assert!(is_large, "seed {seed}, {tag}: {error}");
+                        assert_eq!(first, None, "{tag}: {error}");
+                    }
+                }
+            }
+            assert!(doubtful < COUNT / 2, "seed {seed}: {doubtful}");
+        });
+    }
+}
+
+#[test]
+fn reports_that_nobody_reads_hold_up_whoever_sends() {
+    run(6, async |world, host, _broker| {
+        let cluster = cluster(&host).await;
+        topic(&cluster, "t", &[]).await;
+        let options = ProducerOptions {
+            request_bytes_max: 2000,
+            buffer_bytes_max: 10_000,
+            delivery_timeout: Duration::from_secs(20),
+            ..ProducerOptions::default()
+        };
+        let (producer, mut reports) = Producer::reporting(&cluster, &options).unwrap();
+        let value = [0; 900];
+        let record = Record::to("t").partition(0).value(&value);
+        for tag in 0..10 {
+            producer.send(&record.tag(tag)).await.unwrap();
+        }
+        producer.flush().await;
+        let begin = world.elapsed();
+        let error = producer.send(&record.tag(10)).await.unwrap_err();
+        assert!(error.to_string().contains("stayed full"), "{error}");
+        assert!(world.elapsed().saturating_sub(begin) >= Duration::from_secs(20));
+        // One batch's worth of them gives room again.
+        for tag in 0..2 {
+            assert_eq!(reports.next().await.unwrap().tag, tag);
+        }
+        producer.send(&record.tag(11)).await.unwrap();
+        // So does dropping them, and nobody is held up any more.
+        drop(reports);
+        for tag in 12..50 {
+            producer.send(&record.tag(tag)).await.unwrap();
+        }
+        producer.flush().await;
+        assert_eq!(read(&cluster, "t", 0).await.len(), 49);
     });
 }

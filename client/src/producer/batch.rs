@@ -34,6 +34,14 @@ impl Content {
         }
     }
 
+    /// The batch as it was last sent, if it was.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Collected(_) => None,
+            Self::Encoded { batch, .. } => Some(batch.clone()),
+        }
+    }
+
     /// The bytes to send under a stamp. Compresses the first time.
     pub(super) fn encoded(self, stamp: Option<Stamp>) -> Bytes {
         let triple = stamp.map(|stamp| {
@@ -67,6 +75,8 @@ pub(super) struct Queued {
     /// When its first record came.
     pub(super) since: Mono,
     pub(super) fate: Arc<Fate>,
+    /// What its records were tagged with, if that is reported.
+    pub(super) tags: Vec<u64>,
     /// Given at the first sending, kept for every further one within the epoch.
     pub(super) stamp: Option<Stamp>,
     /// The records; absent while they are in flight.

@@ -12,6 +12,7 @@ use super::batch::Content;
 use super::delivery::{Delivery, Fate};
 use super::lane::{Entry, Lane, Next, Rules, Sending, Verdict};
 use super::partitioner::{Sticky, of_key};
+use super::reports::Queue;
 use crate::cluster::{Metadata, TopicPartitions};
 use crate::{Error, ProducerIdentity};
 
@@ -31,6 +32,8 @@ pub(super) struct Core {
     needs_identity: bool,
     /// Nothing is taken in any more.
     closed: bool,
+    /// Where records' fates are left, if somebody reads them.
+    reports: Option<Arc<Queue>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +91,7 @@ pub(super) struct Plan {
 }
 
 impl Core {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules, reports: Option<Arc<Queue>>) -> Self {
         Self {
             rules,
             topics: BTreeMap::new(),
@@ -98,6 +101,7 @@ impl Core {
             identity: None,
             needs_identity: false,
             closed: false,
+            reports,
         }
     }
 
@@ -161,7 +165,8 @@ impl Core {
             for partition in &about.partitions {
                 let at = usize::try_from(partition.index).expect("partitions are numbered from 0");
                 if at == topic.lanes.len() {
-                    let mut lane = Lane::new(Arc::clone(name), partition.index);
+                    let reports = self.reports.clone();
+                    let mut lane = Lane::new(Arc::clone(name), partition.index, reports);
                     if let Some(identity) = self.identity {
                         lane.identify(identity);
                     }
@@ -291,7 +296,7 @@ impl Core {
     ) -> usize {
         let freed = self.lanes[lane]
             .lane
-            .answered(ticket, content, verdict, retry_at);
+            .answered(ticket, content, verdict, retry_at, &self.rules);
         self.settle_busy(lane);
         freed
     }
@@ -326,6 +331,9 @@ impl Core {
         let mut freed = 0;
         for lane in std::mem::take(&mut self.busy) {
             freed += self.lanes[lane].lane.abandon();
+        }
+        if let Some(reports) = &self.reports {
+            reports.end();
         }
         freed
     }

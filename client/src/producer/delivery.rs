@@ -1,7 +1,8 @@
 //! What became of a record.
 //!
-//! What always holds: every record of a batch has the batch's fate, told once; whoever waits hears it,
-//! before or after it was told. A record costs a count of references, nothing more.
+//! What always holds: every record of a batch has the batch's fate, told once, or that of the half that
+//! it went into; whoever waits hears it, before or after it was told. A record costs a count of
+//! references, nothing more.
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,12 +41,25 @@ impl Delivery {
 
     /// Waits until the record was stored as safely as the producer's acks ask, or was given up.
     pub async fn wait(self) -> Result<Delivered, Error> {
-        let base_offset = self.fate.wait().await.clone()?;
-        Ok(Delivered {
-            topic: Arc::clone(&self.fate.topic),
-            partition: self.fate.partition,
-            offset: base_offset.map(|base| base + self.index),
-        })
+        let (mut fate, mut index) = (self.fate, self.index);
+        loop {
+            let next = match fate.wait().await {
+                End::Told(result) => {
+                    let base_offset = result.clone()?;
+                    return Ok(Delivered {
+                        topic: Arc::clone(&fate.topic),
+                        partition: fate.partition,
+                        offset: base_offset.map(|base| base + index),
+                    });
+                }
+                End::Split(at, [first, _]) if index < *at => Arc::clone(first),
+                End::Split(at, [_, second]) => {
+                    index -= at;
+                    Arc::clone(second)
+                }
+            };
+            fate = next;
+        }
     }
 }
 
@@ -54,8 +68,17 @@ impl Delivery {
 pub(super) struct Fate {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
-    result: OnceLock<Result<Option<i64>, Error>>,
+    end: OnceLock<End>,
     told: Notify,
+}
+
+/// How a batch ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Its first record's offset, if it is known, or why it was given up.
+    Told(Result<Option<i64>, Error>),
+    /// It was cut in two behind so many records.
+    Split(i64, [Arc<Fate>; 2]),
 }
 
 impl Fate {
@@ -63,27 +86,49 @@ impl Fate {
         Arc::new(Self {
             topic: Arc::clone(topic),
             partition,
-            result: OnceLock::new(),
+            end: OnceLock::new(),
             told: Notify::new(),
         })
     }
 
     /// Waits until it is told.
-    pub(super) async fn wait(&self) -> &Result<Option<i64>, Error> {
+    async fn wait(&self) -> &End {
         loop {
             // Before the look, so that what is told between the two is heard.
             let told = self.told.notified();
-            if let Some(result) = self.result.get() {
-                return result;
+            if let Some(end) = self.end.get() {
+                return end;
             }
             told.await;
         }
     }
 
+    /// Waits until all of its records are told of.
+    pub(super) async fn settled(self: Arc<Self>) {
+        let mut open = vec![self];
+        while let Some(fate) = open.pop() {
+            if let End::Split(_, halves) = fate.wait().await {
+                open.extend(halves.iter().map(Arc::clone));
+            }
+        }
+    }
+
+    /// Cuts it in two behind so many records.
+    pub(super) fn split(&self, at: usize) -> [Arc<Self>; 2] {
+        let halves = [0, 1].map(|_| Self::new(&self.topic, self.partition));
+        let at = i64::try_from(at).expect("a batch has at most 2^31 records");
+        self.ends(End::Split(at, halves.clone()));
+        halves
+    }
+
     /// Tells it: the first record's offset, if it is known, or why there is none.
     pub(super) fn tell(&self, result: Result<Option<i64>, Error>) {
-        // A fate is told once; a second telling would be of a batch that is no longer known.
-        drop(self.result.set(result));
+        self.ends(End::Told(result));
+    }
+
+    fn ends(&self, end: End) {
+        // A fate ends once; a second end would be of a batch that is no longer known.
+        drop(self.end.set(end));
         self.told.notify_waiters();
     }
 }

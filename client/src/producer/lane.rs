@@ -4,11 +4,14 @@
 //! - Sequence numbers follow each other without a gap within an epoch, in the order of the records.
 //! - A batch is sent only when all before it were sent and are unanswered: what failed goes again
 //!   before anything behind it.
+//! - The first batch of an epoch goes alone, until one is stored: a broker that knows nothing of a
+//!   producer takes any number from it, so what is behind could overtake one that is refused.
 //! - A batch of which an attempt was lost may be stored, at any later time, and is never sent under
 //!   another sequence number. When a number is lost (a batch was given up or refused), the lane
 //!   *settles*: it sends nothing new, sends what may be stored once more as it was until its fate is
 //!   known or can't be, and then gives all the rest numbers from 0 in a new epoch (KIP-360). So a
 //!   retry can't double a record, and nothing overtakes.
+//! - A batch that is too large for the broker goes again as two, in which each record keeps its number.
 //!
 //! Without idempotence one batch is in flight at a time: order is kept, and a retry may double.
 
@@ -17,11 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::Mono;
+use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::ProducerEpoch;
 use millrace_protocol::records::{BatchBuilder, HEADER_LEN, Header, Options, sequence_after};
 
 use super::batch::{Content, Queued, Stamp};
 use super::delivery::{Delivery, Fate};
+use super::reports::{Queue, Told};
+use super::split;
 use crate::{Error, ProducerIdentity};
 
 /// Batches of one partition without an answer: brokers remember the sequence numbers of so many.
@@ -47,6 +53,8 @@ pub(super) struct Entry<'a> {
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: &'a [Header<'a>],
     pub(super) timestamp_ms: i64,
+    /// What its report is to say.
+    pub(super) tag: u64,
 }
 
 impl Entry<'_> {
@@ -68,6 +76,8 @@ pub(super) enum Verdict {
     Stored { base_offset: Option<i64> },
     /// It is not stored by this attempt, and never will be.
     Refused(Error),
+    /// The same, but its records may be in smaller ones.
+    TooLarge(ErrorCode),
     /// It is not stored by this attempt: again.
     NotStored(Error),
     /// It may be stored or not: again.
@@ -82,7 +92,7 @@ impl Verdict {
     /// Whether another broker may lead the partition.
     pub(super) fn doubts_leader(&self) -> bool {
         match self {
-            Self::Stored { .. } => false,
+            Self::Stored { .. } | Self::TooLarge(_) => false,
             Self::Refused(error)
             | Self::NotStored(error)
             | Self::Unknown(error)
@@ -128,6 +138,7 @@ struct Open {
     /// What its records took of the producer's buffer.
     bytes: usize,
     fate: Arc<Fate>,
+    tags: Vec<u64>,
 }
 
 /// What waits for one partition.
@@ -140,15 +151,19 @@ pub(super) struct Lane {
     identity: Option<ProducerIdentity>,
     next_sequence: i32,
     settling: bool,
+    /// Something of this epoch was stored.
+    proven: bool,
     next_ticket: u64,
     failures: u32,
     not_before: Mono,
     /// Why nothing was stored since something was.
     error: Option<Error>,
+    /// Where its records' fates are left, if somebody reads them.
+    reports: Option<Arc<Queue>>,
 }
 
 impl Lane {
-    pub(super) fn new(topic: Arc<str>, partition: i32) -> Self {
+    pub(super) fn new(topic: Arc<str>, partition: i32, reports: Option<Arc<Queue>>) -> Self {
         Self {
             topic,
             partition,
@@ -157,10 +172,12 @@ impl Lane {
             identity: None,
             next_sequence: 0,
             settling: false,
+            proven: false,
             next_ticket: 0,
             failures: 0,
             not_before: Mono::default(),
             error: None,
+            reports,
         }
     }
 
@@ -216,6 +233,7 @@ impl Lane {
             since: now,
             bytes: 0,
             fate: Fate::new(&self.topic, self.partition),
+            tags: Vec::new(),
         });
         let index = open.builder.record_count();
         let Entry {
@@ -223,9 +241,13 @@ impl Lane {
             value,
             headers,
             timestamp_ms,
+            tag,
         } = *entry;
         open.builder.push(timestamp_ms, key, value, headers).ok()?;
         open.bytes += bytes;
+        if self.reports.is_some() {
+            open.tags.push(tag);
+        }
         Some((Delivery::new(&open.fate, index), index + 1))
     }
 
@@ -245,6 +267,7 @@ impl Lane {
             bytes: open.bytes,
             since: open.since,
             fate: open.fate,
+            tags: open.tags,
             stamp: None,
             content: Some(Content::Collected(open.builder)),
             uncertain: false,
@@ -257,6 +280,7 @@ impl Lane {
         if self.identity.is_none() {
             self.identity = Some(identity);
             self.next_sequence = 0;
+            self.proven = false;
         }
     }
 
@@ -267,7 +291,11 @@ impl Lane {
         if self.settling && in_flight == 0 && !self.queue.iter().any(|batch| batch.uncertain) {
             self.begin_epoch();
         }
-        let in_flight_max = if rules.idempotent { IN_FLIGHT_MAX } else { 1 };
+        let in_flight_max = if rules.idempotent && self.proven {
+            IN_FLIGHT_MAX
+        } else {
+            1
+        };
         if in_flight > 0 && self.settling {
             return Next::Nothing;
         }
@@ -277,7 +305,9 @@ impl Lane {
             let due = self.open.as_ref().map(|open| open.since + rules.linger);
             return due.filter(|_| !settling).map_or(Next::Nothing, Next::At);
         };
-        if at >= in_flight_max {
+        // Batches that were cut in two push those behind them back: more may be in flight than lie before
+        // one, and what may be stored may lie anywhere.
+        if !settling && (at >= in_flight_max || in_flight >= in_flight_max) {
             return Next::Nothing;
         }
         if now < self.not_before {
@@ -315,6 +345,7 @@ impl Lane {
     /// Numbers what is left anew: nothing of it is stored.
     fn begin_epoch(&mut self) {
         self.settling = false;
+        self.proven = false;
         self.next_sequence = 0;
         self.identity = self.identity.and_then(|ProducerIdentity { id, epoch }| {
             let epoch = ProducerEpoch(epoch.0.checked_add(1)?);
@@ -333,6 +364,7 @@ impl Lane {
         content: Content,
         verdict: Verdict,
         retry_at: Mono,
+        rules: &Rules,
     ) -> usize {
         let Some(at) = self.queue.iter().position(|batch| batch.ticket == ticket) else {
             return 0;
@@ -341,12 +373,17 @@ impl Lane {
             Verdict::Stored { base_offset } => {
                 self.failures = 0;
                 self.error = None;
+                let stamp = self.queue[at].stamp;
+                self.proven |= stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity);
                 self.tell(at, Ok(base_offset))
             }
-            Verdict::Refused(error) => {
-                let error = self.refusal(at, error);
-                self.lose(at);
-                self.tell(at, Err(error))
+            Verdict::Refused(error) => self.refuse(at, error),
+            Verdict::TooLarge(code) => {
+                if self.split(at, &content, rules).is_some() {
+                    return 0;
+                }
+                let error = self.too_large(at, &content, code, rules);
+                self.refuse(at, error)
             }
             Verdict::NotStored(error) => self.again(at, content, error, retry_at),
             Verdict::Unknown(error) => {
@@ -372,6 +409,69 @@ impl Lane {
                 self.again(at, content, error, retry_at)
             }
         }
+    }
+
+    fn refuse(&mut self, at: usize, error: Error) -> usize {
+        let error = self.refusal(at, error);
+        self.lose(at);
+        self.tell(at, Err(error))
+    }
+
+    /// Puts two in the place of a batch, to be sent at once. `None` if it is one record, or may be stored
+    /// while the lane settles: what is uncertain goes as it was.
+    fn split(&mut self, at: usize, content: &Content, rules: &Rules) -> Option<()> {
+        let (batch, whole) = (content.bytes()?, &self.queue[at]);
+        let records = usize::try_from(whole.records).ok()?;
+        if records < 2 || (self.settling && whole.uncertain) {
+            return None;
+        }
+        let half = records / 2;
+        let builders = split::halves(batch, half, rules.batch, content_bytes_max(rules)).ok()?;
+        let mut whole = self.queue.remove(at)?;
+        let fates = whole.fate.split(half);
+        let (first, bytes) = (i32::try_from(half).ok()?, whole.bytes / 2);
+        let tags = whole.tags.split_off(half.min(whole.tags.len()));
+        let stamp = whole.stamp.map(|stamp| Stamp {
+            sequence: sequence_after(stamp.sequence, first),
+            ..stamp
+        });
+        let [one, two] = builders.map(|builder| Some(Content::Collected(builder)));
+        let [fate, other] = fates;
+        let second = Queued {
+            ticket: self.next_ticket,
+            records: whole.records - first,
+            bytes: whole.bytes - bytes,
+            since: whole.since,
+            fate: other,
+            tags,
+            stamp,
+            content: two,
+            uncertain: whole.uncertain,
+        };
+        let first = Queued {
+            ticket: self.next_ticket + 1,
+            records: first,
+            bytes,
+            fate,
+            content: one,
+            ..whole
+        };
+        self.next_ticket += 2;
+        self.queue.insert(at, second);
+        self.queue.insert(at, first);
+        Some(())
+    }
+
+    /// What to say of what no broker takes.
+    fn too_large(&self, at: usize, content: &Content, code: ErrorCode, rules: &Rules) -> Error {
+        let said = match content.bytes() {
+            Some(batch) if self.queue[at].records == 1 => {
+                split::described(batch, content_bytes_max(rules))
+            }
+            _ => "a batch".to_owned(),
+        };
+        let what = format!("{said} for {}-{}", self.topic, self.partition);
+        Error::Broker { what, code }
     }
 
     /// What to say of a refused batch that an earlier attempt may have stored.
@@ -415,8 +515,19 @@ impl Lane {
         let Some(batch) = self.queue.remove(at) else {
             return 0;
         };
-        batch.fate.tell(result);
-        batch.bytes
+        batch.fate.tell(result.clone());
+        let Some(reports) = &self.reports else {
+            return batch.bytes;
+        };
+        let told = Told {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            tags: batch.tags,
+            result,
+            bytes: batch.bytes,
+        };
+        // They are given back when they were read.
+        reports.push(told).map_or_else(|told| told.bytes, |()| 0)
     }
 
     /// Gives up what took too long, but for what is in flight. Gives the bytes that are free again.
@@ -474,6 +585,11 @@ impl Lane {
             .min();
         oldest.map(|since| since + rules.delivery_timeout)
     }
+}
+
+/// The most that the records of one of our batches take. One record may be as large as a request.
+fn content_bytes_max(rules: &Rules) -> usize {
+    rules.request_bytes_max.saturating_mul(2)
 }
 
 /// The least a batch takes.

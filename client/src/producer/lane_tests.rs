@@ -56,6 +56,8 @@ enum Step {
     Wait(u16),
     /// Another producer got the id's next epoch.
     Fence,
+    /// The broker takes batches of so many bytes from now on.
+    Limit(u16),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -71,6 +73,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1..20_u16).prop_map(Step::Wait),
         1 => (1000..12_000_u16).prop_map(Step::Wait),
         1 => Just(Step::Fence),
+        // A batch of one record takes 76 bytes.
+        1 => prop_oneof![Just(70), 76..200_u16, Just(u16::MAX)].prop_map(Step::Limit),
     ];
     proptest::collection::vec(step, 0..300)
 }
@@ -96,6 +100,7 @@ impl Broker {
     fn carry_out(&mut self, batch: &Bytes) -> Outcome {
         let header = BatchHeader::parse(batch).unwrap();
         let (first, last) = (header.base_sequence, header.last_sequence());
+        let is_new = !self.producers.contains_key(&header.producer_id);
         let state = self.producers.entry(header.producer_id);
         let (epoch, batches) = state.or_insert((header.producer_epoch, VecDeque::new()));
         if header.producer_epoch < *epoch {
@@ -117,7 +122,8 @@ impl Broker {
         let expected = batches
             .back()
             .map_or(0, |(_, last, _)| sequence_after(*last, 1));
-        if first != expected {
+        // Of a producer that isn't known, any number is taken.
+        if first != expected && !is_new {
             return Outcome::OutOfOrder;
         }
         let base = self.log.len() as i64;
@@ -162,6 +168,11 @@ struct World {
     next_id: i64,
     /// Bytes that are held and not given back.
     held: usize,
+    /// The most that the broker takes.
+    limit: usize,
+    reports: Option<Arc<Queue>>,
+    /// What was reported, by tag.
+    reported: BTreeMap<u64, Result<Option<i64>, Error>>,
 }
 
 fn error() -> Error {
@@ -170,9 +181,13 @@ fn error() -> Error {
 
 impl World {
     fn new() -> Self {
+        Self::reporting(None)
+    }
+
+    fn reporting(reports: Option<Arc<Queue>>) -> Self {
         Self {
             now: Mono::default() + Duration::from_secs(1),
-            lane: Lane::new("t".into(), 0),
+            lane: Lane::new("t".into(), 0, reports.clone()),
             broker: Broker::default(),
             requests: VecDeque::new(),
             answers: VecDeque::new(),
@@ -180,6 +195,22 @@ impl World {
             deliveries: Vec::new(),
             next_id: 7,
             held: 0,
+            limit: usize::MAX,
+            reports,
+            reported: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the reports.
+    fn read_reports(&mut self) {
+        for told in self.reports.iter().flat_map(|queue| queue.drain()) {
+            self.held -= told.bytes;
+            for (index, tag) in (0..).zip(told.tags) {
+                let result = told.result.clone();
+                let result = result.map(|base| base.map(|base| base + index));
+                let before = self.reported.insert(tag, result);
+                assert!(before.is_none(), "record {tag} is reported twice");
+            }
         }
     }
 
@@ -206,6 +237,7 @@ impl World {
                 self.now = self.now + Duration::from_millis(ms.into());
                 self.held -= self.lane.expire(self.now, &RULES);
             }
+            Step::Limit(bytes) => self.limit = bytes.into(),
             Step::Fence => {
                 let newest = self.broker.producers.values_mut().next_back();
                 if let Some((epoch, batches)) = newest.filter(|(epoch, _)| *epoch < i16::MAX) {
@@ -223,6 +255,7 @@ impl World {
             value: Some(&number.to_be_bytes()),
             headers: &[],
             timestamp_ms: 5,
+            tag: number,
         };
         self.held += entry.bytes_max();
         let appended = self.lane.append(self.now, &entry, &RULES);
@@ -260,6 +293,9 @@ impl World {
         let Some(request) = self.requests.pop_front() else {
             return;
         };
+        let is_too_large = request.batch.len() > self.limit;
+        let too_large = is_too_large.then_some(Verdict::TooLarge(ErrorCode::MessageTooLarge));
+        let instead = instead.or(too_large);
         let verdict = instead.unwrap_or_else(|| match self.broker.carry_out(&request.batch) {
             Outcome::Stored(base) => Verdict::Stored {
                 base_offset: Some(base),
@@ -286,7 +322,9 @@ impl World {
         verdict: Verdict,
     ) {
         let content = Content::Encoded { batch, stamp };
-        self.held -= self.lane.answered(ticket, content, verdict, self.now);
+        self.held -= self
+            .lane
+            .answered(ticket, content, verdict, self.now, &RULES);
     }
 
     fn break_connection(&mut self) {
@@ -305,13 +343,14 @@ impl World {
 
     /// Nothing goes wrong any more: all is told.
     fn settle(&mut self) {
-        for _ in 0..10 * self.deliveries.len() + 100 {
+        for _ in 0..20 * self.deliveries.len() + 100 {
             self.step(Step::Wait(5));
             self.send();
             self.carry_out(None);
             self.answer();
         }
         assert!(self.lane.is_empty(), "stuck: {:?}", self.lane);
+        self.read_reports();
         assert_eq!(self.held, 0, "bytes that nobody gave back");
         while let Some(batch) = self.late.pop_front() {
             self.broker.carry_out(&batch);
@@ -334,17 +373,22 @@ proptest! {
     /// Each record is told of; a delivered one is stored once, at its offset; one that is said not to
     /// be stored isn't; nothing is stored twice or out of order.
     #[test]
-    fn nothing_is_lost_doubled_or_reordered(steps in steps()) {
-        let mut world = World::new();
+    fn nothing_is_lost_doubled_or_reordered(steps in steps(), reports: bool) {
+        let mut world = World::reporting(reports.then(Arc::default));
         for step in steps {
             world.step(step);
         }
         world.settle();
-        let World { broker, deliveries, .. } = world;
+        let World { broker, deliveries, reported, .. } = world;
+        prop_assert_eq!(reported.len(), if reports { deliveries.len() } else { 0 });
         prop_assert!(broker.log.is_sorted_by(|one, next| one < next), "order: {:?}", broker.log);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for (number, delivery) in (0_u64..).zip(deliveries) {
             let told = runtime.block_on(told(delivery)).expect("every record is told of");
+            if let Some(reported) = reported.get(&number) {
+                let (one, other) = (format!("{reported:?}"), format!("{told:?}"));
+                prop_assert_eq!(one, other, "what is reported of record {}", number);
+            }
             let stored_at = broker.log.iter().position(|stored| *stored == number);
             match told {
                 Ok(offset) => {
@@ -363,6 +407,12 @@ fn five_batches_go_without_an_answer_and_the_sixth_waits() {
     for _ in 0..40 {
         world.append();
     }
+    for _ in 0..20 {
+        world.send();
+    }
+    assert_eq!(world.requests.len(), 1, "the first of an epoch goes alone");
+    world.carry_out(None);
+    world.answer();
     for _ in 0..20 {
         world.send();
     }
@@ -421,4 +471,84 @@ fn behind_the_last_epoch_comes_a_new_producer_id() {
         world.broker.producers.keys().copied().collect::<Vec<_>>(),
         [7]
     );
+}
+
+/// Sends a batch of so many records, of which the broker takes no more than the limit.
+fn sent_whole(records: usize, limit: usize) -> World {
+    let mut world = World::new();
+    world.limit = limit;
+    for _ in 0..records {
+        world.append();
+    }
+    world.step(Step::Wait(5));
+    // The first time an identity is had.
+    world.send();
+    world.send();
+    assert_eq!(world.requests.len(), 1);
+    world
+}
+
+#[test]
+fn a_batch_that_is_too_large_goes_again_at_once_in_smaller_ones() {
+    let mut world = sent_whole(1, usize::MAX);
+    world.carry_out(None);
+    world.answer();
+    world.limit = 100;
+    for _ in 0..5 {
+        world.append();
+    }
+    world.step(Step::Wait(5));
+    world.send();
+    world.send();
+    assert_eq!(world.requests.len(), 2, "of four and of one");
+    world.carry_out(None);
+    world.answer();
+    assert_eq!(world.lane.failures(), 0, "no reason to wait");
+    // What is behind it came too early, and comes again behind both halves.
+    world.carry_out(None);
+    world.answer();
+    world.settle();
+    assert_eq!(world.broker.log, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(world.broker.producers[&7].0, 0, "no epoch is spent");
+}
+
+#[test]
+fn a_record_that_is_too_large_alone_is_named_and_the_others_go() {
+    let mut world = World::new();
+    for (key, bytes) in [("small", 8), ("large", 90), ("after", 8)] {
+        let entry = Entry {
+            key: Some(key.as_bytes()),
+            value: Some(&vec![0; bytes]),
+            headers: &[],
+            timestamp_ms: 5,
+            tag: 0,
+        };
+        world.held += entry.bytes_max();
+        let appended = world.lane.append(world.now, &entry, &RULES);
+        world.deliveries.push(appended.delivery);
+    }
+    world.limit = 100;
+    world.settle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let told: Vec<_> = std::mem::take(&mut world.deliveries)
+        .into_iter()
+        .map(|delivery| runtime.block_on(told(delivery)).unwrap())
+        .collect();
+    let error = told[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("with key \"large\" for t-0"), "{error}");
+    let offsets = [told[0].as_ref().unwrap(), told[2].as_ref().unwrap()];
+    assert_eq!(offsets, [&Some(0), &Some(1)]);
+}
+
+#[test]
+fn halves_of_what_may_be_stored_keep_their_numbers() {
+    let mut world = sent_whole(4, usize::MAX);
+    // It was stored, and nobody heard.
+    world.carry_out(None);
+    world.break_connection();
+    world.limit = 100;
+    world.settle();
+    assert_eq!(world.broker.log, [0, 1, 2, 3], "not twice");
 }

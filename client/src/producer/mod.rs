@@ -12,8 +12,10 @@ mod lane;
 mod options;
 mod partitioner;
 mod record;
+mod reports;
 mod request;
 mod sender;
+mod split;
 mod verdict;
 
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub use delivery::{Delivered, Delivery};
 use lane::{BATCH_BYTES_MIN, Entry, Rules};
 pub use options::ProducerOptions;
 pub use record::Record;
+use reports::Queue;
+pub use reports::{Report, Reports};
 use sender::Shared;
 
 /// A producer. Cheap to clone; with the last clone what isn't delivered is given up: flush before.
@@ -50,6 +54,53 @@ impl Drop for Handle {
 impl Producer {
     /// A producer to a cluster. An error when the options contradict each other.
     pub fn new(cluster: &Cluster, options: &ProducerOptions) -> Result<Self, Error> {
+        Self::with_reports(cluster, options, None)
+    }
+
+    /// A producer whose records' fates come as a stream, for who sends many and waits for none. An
+    /// error when the options contradict each other.
+    ///
+    /// ```
+    /// # use millrace_client::{Cluster, ClusterOptions, Error, Producer, ProducerOptions, Record};
+    /// # let sim = millrace_sim::Sim::new(1);
+    /// # let world = sim.world();
+    /// # sim.block_on(async {
+    /// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
+    /// #     ("admin.listener", "")];
+    /// # let config = millrace_config::BrokerConfig::from_pairs(config).unwrap();
+    /// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.unwrap();
+    /// # let host = world.node("client");
+    /// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
+    /// let (producer, mut reports) = Producer::reporting(&cluster, &ProducerOptions::default())?;
+    /// for number in 0..10 {
+    ///     let record = Record::to("orders").partition(0).value("two teapots").tag(number);
+    ///     producer.send(&record).await?;
+    /// }
+    /// for number in 0..10 {
+    ///     let report = reports.next().await.expect("the producer lives");
+    ///     assert_eq!(report.tag, number);
+    ///     assert_eq!(report.result?.offset, Some(number as i64));
+    /// }
+    /// drop(producer);
+    /// assert!(reports.next().await.is_none());
+    /// # Ok::<_, Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn reporting(
+        cluster: &Cluster,
+        options: &ProducerOptions,
+    ) -> Result<(Self, Reports), Error> {
+        let queue = Arc::new(Queue::default());
+        let producer = Self::with_reports(cluster, options, Some(Arc::clone(&queue)))?;
+        let reports = Reports::new(queue, &producer.0.shared);
+        Ok((producer, reports))
+    }
+
+    fn with_reports(
+        cluster: &Cluster,
+        options: &ProducerOptions,
+        reports: Option<Arc<Queue>>,
+    ) -> Result<Self, Error> {
         check(options)?;
         let idempotent = options.idempotent;
         let rules = Rules {
@@ -66,7 +117,7 @@ impl Producer {
         };
         let shared = Shared::new(
             cluster.clone(),
-            Core::new(rules),
+            Core::new(rules, reports),
             options.acks,
             options.delivery_timeout,
             options.buffer_bytes_max,
@@ -125,7 +176,7 @@ impl Producer {
         };
         shared.serve(leaders.into_iter());
         for fate in fates {
-            fate.wait().await;
+            fate.settled().await;
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Record<'a> {
     pub headers: &'a [Header<'a>],
     /// Milliseconds since the Unix epoch; `None` for now.
     pub timestamp_ms: Option<i64>,
+    /// What its [`Report`](crate::Report) says; means nothing to anybody else.
+    pub tag: u64,
 }
 
 impl<'a> Record<'a> {
@@ -31,6 +33,7 @@ impl<'a> Record<'a> {
             value: None,
             headers: &[],
             timestamp_ms: None,
+            tag: 0,
         }
     }
 
@@ -69,12 +72,20 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// The same with this tag.
+    #[must_use]
+    pub const fn tag(mut self, tag: u64) -> Self {
+        self.tag = tag;
+        self
+    }
+
     pub(super) fn entry(&self, wall_ms: i64) -> Entry<'a> {
         Entry {
             key: self.key,
             value: self.value,
             headers: self.headers,
             timestamp_ms: self.timestamp_ms.unwrap_or(wall_ms),
+            tag: self.tag,
         }
     }
 }

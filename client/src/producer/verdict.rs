@@ -18,9 +18,7 @@ const FENCED: [ErrorCode; 4] = [
 ];
 
 /// The batch, or whoever sends it, is not accepted, now or later.
-const REFUSED: [ErrorCode; 13] = [
-    ErrorCode::MessageTooLarge,
-    ErrorCode::RecordListTooLarge,
+const REFUSED: [ErrorCode; 11] = [
     ErrorCode::InvalidRecord,
     ErrorCode::InvalidTimestamp,
     ErrorCode::InvalidRequiredAcks,
@@ -33,6 +31,9 @@ const REFUSED: [ErrorCode; 13] = [
     ErrorCode::UnsupportedForMessageFormat,
     ErrorCode::UnsupportedVersion,
 ];
+
+/// Not accepted in one piece.
+const TOO_LARGE: [ErrorCode; 2] = [ErrorCode::MessageTooLarge, ErrorCode::RecordListTooLarge];
 
 /// Not accepted now: nothing was stored.
 const NOT_YET: [ErrorCode; 5] = [
@@ -51,6 +52,8 @@ pub(super) fn of_code(code: ErrorCode, error: Error) -> Verdict {
         Verdict::OutOfOrder(error)
     } else if FENCED.contains(&code) {
         Verdict::Fenced(error)
+    } else if TOO_LARGE.contains(&code) {
+        Verdict::TooLarge(code)
     } else if REFUSED.contains(&code) {
         Verdict::Refused(error)
     } else if NOT_YET.contains(&code) {
