@@ -256,6 +256,7 @@ async fn send(
         value: read.value.as_deref(),
         headers: &headers,
         timestamp_ms: read.timestamp_ms,
+        tag: 0,
     };
     Ok(producer.send(&record).await?)
 }
