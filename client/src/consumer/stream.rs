@@ -30,8 +30,8 @@ use crate::Error;
 /// # sim.block_on(async {
 /// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
 /// #     ("admin.listener", "")];
-/// # let config = millrace_config::BrokerConfig::from_pairs(config).unwrap();
-/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.unwrap();
+/// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
+/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
 /// # let host = world.node("client");
 /// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
 /// # let producer = Producer::new(&cluster, &ProducerOptions::default())?;
@@ -48,7 +48,7 @@ use crate::Error;
 ///     consumer.close().await?;
 /// }
 /// # Ok::<_, Error>(())
-/// # }).unwrap();
+/// # }).expect("the example runs");
 /// ```
 pub struct RecordsStream {
     consumer: Consumer,
@@ -90,8 +90,8 @@ pub struct ConsumedRecord {
 /// # sim.block_on(async {
 /// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
 /// #     ("admin.listener", "")];
-/// # let config = millrace_config::BrokerConfig::from_pairs(config).unwrap();
-/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.unwrap();
+/// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
+/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
 /// # let host = world.node("client");
 /// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
 /// # let producer = Producer::new(&cluster, &ProducerOptions::default())?;
@@ -108,7 +108,7 @@ pub struct ConsumedRecord {
 ///     println!("{:?}: {:?}", record.key, record.value);
 /// }
 /// # Ok::<_, Error>(())
-/// # }).unwrap();
+/// # }).expect("the example runs");
 /// ```
 pub struct RecordStream {
     source: RecordsStream,

@@ -67,8 +67,8 @@ impl Producer {
     /// # sim.block_on(async {
     /// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
     /// #     ("admin.listener", "")];
-    /// # let config = millrace_config::BrokerConfig::from_pairs(config).unwrap();
-    /// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.unwrap();
+    /// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
+    /// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
     /// # let host = world.node("client");
     /// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
     /// let (producer, mut reports) = Producer::reporting(&cluster, &ProducerOptions::default())?;
@@ -84,7 +84,7 @@ impl Producer {
     /// drop(producer);
     /// assert!(reports.next().await.is_none());
     /// # Ok::<_, Error>(())
-    /// # }).unwrap();
+    /// # }).expect("the example runs");
     /// ```
     pub fn reporting(
         cluster: &Cluster,

@@ -11,11 +11,11 @@ pub mod compression;
 mod control;
 mod error;
 mod header;
+mod owned;
 mod read;
 mod refusal;
 mod rewrite;
 mod scan;
-mod shared;
 pub mod validate;
 mod varint;
 
@@ -28,11 +28,11 @@ pub use header::{
     Attributes, BatchHeader, CHECKED_FROM, CRC_AT, HEADER_LEN, LOG_OVERHEAD, MAGIC, TimestampType,
     prefix, sequence_after,
 };
+pub use owned::{SharedHeader, SharedRecord, SharedRecords};
 pub use read::{
     Header, Headers, Record, Records, Scratch, TimedOffset, first_at_or_after, greatest_timestamp,
     greatest_timestamp_from, record_iter,
 };
 pub use refusal::{RECORD_FAULTS_MAX, RecordFault, Refusal};
 pub use rewrite::{Kept, Rewrite, RewriteBuffer, keep_header, rewrite};
-pub use shared::{SharedHeader, SharedRecord, SharedRecords};
 pub use validate::{Depth, ProduceRules, Produced, check_produced};

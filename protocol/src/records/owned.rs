@@ -167,8 +167,8 @@ mod tests {
     fn a_broken_record_ends_them_and_the_cap_is_kept() {
         let whole = batch(Codec::None);
         let mut bytes = whole.bytes.to_vec();
-        let last = bytes.len() - 24;
-        bytes[last] = 0x7f;
+        // The first record is said to be longer than all of them.
+        bytes[HEADER_LEN..HEADER_LEN + 2].copy_from_slice(&[0xfe, 0x7f]);
         let broken = Batch {
             header: whole.header,
             bytes: bytes.into(),
