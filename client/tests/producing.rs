@@ -4,61 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod node;
+#[path = "runs/producing.rs"]
+mod runs;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_client::{
-    Cluster, Delivered, Error, PartitionReader, Producer, ProducerOptions, Record, Report,
-};
+use millrace_client::{Delivered, Error, Producer, ProducerOptions, Record, Report};
 use millrace_host::Pool;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::records::{Codec, Header, Scratch, record_iter};
+use millrace_protocol::records::{Codec, Header};
 use node::{PARTITIONS, cluster, run, topic, trouble};
-
-/// A record as it was read.
-#[derive(Debug, PartialEq, Eq)]
-struct Stored {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    timestamp_ms: i64,
-}
-
-/// All of a partition, by offset.
-async fn read(cluster: &Cluster, name: &str, partition: i32) -> BTreeMap<i64, Stored> {
-    let client = cluster.any_broker().await.unwrap();
-    let topic = client.topic(name).await.unwrap();
-    let mut reader = PartitionReader::new(&client, &topic, partition)
-        .await
-        .unwrap();
-    let mut scratch = Scratch::new(1 << 20);
-    let mut stored = BTreeMap::new();
-    loop {
-        let batches = reader.next().await.unwrap();
-        if batches.is_empty() {
-            return stored;
-        }
-        for batch in &batches {
-            for record in record_iter(batch, &mut scratch).unwrap() {
-                let record = record.unwrap();
-                let header =
-                    |header: Header<'_>| (header.key.to_vec(), header.value.map(<[u8]>::to_vec));
-                let read = Stored {
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: record.headers.map(header).collect(),
-                    timestamp_ms: record.timestamp,
-                };
-                assert!(
-                    stored.insert(record.offset, read).is_none(),
-                    "an offset twice"
-                );
-            }
-        }
-    }
-}
+use runs::{read, store};
 
 #[test]
 fn records_come_back_as_they_were_sent_with_each_codec() {
@@ -170,55 +128,7 @@ fn keys_stay_with_a_partition_and_the_rest_is_spread() {
 #[test]
 fn each_record_is_stored_once_in_order_whatever_happens_to_the_broker() {
     for seed in 100..120 {
-        run(seed, async |world, host, broker| {
-            let cluster = cluster(&host).await;
-            topic(&cluster, "t", &[]).await;
-            let options = ProducerOptions {
-                batch_bytes: 1000,
-                ..ProducerOptions::default()
-            };
-            let producer = Producer::new(&cluster, &options).unwrap();
-            let after = Arc::new(Mutex::new(None));
-            let troubled = {
-                let (world, after) = (world.clone(), Arc::clone(&after));
-                let trouble = async move {
-                    *after.lock().unwrap() = Some(trouble(world, broker, 5).await);
-                };
-                host.spawn.spawn(Pool::Data, "trouble", Box::pin(trouble))
-            };
-            let mut deliveries = Vec::new();
-            for number in 0..2000_u64 {
-                let partition = number as i32 % PARTITIONS;
-                let value = number.to_be_bytes();
-                let record = Record::to("t").partition(partition).value(&value);
-                deliveries.push((number, producer.send(&record).await.unwrap()));
-                if number % 20 == 0 {
-                    world.pause(Duration::from_millis(world.draw(30))).await;
-                }
-            }
-            producer.flush().await;
-            assert!(troubled.join().await, "the trouble itself failed");
-            let mut delivered = BTreeMap::new();
-            for (number, delivery) in deliveries {
-                let Delivered {
-                    partition, offset, ..
-                } = delivery.wait().await.unwrap();
-                delivered.insert((partition, offset.unwrap()), number);
-            }
-            let mut stored = BTreeMap::new();
-            for partition in 0..PARTITIONS {
-                for (offset, record) in read(&cluster, "t", partition).await {
-                    let number = u64::from_be_bytes(record.value.unwrap().try_into().unwrap());
-                    stored.insert((partition, offset), number);
-                }
-            }
-            assert_eq!(delivered, stored, "seed {seed}");
-            let in_order = stored
-                .iter()
-                .zip(stored.iter().skip(1))
-                .all(|(one, next)| one.0.0 != next.0.0 || one.1 < next.1);
-            assert!(in_order, "seed {seed}: {stored:?}");
-        });
+        store(seed);
     }
 }
 

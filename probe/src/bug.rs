@@ -157,6 +157,15 @@ crate::listed! {
         GateInTwoSteps,
         /// The number of producers remembered is read, and written later.
         ProducersInTwoSteps,
+        /// The client sends a batch of which an attempt was lost under another sequence number.
+        RetriedUnderNewNumber,
+        /// The client sends a batch that failed behind those that it was sent before.
+        RetriedBehindOthers,
+        /// A consumer commits the offset behind what it fetched, not behind what it gave out.
+        CommitAheadOfDelivery,
+        /// A consumer that is assigned a partition again goes on where it fetched last, not where the
+        /// group committed.
+        LostPositionKept,
     }
 }
 
@@ -172,6 +181,18 @@ impl Bug {
                 | Self::CleanedPastStableEnd
                 | Self::LastBatchOfProducerDropped
                 | Self::LastBatchOfRoundDropped
+        )
+    }
+
+    /// Whether it is a bug of the client crate: such bugs are hunted by the client's own simulations
+    /// (`client/tests/planted.rs`).
+    pub fn is_of_clients(self) -> bool {
+        matches!(
+            self,
+            Self::RetriedUnderNewNumber
+                | Self::RetriedBehindOthers
+                | Self::CommitAheadOfDelivery
+                | Self::LostPositionKept
         )
     }
 

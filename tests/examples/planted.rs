@@ -70,7 +70,8 @@ const KNOWN: &[(&str, u64)] = &[
 
 impl Planted {
     fn all() -> Vec<Self> {
-        let general = |bug: &Bug| !bug.is_of_threads() && !bug.is_of_histories();
+        let general =
+            |bug: &Bug| !bug.is_of_threads() && !bug.is_of_histories() && !bug.is_of_clients();
         let bugs = Bug::ALL.iter().copied().filter(general);
         let bugs = bugs.map(Self::Bug);
         bugs.chain(Lie::ALL.into_iter().map(Self::Lie)).collect()

@@ -39,7 +39,10 @@ const EDGES: [(&str, &[&str]); 15] = [
             "millrace-protocol",
         ],
     ),
-    ("millrace-client", &["millrace-host", "millrace-protocol"]),
+    (
+        "millrace-client",
+        &["millrace-host", "millrace-probe", "millrace-protocol"],
+    ),
     (
         "millrace",
         &[

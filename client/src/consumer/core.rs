@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use millrace_host::Mono;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::ids::TopicId;
 
 use super::asking::{Asking, Membership};
@@ -172,6 +173,12 @@ impl Core {
     /// Reads this partition too, from where its group or the reset policy says.
     pub(crate) fn adopt(&mut self, key: Key, start: Start, options: &ConsumerOptions) {
         self.turns += 1;
+        let before = self.readings.remove(&key);
+        self.ready_bytes -= before.as_ref().map_or(0, Reading::ready_bytes);
+        let start = match before.and_then(|before| before.fetches_from()) {
+            Some(position) if planted(Bug::LostPositionKept) => Start::Committed(position),
+            _ => start,
+        };
         let begin = match &start {
             Start::Committed(position) => OffsetOrFind::Offset(position.offset),
             Start::Find(of) => OffsetOrFind::Find(*of),
@@ -188,6 +195,11 @@ impl Core {
 
     /// Reads this partition no more. Gives what is done with and isn't committed.
     pub(crate) fn give_up(&mut self, key: &Key) -> Option<Position> {
+        if planted(Bug::LostPositionKept) {
+            let reading = self.readings.get_mut(key)?;
+            reading.paused = true;
+            return reading.uncommitted();
+        }
         let reading = self.readings.remove(key)?;
         self.ready_bytes -= reading.ready_bytes();
         reading.uncommitted()

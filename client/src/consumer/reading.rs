@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use millrace_host::Mono;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::ids::TopicId;
 
 use super::options::Reset;
@@ -206,6 +207,14 @@ impl Reading {
         self.committed = Some(position.offset);
     }
 
+    /// Where records are fetched from next, if that is known.
+    pub(super) fn fetches_from(&self) -> Option<Position> {
+        match self.place {
+            Place::Offset(offset) => Some(Position::at(offset)),
+            Place::Find(_) | Place::Stuck(_) => None,
+        }
+    }
+
     /// Goes nowhere: the application hears why.
     pub(super) fn fail(&mut self, error: Error) {
         self.place = Place::Stuck(Some(error));
@@ -220,6 +229,12 @@ impl Reading {
 
     /// What is done with and isn't the group's offset yet.
     pub(super) fn uncommitted(&self) -> Option<Position> {
+        if let Place::Offset(offset) = self.place
+            && !self.ready.is_empty()
+            && planted(Bug::CommitAheadOfDelivery)
+        {
+            return Some(Position::at(offset));
+        }
         let differs = |position: &Position| self.committed != Some(position.offset);
         self.processed.filter(differs)
     }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_host::Mono;
+use millrace_probe::{Bug, planted};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::ids::ProducerEpoch;
 use millrace_protocol::records::{BatchBuilder, HEADER_LEN, Header, Options, sequence_after};
@@ -259,7 +260,11 @@ impl Lane {
 
     /// Closes the batch that is open.
     fn seal(&mut self) {
-        let Some(open) = self.open.take() else { return };
+        let Some(mut open) = self.open.take() else {
+            return;
+        };
+        // Grown by doubling it takes up to twice what the buffer counts.
+        open.builder.shrink();
         let records = i32::try_from(open.builder.record_count());
         self.queue.push_back(Queued {
             ticket: self.next_ticket,
@@ -312,6 +317,9 @@ impl Lane {
         }
         if now < self.not_before {
             return Next::At(self.not_before);
+        }
+        if self.queue[at].uncertain && planted(Bug::RetriedUnderNewNumber) {
+            self.queue[at].stamp = None;
         }
         if rules.idempotent && self.queue[at].stamp.is_none() {
             let Some(identity) = self.identity else {
@@ -488,6 +496,13 @@ impl Lane {
         self.error = Some(error);
         self.failures = self.failures.saturating_add(1);
         self.not_before = self.not_before.max(retry_at);
+        if at + 1 < self.queue.len()
+            && planted(Bug::RetriedBehindOthers)
+            && let Some(mut batch) = self.queue.remove(at)
+        {
+            batch.stamp = None;
+            self.queue.push_back(batch);
+        }
         0
     }
 

@@ -123,6 +123,11 @@ impl BatchBuilder {
         self.options.producer = producer;
     }
 
+    /// Gives back memory that was taken for more records than came.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// Records so far.
     pub fn record_count(&self) -> usize {
         usize::try_from(self.record_count).unwrap_or(0)
