@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use millrace_host::{Connection, Host, Piece, Pool};
+use bytes::{Bytes, BytesMut};
+use millrace_host::{Connection, Host, Pool};
 use millrace_protocol::api::Api;
 use millrace_protocol::error_code::ErrorCode;
-use millrace_protocol::header::{RequestHeader, decode_request, encode_response, peek_api};
 use millrace_protocol::ids::TopicId;
 use millrace_protocol::messages::api_versions_response::ApiVersion;
 use millrace_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -33,6 +32,8 @@ use millrace_protocol::records::{BatchBuilder, Options};
 use millrace_protocol::requests::{
     self, FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
 };
+
+use crate::wire::{framed, next_request};
 
 /// The topic.
 pub(crate) const TOPIC: &str = "t";
@@ -131,38 +132,9 @@ async fn serve(mut connection: Connection, id: i32, shared: Shared, host: Host) 
             nothing.session_id = session_id;
             answer = Ok(body_of(&nothing, version));
         }
-        let has_tags = api.row().response_header_version(version) == 1;
-        let mut framed = BytesMut::new();
-        encode_response(header.correlation_id, has_tags, &mut framed);
-        framed.put_slice(&answer.unwrap());
-        let mut frame = BytesMut::new();
-        frame.put_i32(i32::try_from(framed.len()).unwrap());
-        frame.put_slice(&framed);
-        let sent = connection.write.send(vec![Piece::Bytes(frame.freeze())]);
-        if sent.await.is_err() {
+        let frame = framed(&header, answer.unwrap());
+        if connection.write.send(frame).await.is_err() {
             return;
-        }
-    }
-}
-
-async fn next_request(
-    connection: &mut Connection,
-    buf: &mut BytesMut,
-) -> Option<(RequestHeader, Bytes)> {
-    loop {
-        if let Some(length) = buf.first_chunk::<4>() {
-            let length = usize::try_from(i32::from_be_bytes(*length)).unwrap();
-            if buf.len() >= 4 + length {
-                buf.advance(4);
-                let mut frame = buf.split_to(length).freeze();
-                let (key, version) = peek_api(&frame).unwrap();
-                let flexible = Api::from_key(key).unwrap().row().is_flexible(version);
-                let header = decode_request(&mut frame, flexible).unwrap();
-                return Some((header, frame));
-            }
-        }
-        if connection.read.read(buf, 4096).await.unwrap_or(0) == 0 {
-            return None;
         }
     }
 }
