@@ -50,10 +50,10 @@ pub(crate) struct Protection {
     /// Who asks, for PLAIN and SCRAM.
     #[arg(long, value_name = "NAME", global = true)]
     sasl_username: Option<String>,
-    /// The file with the password; without it, MILLRACE_SASL_PASSWORD.
+    /// The file with the password; without it, `MILLRACE_SASL_PASSWORD`.
     #[arg(long, value_name = "FILE", global = true)]
     sasl_password_file: Option<PathBuf>,
-    /// The file with the bearer token, read again for each connection; without it, MILLRACE_SASL_TOKEN.
+    /// The file with the bearer token, read again for each connection; without it, `MILLRACE_SASL_TOKEN`.
     #[arg(long, value_name = "FILE", global = true)]
     sasl_token_file: Option<PathBuf>,
 }
