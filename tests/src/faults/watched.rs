@@ -30,6 +30,10 @@ struct Sent {
 
 /// One partition.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an excuse of its own, and any may come with any"
+)]
 pub struct Watched {
     topic: Topic,
     partition: i32,
@@ -50,6 +54,8 @@ pub struct Watched {
     end_may_be_gone: bool,
     /// Since then its ledger was made anew.
     front_may_return: bool,
+    /// So nobody knows for good which leader epochs there were.
+    epochs_are_lost: bool,
     /// Its producer need not be known.
     may_forget: bool,
     /// Why it was not read to its end last.
@@ -73,6 +79,7 @@ impl Watched {
             doubtful: Vec::new(),
             end_may_be_gone: false,
             front_may_return: false,
+            epochs_are_lost: false,
             may_forget: false,
             broken: None,
         }
@@ -98,6 +105,7 @@ impl Watched {
     /// too, holds of it: the operator is told what that is.
     pub fn lost_ledger(&mut self, journal_too: bool) {
         self.front_may_return = true;
+        self.epochs_are_lost = true;
         self.may_forget = true;
         self.end_may_be_gone |= journal_too;
     }
@@ -240,7 +248,7 @@ impl Watched {
             end: self.end_may_be_gone,
             front: self.allowed.front_leaves,
             returned: self.front_may_return,
-            epochs: self.front_may_return || self.allowed.page_cache,
+            epochs: self.epochs_are_lost || self.allowed.page_cache,
         };
         let pending = self.pending.iter().flat_map(|sent| &sent.values);
         let doubtful: Vec<Bytes> = self.doubtful.iter().chain(pending).cloned().collect();

@@ -150,6 +150,13 @@ impl Passed {
             if by_name {
                 self.loose.push((*partition, write.clone()));
             }
+            // Those that were made since it was looked for last, too.
+            let is_loose = by_name && may_meet_another;
+            for later in self.made.iter_mut().skip(of + 1).filter(|_| is_loose) {
+                later.others.insert(write.number);
+                let register = later.offsets.entry(*partition).or_default();
+                register.push(write.clone());
+            }
             let register = self.made[of].offsets.entry(*partition).or_default();
             register.push(write);
         }
@@ -295,6 +302,17 @@ mod tests {
                 "{how:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_commit_by_name_may_be_for_a_topic_that_was_made_before_it_was_sent() {
+        let mut passed = Passed::new(false);
+        passed.is_there(&topic(1)).unwrap();
+        passed.is_there(&topic(2)).unwrap();
+        let number = commit(&mut passed, 0, 5, (true, true));
+        assert!(rules(&mut passed, 1, &kept(5, number)).is_empty());
+        let number = commit(&mut passed, 0, 6, (false, true));
+        assert_eq!(rules(&mut passed, 1, &kept(6, number)), [OFFSET]);
     }
 
     #[test]

@@ -111,9 +111,10 @@ impl Passer {
         progress: &Progress,
         pulse: &Pulse,
     ) -> Result<(), Error> {
-        let life = progress.life();
         let client = reach.connect().await?;
         let (commits, makes) = (reach.connect().await?, reach.connect().await?);
+        // Behind the connections: what is sent on one of an earlier life never happens.
+        let life = progress.life();
         let session = Session {
             client: &client,
             commits: &commits,
