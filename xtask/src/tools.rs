@@ -276,6 +276,11 @@ impl Tools {
 
     /// Has the perf test produce records of 100 bytes.
     fn produce(&self, topic: &str, records: usize) -> Outcome {
+        self.produce_as(topic, records, &[])
+    }
+
+    /// The same with these properties of the producer.
+    fn produce_as(&self, topic: &str, records: usize, properties: &[&str]) -> Outcome {
         let servers = format!("bootstrap.servers={}", self.address);
         let records = records.to_string();
         let arguments = [
@@ -291,6 +296,7 @@ impl Tools {
             &servers,
             "acks=all",
         ];
+        let arguments = [&arguments[..], properties].concat();
         let said = format!("{records} records sent");
         self.run("producer-perf-test", &arguments, true, &[&said])
             .map(drop)

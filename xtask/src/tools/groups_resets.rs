@@ -92,7 +92,12 @@ fn refused(tools: &Tools) -> Outcome {
 fn several(tools: &Tools) -> Outcome {
     let new = ["--create", "--topic", "gm", "--partitions", "3"];
     tools.ask("topics", &new, &[])?;
-    tools.produce("gm", 3 * OF_MANY)?;
+    // Each record is a batch and draws its partition: no partition stays short.
+    let spread = [
+        "batch.size=1",
+        "partitioner.adaptive.partitioning.enable=false",
+    ];
+    tools.produce_as("gm", 3 * OF_MANY, &spread)?;
     let of = ["--reset-offsets", "--group", MANY];
     let some = ["--topic", "gm:0,2", "--topic", "gr", "--to-offset", "7"];
     let told = groups(tools, &[&of[..], &some, &["--execute"]].concat(), &[])?;
