@@ -297,6 +297,9 @@ impl Node {
         topic: &Topic,
         partition: i32,
     ) -> Result<(), String> {
+        // A log stays open when its directory fails; what is there serves nobody any more (F1).
+        let placed = self.partitions.is_placed(topic, partition);
+        placed.map_err(|why| why.message.to_string())?;
         let open = self.partitions.get(topic, partition).await;
         let open = open.map_err(|why| why.message.to_string())?;
         let scratch = self.scratches.take();

@@ -465,6 +465,11 @@ impl Registry {
         Some(partitions.handles())
     }
 
+    /// Whether the log directory in which the metadata place a partition can be used.
+    pub(crate) fn is_placed(&self, topic: &Topic, partition: i32) -> Result<(), NotServed> {
+        self.directory(topic, partition).map(drop)
+    }
+
     /// Whether anything of a partition was ever written.
     pub(crate) fn was_written(&self, topic: &Topic, partition: i32) -> bool {
         let incarnation = Incarnation {
