@@ -4,10 +4,12 @@
 //! checking; at a fixed rate a request's latency counts from when it was due, not from when it was
 //! sent (no coordinated omission); a run whose records are not all there has no figure.
 
+mod blocking;
 mod pass;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +75,10 @@ pub(crate) struct LoadArguments {
     /// Requests without an answer on each connection.
     #[arg(long, default_value_t = 5)]
     depth: usize,
+    /// Blocking sockets, a thread for each connection: the lightest client, and the one to take for
+    /// what a request takes by itself. Not for acks=0.
+    #[arg(long, conflicts_with = "rate")]
+    blocking: bool,
     /// Records a second; without it as fast as answers come.
     #[arg(long)]
     rate: Option<f64>,
@@ -156,15 +162,12 @@ pub(crate) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
             .rate
             .map(|rate| Duration::from_secs_f64(shape.batch_records as f64 / rate.max(1e-3))),
     };
-    let mut connections = Vec::new();
-    for _ in 0..arguments.connections.max(1) {
-        connections.push(connect(host, arguments.bootstrap, arguments.depth).await?);
-    }
+    let connections = Connections::open(host, arguments).await?;
     if warmup > 0 {
-        run.pass(&connections, 0..warmup).await?;
+        connections.pass(&run, 0..warmup).await?;
     }
     let (own, broker) = (cpu(Some(std::process::id()))?, cpu(arguments.pid)?);
-    let measured = run.pass(&connections, warmup..warmup + requests).await?;
+    let measured = connections.pass(&run, warmup..warmup + requests).await?;
     let broker = spent(broker, cpu(arguments.pid)?);
     let own = spent(own, cpu(Some(std::process::id()))?);
     let memory = arguments
@@ -194,6 +197,39 @@ pub(crate) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
         figure("broker resident", now >> 20, "MiB");
     }
     Ok(())
+}
+
+/// How requests leave.
+enum Connections {
+    /// Over connections of an executor.
+    Tasks(Vec<Client>),
+    /// Over so many connections with a thread each.
+    Threads(SocketAddr, usize),
+}
+
+impl Connections {
+    async fn open(host: &Host, arguments: &LoadArguments) -> Result<Self, String> {
+        let count = arguments.connections.max(1);
+        if arguments.blocking {
+            if matches!(arguments.acks, AcksArgument::None) {
+                return Err("--blocking waits for answers, and --acks 0 has none".to_owned());
+            }
+            return Ok(Self::Threads(arguments.bootstrap, count));
+        }
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(connect(host, arguments.bootstrap, arguments.depth).await?);
+        }
+        Ok(Self::Tasks(clients))
+    }
+
+    /// Sends the requests with these numbers and waits for every answer.
+    async fn pass(&self, run: &Run, numbers: Range<usize>) -> Result<Measured, String> {
+        match *self {
+            Self::Tasks(ref clients) => run.pass(clients, numbers).await,
+            Self::Threads(address, count) => blocking::pass(run, address, count, numbers),
+        }
+    }
 }
 
 fn print(measured: &Measured, records: u64, record_bytes: usize) {

@@ -14,14 +14,13 @@ use hdrhistogram::Histogram;
 use millrace_client::{Acks, Topic};
 use millrace_host::{Clock, Host, Mono};
 use millrace_protocol::records::Codec;
-use millrace_protocol::responses::{self, ProduceResponse};
 
 use crate::cpu::{cpu_time, resident_bytes};
 use crate::fetching::{Asking, Fetching};
 use crate::load::{self, AcksArgument};
 use crate::payload::{Payload, Shape};
 use crate::report::{OverTime, figure, latencies, micros, new_histogram};
-use crate::wire::{Receiver, Sender, connect};
+use crate::wire::{self, Receiver, Sender, connect};
 use crate::{pace, text};
 
 /// How long after the last request was due the consumer may wait for the rest.
@@ -246,14 +245,7 @@ impl Plan<'_> {
         for number in self.numbers(connection) {
             let body = receiver.receive(call)?;
             let now = self.clock.now().mono;
-            let answer: ProduceResponse<'_> =
-                responses::read(call.api_version, body).map_err(text)?;
-            let parts = answer.responses.into_iter();
-            for part in parts.flat_map(|topic| topic.partition_responses) {
-                if part.error_code != 0 {
-                    return Err(format!("a batch was refused: error {}", part.error_code));
-                }
-            }
+            wire::accepted(call, body)?;
             if number >= self.counted_from {
                 latencies.saturating_record(micros(now.since(self.due(number))));
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use millrace_client::Call;
 use millrace_protocol::header::{RequestHeader, encode_request};
+use millrace_protocol::responses::{self, ProduceResponse};
 
 use crate::text;
 
@@ -115,4 +116,15 @@ impl Receiver {
         }
         Ok(body)
     }
+}
+
+/// An error when the answer to a Produce refuses a batch.
+pub(crate) fn accepted(call: Call, answer: &[u8]) -> Result<(), String> {
+    let answer: ProduceResponse<'_> = responses::read(call.api_version, answer).map_err(text)?;
+    let topics = answer.responses.into_iter();
+    let mut rows = topics.flat_map(|topic| topic.partition_responses);
+    rows.find(|row| row.error_code != 0).map_or(Ok(()), |row| {
+        let (code, reason) = (row.error_code, row.error_message.unwrap_or_default());
+        Err(format!("a batch was refused: {code} {reason}"))
+    })
 }

@@ -10,7 +10,7 @@ use super::throughput::{CPU, FLUSHED, RATE, beside_rows, floor, load};
 const HUNDRED: &str = "--acks all --partitions 100 --connections 4 --record-bytes 1024 \
                        --batch-records 10";
 const LARGE: &str = "--acks all --record-bytes 1024 --batch-bytes 1000000";
-const ONE: &str = "--acks all --record-bytes 1024 --batch-records 1 --depth 1";
+const ONE: &str = "--acks all --record-bytes 1024 --batch-records 1 --depth 1 --blocking";
 const PAGE_CACHE: &str = "--topic-config durability=page-cache";
 
 impl Compare<'_> {

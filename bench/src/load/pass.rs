@@ -11,12 +11,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use millrace_client::{Acks, Client, PendingReply};
 use millrace_host::{Host, Mono, Pool};
-use millrace_protocol::messages::ProduceRequest;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::payload::Payload;
 use crate::report::{OverTime, micros, new_histogram};
-use crate::{pace, text};
+use crate::{pace, text, wire};
 
 /// Requests of one connection that are due and not sent yet; with more the pace itself falls behind,
 /// which still counts in each latency.
@@ -33,8 +32,8 @@ pub(super) struct Measured {
     pub(super) over_time: OverTime,
 }
 
-/// A request that was sent, with the time that its latency counts from.
-type Sent = (Mono, PendingReply);
+/// A request that was sent: the time that its latency counts from, and its place in flight.
+type Sent = (Mono, PendingReply, OwnedSemaphorePermit);
 
 /// A request that is due: its number, and when it was.
 type Due = (usize, Mono);
@@ -132,7 +131,7 @@ impl Run {
 }
 
 impl Measured {
-    fn new() -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, String> {
         Ok(Self {
             elapsed: Duration::ZERO,
             latencies: new_histogram()?,
@@ -141,7 +140,7 @@ impl Measured {
         })
     }
 
-    fn join(&mut self, other: &Self) -> Result<(), String> {
+    pub(super) fn join(&mut self, other: &Self) -> Result<(), String> {
         self.latencies.add(&other.latencies).map_err(text)?;
         self.late.add(&other.late).map_err(text)?;
         self.over_time.join(&other.over_time);
@@ -193,7 +192,10 @@ impl Pass {
     async fn send(&self, sent: mpsc::Sender<Sent>) -> Result<Measured, String> {
         let (clock, payload) = (&self.run.host.clock, &self.run.payload);
         let mut measured = Measured::new()?;
+        // A latency is none of waiting for a place, unless it counts from when the request was due.
+        let places = Arc::new(Semaphore::new(self.run.depth));
         while let Some((number, due)) = self.next().await {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(text)?;
             let now = clock.now().mono;
             let from = due.unwrap_or(now);
             if due.is_some() {
@@ -211,7 +213,7 @@ impl Pass {
                 continue;
             }
             let reply = connection.send(payload.call, body).await.map_err(text)?;
-            if sent.send((from, reply)).await.is_err() {
+            if sent.send((from, reply, place)).await.is_err() {
                 // The receiving side failed and says why.
                 return Ok(measured);
             }
@@ -226,25 +228,16 @@ impl Pass {
     async fn receive(&self, mut answers: mpsc::Receiver<Sent>) -> Result<Measured, String> {
         let mut measured = Measured::new()?;
         let call = self.run.payload.call;
-        while let Some((from, reply)) = answers.recv().await {
+        while let Some((from, reply, place)) = answers.recv().await {
             let body = reply.wait().await.map_err(text)?;
+            drop(place);
             let now = self.run.host.clock.now().mono;
             measured
                 .latencies
                 .saturating_record(micros(now.since(from)));
             let after = now.since(self.start);
             measured.over_time.add(after, self.run.batch_records);
-            let answer = self.client.answer::<ProduceRequest>(call, body);
-            let topics = answer.read().map_err(text)?.responses.into_iter();
-            for outcome in topics.flat_map(|topic| topic.partition_responses) {
-                if outcome.error_code != 0 {
-                    let reason = outcome.error_message.unwrap_or_default();
-                    return Err(format!(
-                        "a batch was refused: {} {reason}",
-                        outcome.error_code
-                    ));
-                }
-            }
+            wire::accepted(call, &body)?;
         }
         Ok(measured)
     }
