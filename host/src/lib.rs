@@ -5,6 +5,7 @@
 //! broker code runs on both, and one conformance suite (`conformance`) holds both to the words
 //! of the trait documentation. Nothing else lives here: no Kafka, no policy, no configuration.
 
+pub mod alarm;
 #[cfg(feature = "allocation")]
 pub mod allocation;
 pub mod changing;
@@ -23,6 +24,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use alarm::Alarm;
 pub use changing::Changing;
 pub use clock::{Clock, Mono, Now};
 pub use disk::{

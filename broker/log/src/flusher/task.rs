@@ -4,14 +4,12 @@
 //! returned (J3); after an error nothing more is written (F1–F3); nothing is told durable in a
 //! directory that is no longer where it was opened (F5); nobody is called under a lock.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::sync::lock;
-use millrace_host::{BoxFuture, Mono};
+use millrace_host::{Alarm, BoxFuture, Mono};
 use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::error::Error;
@@ -62,7 +60,7 @@ pub(crate) struct Flusher {
     commit: Option<BoxFuture<'static, Result<(), Error>>>,
     pub(super) syncs: Vec<(u32, BoxFuture<'static, Result<(), Error>>)>,
     pub(super) reclaim: Reclaim,
-    timer: Option<(Mono, BoxFuture<'static, ()>)>,
+    timer: Alarm,
     notices: Vec<Notice>,
     /// The last commit has content and nothing behind it yet (C7).
     unproven: bool,
@@ -108,6 +106,7 @@ impl Flusher {
             entry_count: 0,
         };
         let last_stamp_ms = lock(&shared.ledger).wall_ms;
+        let clock = Arc::clone(&shared.host.clock);
         let wall = Believed::new(shared.host.clock.now(), last_stamp_ms);
         shared.tell_of_clock(wall.is_doubted());
         Self {
@@ -120,7 +119,7 @@ impl Flusher {
             commit: None,
             syncs: Vec::new(),
             reclaim,
-            timer: None,
+            timer: Alarm::new(clock),
             notices: Vec::new(),
             unproven: false,
             closing_due: None,
@@ -156,8 +155,7 @@ impl Flusher {
                 return Ok(());
             }
             match self.next_event().await {
-                Event::Work => {}
-                Event::Due => self.timer = None,
+                Event::Work | Event::Due => {}
                 Event::Committed(result) => {
                     self.commit = None;
                     heard(result)?;
@@ -422,13 +420,7 @@ impl Flusher {
     }
 
     async fn next_event(&mut self) -> Event {
-        match self.wake_time() {
-            None => self.timer = None,
-            Some(at) if self.timer.as_ref().is_none_or(|(armed, _)| *armed != at) => {
-                self.timer = Some((at, self.shared.host.clock.sleep_until(at)));
-            }
-            Some(_) => {}
-        }
+        self.timer.set(self.wake_time());
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
@@ -448,15 +440,13 @@ impl Flusher {
         if let Poll::Ready(result) = self.reclaim.poll(cx) {
             return Poll::Ready(Event::Reclaimed(result));
         }
-        if let Some((_, timer)) = &mut self.timer
-            && Pin::new(timer).poll(cx).is_ready()
-        {
+        if self.timer.poll(cx).is_ready() {
             return Poll::Ready(Event::Due);
         }
         let mut gather = lock(&self.shared.gather);
         let free = self.commit.is_none() && !self.blocked;
         let startable = !gather.sync_queue.is_empty() && self.syncs.len() < SYNCS_MAX;
-        let untimed = gather.due.is_some() && self.timer.is_none();
+        let untimed = gather.due.is_some() && !self.timer.is_set();
         let stop = !matches!(gather.state, State::Running) && !self.stop_seen;
         if startable || (free && (gather.urgent || untimed)) || stop || gather.is_ended() {
             self.stop_seen |= stop;

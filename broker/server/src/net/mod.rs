@@ -5,7 +5,6 @@
 //! the next one before its reply is sent; every queue has a limit, and past it the socket is not
 //! read; whatever ends a connection is counted by its reason.
 
-mod alarm;
 mod budget;
 mod buffers;
 mod closing;

@@ -14,13 +14,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use millrace_host::{Mono, ReadHalf};
+use millrace_host::{Alarm, Mono, ReadHalf};
 use millrace_protocol::frame::{FrameLimits, LEN_BYTES, announced_len};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Shared;
-use super::alarm::Alarm;
 use super::budget::{FREE_BYTES, Reservation};
 use super::buffers::{LARGE_BYTES, STREAM_BYTES};
 use crate::outcome::{Close, CloseReason};

@@ -13,11 +13,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use millrace_host::{BoxFuture, Mono, Piece, Rope, WriteHalf};
+use millrace_host::{Alarm, BoxFuture, Mono, Piece, Rope, WriteHalf};
 use millrace_probe::{Bug, planted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::alarm::Alarm;
 use super::reader::Held;
 use super::slow::{Served, SlowLog, Stages};
 use super::{Room, Shared};

@@ -6,18 +6,26 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use millrace_host::{BoxFuture, Clock, Mono};
+use crate::{BoxFuture, Clock, Mono};
 
 /// Tells when a deadline has passed.
-pub(crate) struct Alarm {
+pub struct Alarm {
     clock: Arc<dyn Clock>,
     deadline: Option<Mono>,
     timer: Option<(Mono, BoxFuture<'static, ()>)>,
 }
 
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alarm")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Alarm {
     /// No deadline yet.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             deadline: None,
@@ -26,12 +34,17 @@ impl Alarm {
     }
 
     /// Sets or moves the deadline; `None` means never.
-    pub(crate) fn set(&mut self, deadline: Option<Mono>) {
+    pub fn set(&mut self, deadline: Option<Mono>) {
         self.deadline = deadline;
     }
 
+    /// Whether there is a deadline.
+    pub fn is_set(&self) -> bool {
+        self.deadline.is_some()
+    }
+
     /// Ready once the deadline has passed, and then until it is moved.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
