@@ -15,10 +15,11 @@ use bytes::Bytes;
 use millrace_host::{Connection, Mono};
 use millrace_probe::{Bug, planted};
 use millrace_protocol::header;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::reader::{Frame, Reader};
+use super::replies::Replies;
 use super::slow::Stages;
 use super::writer::{Asked, Entry, Pending, Writer};
 use super::{Request, Room, Route, Service, Shared};
@@ -35,7 +36,7 @@ pub(crate) async fn serve(
 ) -> (Close, Arc<str>) {
     let end = soft.child_token();
     let slots_total = shared.limits.connection_requests_max;
-    let (replies, entries) = mpsc::channel(slots_total as usize);
+    let replies = Replies::default();
     let writer = Writer::new(Arc::clone(&shared), connection.write, Arc::clone(&info));
     let mut requests = Requests {
         reader: Reader::new(Arc::clone(&shared), connection.read, end.clone()),
@@ -48,7 +49,8 @@ pub(crate) async fn serve(
     };
     let drop_waits = CancellationToken::new();
     let reading = async {
-        let close = requests.run(replies).await;
+        let close = requests.run(&replies).await;
+        replies.complete();
         if close.reason == CloseReason::PeerGone {
             drop_waits.cancel();
         }
@@ -58,11 +60,13 @@ pub(crate) async fn serve(
         let sent = tokio::select! {
             biased;
             () = drop_waits.cancelled() => Ok(()),
-            sent = writer.run(entries) => sent,
+            sent = writer.run(&replies) => sent,
         };
+        replies.close();
         end.cancel();
         sent
     };
+    // The reading side first: see `Replies`.
     let (close, sent) = tokio::join!(biased; reading, writing);
     // A failure to send is what ended the reading.
     (sent.err().unwrap_or(close), requests.client_id)
@@ -83,15 +87,15 @@ struct Requests {
 impl Requests {
     /// Serves requests until the connection is to end, and says why. What waits for its reply then
     /// is with the writer.
-    async fn run(&mut self, replies: mpsc::Sender<Entry>) -> Close {
+    async fn run(&mut self, replies: &Replies) -> Close {
         loop {
-            if let Err(close) = self.serve_one(&replies).await {
+            if let Err(close) = self.serve_one(replies).await {
                 return close;
             }
         }
     }
 
-    async fn serve_one(&mut self, replies: &mpsc::Sender<Entry>) -> Result<(), Close> {
+    async fn serve_one(&mut self, replies: &Replies) -> Result<(), Close> {
         let mut slots = self.take_slots(1).await?;
         let Frame { bytes, mut held } = self.reader.frame().await?;
         // Only a long frame has a buffer of its own that can be taken back.
@@ -136,10 +140,12 @@ impl Requests {
             _held: held,
             room,
         };
-        // The queue is as long as there are places, so it fails only when the writer has ended.
-        replies
-            .try_send(entry)
-            .map_err(|_| Close::new(CloseReason::PeerGone, "the client takes no replies"))
+        if replies.put(entry) {
+            Ok(())
+        } else {
+            let detail = "the client takes no replies";
+            Err(Close::new(CloseReason::PeerGone, detail))
+        }
     }
 
     /// Takes the header off a frame that has arrived.

@@ -13,6 +13,7 @@ mod doors;
 mod gate;
 mod listener;
 mod reader;
+mod replies;
 mod room;
 mod slow;
 mod writer;

@@ -15,9 +15,10 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_host::{Alarm, BoxFuture, Mono, Piece, Rope, WriteHalf};
 use millrace_probe::{Bug, planted};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::reader::Held;
+use super::replies::Replies;
 use super::slow::{Served, SlowLog, Stages};
 use super::{Room, Shared};
 use crate::context::ConnectionInfo;
@@ -174,17 +175,17 @@ impl Writer {
     }
 
     /// Sends the reply of every entry, in order, until there can be no more of them.
-    pub(crate) async fn run(mut self, mut entries: mpsc::Receiver<Entry>) -> Result<(), Close> {
+    pub(crate) async fn run(mut self, replies: &Replies) -> Result<(), Close> {
         let mut next = None;
         loop {
             let entry = match next.take() {
                 Some(entry) => entry,
-                None => match entries.recv().await {
+                None => match replies.next().await {
                     Some(entry) => entry,
                     None => break,
                 },
             };
-            let batch = gather(entry, &mut entries, &mut next).await?;
+            let batch = gather(entry, replies, &mut next).await?;
             self.send(batch).await?;
         }
         self.write.shutdown().await.map_err(|error| gone(&error))
@@ -266,14 +267,14 @@ fn count(
 /// The first that is not complete becomes `next`.
 async fn gather(
     mut entry: Entry,
-    entries: &mut mpsc::Receiver<Entry>,
+    replies: &Replies,
     next: &mut Option<Entry>,
 ) -> Result<Batch, Close> {
     let mut batch = Batch::default();
     let reply = entry.reply.finish().await;
     batch.add(entry, reply)?;
     while batch.entries.len() < TOGETHER_MAX {
-        let Ok(mut entry) = entries.try_recv() else {
+        let Some(mut entry) = replies.try_next() else {
             break;
         };
         let Some(reply) = entry.reply.finish_now().await else {
