@@ -23,8 +23,10 @@ use crate::partition_metadata;
 use crate::segment::tail::{End, Tail};
 use crate::segment::{Segment, names, offset_index, time_index};
 
-/// Written bytes after which write-back of the range is asked for, so that syncs stay short.
-const WRITE_BACK_BYTES: u64 = 1 << 20;
+/// Written bytes after which write-back of the range is asked for, so that syncs stay short. Partitions
+/// that are written at one rate ask at one time: what they ask for together stands before the next
+/// commit of the journal on the device.
+const WRITE_BACK_BYTES: u64 = 64 << 10;
 
 /// How much of a batch the broker rewrites: base offset, length, leader epoch and magic.
 const PREFIX_LEN: usize = 16;
@@ -369,6 +371,10 @@ impl PartitionLog {
 
     /// Asks for write-back in steps; only advice, so errors are left to the sync.
     fn write_back(&mut self, file: &Arc<dyn File>, segment: &Segment) {
+        if self.mode == Durability::PageCache {
+            // No sync is waited for: the kernel's own write-back is soon enough.
+            return;
+        }
         let end = segment.end().bytes;
         if end.saturating_sub(self.written_back) >= WRITE_BACK_BYTES {
             let len = end - self.written_back;
