@@ -4,7 +4,7 @@ use std::fs::File as StdFile;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate, fdatasync};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev, retry_on_intr};
 
 use super::map::RealMap;
-use super::pools::Pools;
+use super::pools::{Pools, ThreadPool};
 use super::write_back;
 use crate::{Completion, File, FileMap};
 
@@ -29,6 +29,8 @@ pub(super) struct RealFile {
     path: PathBuf,
     inner: Arc<StdFile>,
     pools: Arc<Pools>,
+    /// The pool of the device it is on, once it was asked for.
+    sync_pool: OnceLock<ThreadPool>,
 }
 
 impl RealFile {
@@ -37,6 +39,7 @@ impl RealFile {
             path,
             inner: Arc::new(file),
             pools,
+            sync_pool: OnceLock::new(),
         }
     }
 
@@ -162,9 +165,8 @@ impl File for RealFile {
 
     fn sync(&self) -> Completion<()> {
         let file = Arc::clone(&self.inner);
-        self.pools
-            .sync
-            .of(&file)
+        self.sync_pool
+            .get_or_init(|| self.pools.sync.of(&file))
             .start(move || Ok(retry_on_intr(|| fdatasync(&*file))?))
     }
 
