@@ -117,38 +117,27 @@ pub(super) fn run(binary: &Path, files: &Path, plain: &str, doors: &[Door]) -> O
     passing(&shell, &at, &file)?;
     let (ssl, sasl, ca) = (at("ssl")?, at("sasl")?, file("ca.pem"));
     let list = ["topic", "list", "--timeout", "20s"];
-    let with = |more: &[&'static str]| more.to_vec();
+    let of_user = [
+        "-b",
+        &sasl,
+        "--sasl-mechanism",
+        "PLAIN",
+        "--sasl-username",
+        USER,
+    ];
     let cases: [Refusal<'_>; 7] = [
         (vec!["-b", &ssl, "--tls"], &[], (REFUSED, "no TLS with")),
         (vec!["-b", &ssl], &[], (REFUSED, "with TLS")),
         (vec!["-b", plain, "--tls-ca", &ca], &[], (3, "without TLS")),
         (
-            vec![
-                "-b",
-                &sasl,
-                "--sasl-mechanism",
-                "PLAIN",
-                "--sasl-username",
-                USER,
-            ],
+            of_user.to_vec(),
             &[("MILLRACE_SASL_PASSWORD", "not-it")],
             (REFUSED, "SASL_AUTHENTICATION_FAILED"),
         ),
-        (
-            vec![
-                "-b",
-                &sasl,
-                "--sasl-mechanism",
-                "PLAIN",
-                "--sasl-username",
-                USER,
-            ],
-            &[],
-            (USAGE, "MILLRACE_SASL_PASSWORD"),
-        ),
+        (of_user.to_vec(), &[], (USAGE, "MILLRACE_SASL_PASSWORD")),
         (vec!["-b", &sasl], &[], (3, "SASL")),
         (
-            [vec!["-b", &sasl], with(&["--sasl-username", "x"])].concat(),
+            vec!["-b", &sasl, "--sasl-username", "x"],
             &[],
             (USAGE, "--sasl-mechanism"),
         ),
