@@ -10,6 +10,7 @@ mod configs;
 mod console;
 mod files;
 mod groups;
+mod groups_asked;
 mod groups_resets;
 mod perf;
 mod placement;
@@ -310,6 +311,18 @@ fn absent(text: &str, unwanted: &str) -> Outcome {
     } else {
         Ok(())
     }
+}
+
+/// An error unless `text` has such a row of a table, whatever the width of its columns.
+fn row(text: &str, cells: &[&str]) -> Outcome {
+    let is_row = |line: &str| {
+        let found = line.split_whitespace().take(cells.len());
+        found.eq(cells.iter().copied())
+    };
+    if text.lines().any(is_row) {
+        return Ok(());
+    }
+    Err(format!("no row {cells:?} in:\n{text}"))
 }
 
 fn peer() -> PathBuf {

@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
+use super::groups_asked::{GONE, RECORDS, groups, is_at};
 use super::groups_resets::{reset, resets};
-use super::{Tools, absent, peer};
+use super::{Tools, absent, peer, row};
 use crate::Outcome;
 use crate::process::Watched;
 
-/// The group of a member that has read everything and gone.
-pub(super) const GONE: &str = "gone";
 /// The group of a member that stays.
 const LIVE: &str = "live";
-/// Records in the topic `gr`.
-pub(super) const RECORDS: usize = 100;
 /// A member has its partitions within this.
 const JOIN_LIMIT: Duration = Duration::from_mins(1);
 
@@ -46,29 +43,6 @@ pub(super) fn run(tools: &Tools) -> Outcome {
     absent(&list, GONE)?;
     // Groups that are there at the end are what kafka-dump-log reads.
     commits(tools)
-}
-
-pub(super) fn groups(tools: &Tools, arguments: &[&str], said: &[&str]) -> Result<String, String> {
-    tools.ask("consumer-groups", arguments, said)
-}
-
-/// A row of a table, whatever the width of its columns.
-pub(super) fn row(text: &str, cells: &[&str]) -> Outcome {
-    let is_row = |line: &str| {
-        let found = line.split_whitespace().take(cells.len());
-        found.eq(cells.iter().copied())
-    };
-    if text.lines().any(is_row) {
-        return Ok(());
-    }
-    Err(format!("no row {cells:?} in:\n{text}"))
-}
-
-/// A group has committed that, and says how far it is behind.
-pub(super) fn is_at(tools: &Tools, group: &str, offset: usize) -> Outcome {
-    let told = groups(tools, &["--describe", "--group", group], &[])?;
-    let (lag, offset) = ((RECORDS - offset).to_string(), offset.to_string());
-    row(&told, &[group, "gr", "0", &offset, "100", &lag])
 }
 
 fn listed(tools: &Tools) -> Outcome {

@@ -1,7 +1,7 @@
 //! `kafka-consumer-groups --reset-offsets` in every form, `--delete-offsets` and `--delete`.
 
-use super::groups::{GONE, RECORDS, groups, is_at, row};
-use super::{Tools, absent};
+use super::groups_asked::{GONE, RECORDS, groups, is_at};
+use super::{Tools, absent, row};
 use crate::Outcome;
 
 /// A group that no member ever was in: its offsets are set from outside.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Tools;
+use super::{Tools, row};
 use crate::Outcome;
 
 /// Records of the runs whose values count up.
@@ -162,7 +162,7 @@ fn consumed(tools: &Tools) -> Outcome {
     check(&["--topic", "perf", "--group", "perf-group"], true)?;
     let said = ["--describe", "--group", "perf-group"];
     let told = tools.ask("consumer-groups", &said, &[])?;
-    super::groups::row(&told, &["perf-group", "perf", "0", "1000", "1000", "0"])?;
+    row(&told, &["perf-group", "perf", "0", "1000", "1000", "0"])?;
     if tools.whole {
         check(&["--include", "per.", "--hide-header"], false)?;
         let how = ["--topic", "perf", "--fetch-size", "1000"];

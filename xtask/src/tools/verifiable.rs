@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Tools;
+use super::{Tools, row};
 use crate::Outcome;
 
 /// Partition, offset, key and value.
@@ -139,7 +139,7 @@ fn consumed(tools: &Tools, (group, how): (&str, &[&str]), written: &BTreeSet<Ent
         };
         let end = end.to_string();
         let partition = partition.to_string();
-        super::groups::row(&told, &[group, "ver", &partition, &end, &end, "0"])?;
+        row(&told, &[group, "ver", &partition, &end, &end, "0"])?;
     }
     Ok(())
 }
