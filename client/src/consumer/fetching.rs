@@ -4,6 +4,7 @@
 //! What always holds: every part has one outcome, whatever the broker answers; what the session takes
 //! the broker to know is what was sent in a request that was answered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use millrace_protocol::error_code::ErrorCode;
@@ -137,7 +138,7 @@ fn outcomes(
     view: &FetchResponse<'_>,
     parts: &[Part<i64>],
 ) -> (Vec<Told>, bool) {
-    let mut open: Vec<_> = parts.iter().collect();
+    let mut open: VecDeque<_> = parts.iter().collect();
     let mut outcomes = Vec::with_capacity(parts.len());
     let mut has_strays = false;
     for topic in view.responses {
@@ -151,11 +152,11 @@ fn outcomes(
                 topics_match && part.key.1 == data.partition_index
             };
             // What nobody asked for, or was told already, is of no use.
-            let Some(at) = open.iter().position(named) else {
+            let at = open.iter().position(named);
+            let Some(part) = at.and_then(|at| open.remove(at)) else {
                 has_strays = true;
                 continue;
             };
-            let part = open.swap_remove(at);
             let outcome = outcome(shared, answer, part, &data);
             outcomes.push((part.key.clone(), part.turn, outcome));
         }

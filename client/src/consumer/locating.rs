@@ -4,6 +4,8 @@
 //! What always holds: every question has one outcome, whatever the broker answers; all that is asked
 //! of a broker at one time goes in one request.
 
+use std::collections::VecDeque;
+
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use millrace_protocol::messages::offset_for_leader_epoch_request::{
@@ -170,9 +172,10 @@ pub(super) fn all<W>(parts: &[Part<W>], error: &Error) -> Vec<Told> {
     parts.iter().map(told).collect()
 }
 
-/// Questions without an answer yet.
+/// Questions without an answer yet, in the order in which they were asked: most brokers answer in it,
+/// and then the first is the one.
 struct Open<'a, W> {
-    parts: Vec<&'a Part<W>>,
+    parts: VecDeque<&'a Part<W>>,
     told: Vec<Told>,
 }
 
@@ -187,8 +190,8 @@ impl<'a, W> Open<'a, W> {
     /// A partition's row. What nobody asked for, or was told already, is of no use.
     fn tell(&mut self, topic: &str, partition: i32, outcome: impl FnOnce(&Part<W>) -> Outcome) {
         let named = |part: &&Part<W>| *part.key.0 == *topic && part.key.1 == partition;
-        if let Some(at) = self.parts.iter().position(named) {
-            let part = self.parts.swap_remove(at);
+        let at = self.parts.iter().position(named);
+        if let Some(part) = at.and_then(|at| self.parts.remove(at)) {
             self.told.push((part.key.clone(), part.turn, outcome(part)));
         }
     }
@@ -204,5 +207,39 @@ impl<'a, W> Open<'a, W> {
                 .push((part.key.clone(), part.turn, Outcome::Again(silent)));
         }
         self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_protocol::ids::TopicId;
+
+    use super::*;
+
+    #[test]
+    fn each_question_is_told_of_once_and_nothing_that_was_not_asked() {
+        let part = |topic: &str, partition, turn| Part {
+            key: (topic.into(), partition),
+            topic_id: TopicId::default(),
+            leader_epoch: 0,
+            turn,
+            want: (),
+        };
+        let parts = [part("a", 0, 5), part("a", 1, 6), part("b", 0, 7)];
+        let mut open = Open::of(&parts);
+        for (topic, partition) in [("b", 0), ("b", 1), ("c", 0), ("a", 0), ("b", 0), ("a", 0)] {
+            open.tell(topic, partition, |part| {
+                assert_eq!((&*part.key.0, part.key.1), (topic, partition));
+                Outcome::Unchecked
+            });
+        }
+        let told: Vec<_> = open
+            .told
+            .iter()
+            .map(|(key, turn, _)| (key, *turn))
+            .collect();
+        assert_eq!(told, [(&parts[2].key, 7), (&parts[0].key, 5)]);
+        let left: Vec<_> = open.parts.iter().map(|part| part.turn).collect();
+        assert_eq!(left, [6]);
     }
 }
