@@ -44,6 +44,15 @@ fn part(values: std::ops::Range<u64>) -> Part {
     }
 }
 
+/// Five records on broker 0, which prefers that they are read from its follower, broker 1.
+fn followed() -> Part {
+    Part {
+        preferred: Some(1),
+        followers: BTreeMap::from([(1, 5)]),
+        ..part(0..5)
+    }
+}
+
 async fn consumer(cluster: &Cluster, parts: i32, options: ConsumerOptions) -> Consumer {
     let consumer = Consumer::new(cluster, options);
     let all = (0..parts).map(|partition| (TOPIC, partition, BEGIN));
@@ -289,12 +298,7 @@ fn a_broker_that_knows_no_epochs_is_read_without() {
 
 #[test]
 fn records_come_from_the_follower_that_the_leader_prefers_for_a_time() {
-    let followed = Part {
-        preferred: Some(1),
-        followers: BTreeMap::from([(1, 5)]),
-        ..part(0..5)
-    };
-    run(2, vec![followed], async |world, cluster, shared| {
+    run(2, vec![followed()], async |world, cluster, shared| {
         let consumer = consumer(&cluster, 1, in_a_rack()).await;
         assert_eq!(read(&consumer, 5).await[&0], straight(0..5));
         assert_eq!(fetched_from(&shared), BTreeSet::from([0, 1]));
@@ -311,12 +315,7 @@ fn records_come_from_the_follower_that_the_leader_prefers_for_a_time() {
 
 #[test]
 fn what_a_follower_does_not_have_the_leader_is_asked_for() {
-    let followed = Part {
-        preferred: Some(1),
-        followers: BTreeMap::from([(1, 5)]),
-        ..part(0..5)
-    };
-    run(2, vec![followed], async |world, cluster, shared| {
+    run(2, vec![followed()], async |world, cluster, shared| {
         let consumer = consumer(&cluster, 1, in_a_rack()).await;
         read(&consumer, 5).await;
         // It lost some of it: out of range there is no reason to reset.
@@ -337,12 +336,7 @@ fn what_a_follower_does_not_have_the_leader_is_asked_for() {
 
 #[test]
 fn a_follower_that_refuses_or_is_not_there_is_left() {
-    let followed = Part {
-        preferred: Some(1),
-        followers: BTreeMap::from([(1, 5)]),
-        ..part(0..5)
-    };
-    run(2, vec![followed], async |world, cluster, shared| {
+    run(2, vec![followed()], async |world, cluster, shared| {
         let consumer = consumer(&cluster, 1, in_a_rack()).await;
         read(&consumer, 5).await;
         asked(&shared);

@@ -18,6 +18,16 @@ use millrace_protocol::records::{Codec, Header};
 use node::{PARTITIONS, cluster, run, topic, trouble};
 use runs::{read, store};
 
+/// Room for ten records of 900 bytes, which are given up after 20 s.
+fn cramped() -> ProducerOptions {
+    ProducerOptions {
+        request_bytes_max: 2000,
+        buffer_bytes_max: 10_000,
+        delivery_timeout: Duration::from_secs(20),
+        ..ProducerOptions::default()
+    }
+}
+
 #[test]
 fn records_come_back_as_they_were_sent_with_each_codec() {
     run(1, async |_world, host, _broker| {
@@ -137,13 +147,7 @@ fn what_waits_is_bounded_and_given_up_in_time() {
     run(3, async |world, host, broker| {
         let cluster = cluster(&host).await;
         topic(&cluster, "t", &[]).await;
-        let options = ProducerOptions {
-            request_bytes_max: 2000,
-            buffer_bytes_max: 10_000,
-            delivery_timeout: Duration::from_secs(20),
-            ..ProducerOptions::default()
-        };
-        let producer = Producer::new(&cluster, &options).unwrap();
+        let producer = Producer::new(&cluster, &cramped()).unwrap();
         let value = [0; 900];
         let record = Record::to("t").partition(0).value(&value);
         producer.send(&record).await.unwrap().wait().await.unwrap();
@@ -344,13 +348,7 @@ fn reports_that_nobody_reads_hold_up_whoever_sends() {
     run(6, async |world, host, _broker| {
         let cluster = cluster(&host).await;
         topic(&cluster, "t", &[]).await;
-        let options = ProducerOptions {
-            request_bytes_max: 2000,
-            buffer_bytes_max: 10_000,
-            delivery_timeout: Duration::from_secs(20),
-            ..ProducerOptions::default()
-        };
-        let (producer, mut reports) = Producer::reporting(&cluster, &options).unwrap();
+        let (producer, mut reports) = Producer::reporting(&cluster, &cramped()).unwrap();
         let value = [0; 900];
         let record = Record::to("t").partition(0).value(&value);
         for tag in 0..10 {
