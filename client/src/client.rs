@@ -16,7 +16,7 @@ use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::{self, ApiVersionsRequest};
 use millrace_protocol::responses::{ApiVersionsResponse, Request};
 
-use crate::security::authenticate::Identity;
+use crate::connection::Identity;
 use crate::{Answer, Call, Connection, ConnectionOptions, Error, PendingReply};
 
 /// What the client tells of itself in `ApiVersions` (KIP-511).
@@ -103,7 +103,7 @@ impl Client {
                 client: Some((ours.min, ours.max)),
             });
         };
-        Ok(call(api, version(common)))
+        Ok(Call::of(api, version(common)))
     }
 
     /// Encodes `request` for this broker: what [`Connection::send`] takes.
@@ -130,7 +130,7 @@ impl Client {
     ) -> Result<Pending<R>, Error> {
         let mut call = self.call_of::<R>()?;
         if call.api_version > newest {
-            call = self::call(R::API, newest);
+            call = Call::of(R::API, newest);
         }
         let body = messages::encode(request, call.api_version)?;
         let reply = self.connection.send(call, body).await?;
@@ -146,14 +146,6 @@ impl Client {
     pub fn answer<R: Request>(&self, call: Call, body: Bytes) -> Answer<R> {
         let address = self.connection.address().to_owned();
         Answer::new(address, call.api_version, body)
-    }
-}
-
-pub(crate) fn call(api: Api, version: i16) -> Call {
-    Call {
-        api_key: api.key(),
-        api_version: version,
-        flexible: api.row().is_flexible(version),
     }
 }
 
@@ -191,7 +183,7 @@ async fn ask_versions_at(
     }
     let body = messages::encode(&request, version)?;
     let body = connection
-        .call(call(Api::ApiVersions, version), body)
+        .call(Call::of(Api::ApiVersions, version), body)
         .await?;
     // The error code is the first field at every version.
     let refused = body.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());

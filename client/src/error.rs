@@ -3,7 +3,7 @@
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::EncodeError;
 
-use crate::{TlsProblem, TopicPartition};
+use crate::TopicPartition;
 
 /// Why a call did not give its answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -165,6 +165,66 @@ impl Error {
             | Self::Options { .. }
             | Self::Closed => false,
             Self::Broker { code, .. } => code.is_retriable(),
+        }
+    }
+}
+
+/// What stands between a client and a broker that were to speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsProblem {
+    /// The broker's certificate is no longer valid.
+    Expired,
+    /// It isn't valid yet, or this machine's clock is behind.
+    NotYetValid,
+    /// It is for other names than the one that was connected to.
+    WrongName,
+    /// No authority that is trusted has signed it.
+    UnknownAuthority,
+    /// It is broken in another way.
+    Certificate,
+    /// The broker refuses the client's certificate, or wants one.
+    ClientCertificate,
+    /// Broker and client agree on no protocol version or cipher, or one of them broke the rules.
+    Handshake,
+    /// The broker hung up during the handshake, as a plaintext listener does. It may be restarting.
+    HungUp,
+    /// What answered doesn't speak TLS.
+    BrokerSpeaksPlain,
+    /// The broker speaks TLS, and this connection was made without.
+    BrokerSpeaksTls,
+    /// The files of authorities, certificate or key can't be used.
+    Files,
+}
+
+impl TlsProblem {
+    /// Whether the same call may succeed later without anybody changing anything.
+    fn may_pass(self) -> bool {
+        self == Self::HungUp
+    }
+
+    /// What to do about it.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::Expired => "renew the broker's certificate, or set this machine's clock",
+            Self::NotYetValid => "set this machine's clock, or wait until the certificate is valid",
+            Self::WrongName => {
+                "connect by a name that the certificate is for, or give that name as the server name"
+            }
+            Self::UnknownAuthority => {
+                "give the certificate of the authority that signed the broker's (PEM)"
+            }
+            Self::Certificate => "look at the broker's certificate: openssl s_client shows it",
+            Self::ClientCertificate => {
+                "give a certificate, with its key, that an authority signed which the broker trusts"
+            }
+            Self::Handshake => {
+                "compare the TLS versions and ciphers that the broker allows: 1.2 and 1.3 are spoken"
+            }
+            Self::HungUp | Self::BrokerSpeaksPlain => {
+                "connect without TLS, or to the port of an SSL or SASL_SSL listener"
+            }
+            Self::BrokerSpeaksTls => "connect with TLS, or to the port of a listener without",
+            Self::Files => "correct the files that are named, in PEM form",
         }
     }
 }

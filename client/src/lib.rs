@@ -82,7 +82,7 @@ pub use consumer::{
     ConsumedRecord, Consumer, ConsumerOptions, Isolation, Membership, OffsetOrFind, RecordStream,
     Records, RecordsStream, Reset,
 };
-pub use error::Error;
+pub use error::{Error, TlsProblem};
 pub use group::{Assignor, GroupOptions, OffsetAndMetadata, Rebalance, RebalanceListener, Topics};
 pub use metrics::{ApiFigures, Figures, Latency, Metrics};
 pub use partition::TopicPartition;
@@ -93,5 +93,5 @@ pub use records::{
 };
 #[cfg(feature = "tls")]
 pub use security::{Identity, Roots, Tls, TlsOptions};
-pub use security::{Sasl, Security, TlsProblem, Token, TokenFuture, TokenSource};
+pub use security::{Sasl, Security, Token, TokenFuture, TokenSource};
 pub use topics::{NewTopic, Topic};

@@ -7,6 +7,7 @@
 //! [`Error::Garbled`] or [`Error::Tls`] when what came is the reason.
 
 mod answers;
+mod authenticate;
 mod exclusive;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use millrace_host::{Host, Mono, Piece, Pool, TaskHandle, WriteHalf};
+use millrace_protocol::api::Api;
 use millrace_protocol::header::{RequestHeader, encode_request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -23,7 +25,8 @@ use crate::metrics::Metrics;
 use crate::security::Security;
 use crate::{Error, TlsProblem};
 use answers::read_answers;
-pub(crate) use exclusive::{Exclusive, Renewal};
+pub(crate) use authenticate::Identity;
+use authenticate::Renewal;
 
 /// The length in front of every request and answer.
 const FRAME_LENGTH_BYTES: usize = 4;
@@ -76,6 +79,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// An API at a version of it.
+    pub(crate) fn of(api: Api, version: i16) -> Self {
+        Self {
+            api_key: api.key(),
+            api_version: version,
+            flexible: api.row().is_flexible(version),
+        }
+    }
+
     /// `ApiVersions` answers without tags in the header whatever its version (KIP-511).
     fn reply_header_has_tags(self) -> bool {
         const API_VERSIONS: i16 = 18;
@@ -228,7 +240,7 @@ impl Connection {
                 .map_err(|_| shared.disconnected("it was closed"))?;
             // The write lock is taken before the request joins the queue: both orders are one.
             let mut write = shared.write.lock().await;
-            exclusive::renew(shared, &mut write).await?;
+            authenticate::renew(shared, &mut write).await?;
             let (correlation_id, answer) = shared.enqueue(call, Some(slot))?;
             shared
                 .hand_over(&mut *write.half, call, correlation_id, body)
@@ -248,7 +260,7 @@ impl Connection {
         let sending = async {
             let shared = &self.shared;
             let mut write = shared.write.lock().await;
-            exclusive::renew(shared, &mut write).await?;
+            authenticate::renew(shared, &mut write).await?;
             if let Some(reason) = &shared.lock().broken {
                 return Err(shared.disconnected(reason));
             }

@@ -4,30 +4,13 @@
 
 use super::sasl::{Credentials, Token};
 use super::scram::{Hash, Scram};
+use super::steps::{Refusal, Step};
 
 /// What RFC 7628 puts between its parts.
 const SEPARATOR: char = '\u{1}';
 
-/// What comes next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// These bytes to the broker.
-    Say(Vec<u8>),
-    /// Nothing: the broker is content, and so are we.
-    Done,
-}
-
-/// Why a conversation goes no further.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Because of what the broker said.
-    Broker(String),
-    /// Because of what was to be said.
-    Client(String),
-}
-
 /// One conversation.
-pub(super) enum Conversation {
+pub(crate) enum Conversation {
     Plain(Vec<u8>),
     Scram(Scram),
     OAuthBearer {
@@ -85,7 +68,7 @@ impl Conversation {
     }
 
     /// What is said first.
-    pub(super) fn first(&self) -> Vec<u8> {
+    pub(crate) fn first(&self) -> Vec<u8> {
         match self {
             Self::Plain(first) | Self::OAuthBearer { first, .. } => first.clone(),
             Self::Scram(scram) => scram.first(),
@@ -93,7 +76,7 @@ impl Conversation {
     }
 
     /// What is said to this.
-    pub(super) fn next(&mut self, said: &[u8]) -> Result<Step, Refusal> {
+    pub(crate) fn next(&mut self, said: &[u8]) -> Result<Step, Refusal> {
         match self {
             // PLAIN's answer has no words; what a broker may say beyond is nothing to us.
             Self::Plain(_) => Ok(Step::Done),
@@ -114,7 +97,7 @@ impl Conversation {
     }
 
     /// What the broker said before it refused, if it did.
-    pub(super) fn said_before(&self) -> Option<&str> {
+    pub(crate) fn said_before(&self) -> Option<&str> {
         match self {
             Self::OAuthBearer { refused, .. } => refused.as_deref(),
             Self::Plain(_) | Self::Scram(_) => None,

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha512};
 
-use super::mechanism::{Refusal, Step};
+use super::steps::{Refusal, Step};
 
 /// The fewest rounds: what RFC 7677 asks for and Kafka's brokers store at least.
 const ITERATIONS_MIN: u32 = 4096;
@@ -31,7 +31,7 @@ pub(super) enum Hash {
 }
 
 /// One conversation.
-pub(super) struct Scram {
+pub(crate) struct Scram {
     hash: Hash,
     password: String,
     nonce: String,

@@ -1,30 +1,26 @@
-//! Saying who the client is: `SaslHandshake`, then as many `SaslAuthenticate` as the mechanism takes.
+//! Saying who the client is: `SaslHandshake`, then as many `SaslAuthenticate` as the mechanism takes; at
+//! the beginning, and again before the broker would end the connection (KIP-368).
 //!
-//! What always holds: the number of rounds has a limit; a refusal is [`Error::Authentication`], with the
-//! broker's words and nothing of what is secret.
+//! What always holds: no other request goes out between the first and the last word of it; who drops it
+//! half-way ends the connection; one that the broker refuses, too. The number of rounds has a limit; a
+//! refusal is [`Error::Authentication`], with the broker's words and nothing of what is secret.
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use millrace_host::{Host, Mono};
+use millrace_host::Mono;
 use millrace_protocol::api::{Api, Versions};
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::messages::{self, SaslAuthenticateRequest, SaslHandshakeRequest};
 use millrace_protocol::responses::Request;
 
-use super::mechanism::{Conversation, Refusal, Step};
-use super::sasl::{Mechanism, Sasl};
-use super::scram::Hash;
-use crate::client::call as call_of;
-use crate::connection::{Exclusive, Renewal};
+use super::exclusive::Exclusive;
+use super::{BreakOnDrop, Call, Connection, Outgoing, Shared};
+use crate::security::{self, Refusal, Sasl, Step};
 use crate::{Answer, Error};
 
 /// More than any mechanism takes.
 const ROUNDS_MAX: usize = 8;
-/// Random bytes of a nonce: 144 bits.
-const NONCE_BYTES: usize = 18;
 /// A session is renewed after 85 to 95 of a hundred parts of its time, as Java's client does, so that
 /// not all of a client's connections do it at once.
 const RENEWAL_PERCENT: u64 = 85;
@@ -33,10 +29,10 @@ const RENEWAL_JITTER_PERCENT: u64 = 11;
 /// Who the client is, and how to say it to this broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    pub(crate) sasl: Sasl,
+    sasl: Sasl,
     /// The version of each request that both sides speak.
-    pub(crate) handshake_version: i16,
-    pub(crate) authenticate_version: i16,
+    handshake_version: i16,
+    authenticate_version: i16,
 }
 
 impl Identity {
@@ -74,8 +70,54 @@ impl Identity {
     }
 }
 
+/// When the client says anew who it is, and what.
+#[derive(Clone, Debug)]
+pub(super) struct Renewal {
+    at: Mono,
+    identity: Identity,
+}
+
+impl Connection {
+    /// Says who the client is.
+    pub(crate) async fn authenticate(&self, identity: &Identity) -> Result<(), Error> {
+        let shared = &self.shared;
+        let talking = async {
+            let mut write = shared.write.lock().await;
+            converse(shared, &mut write, identity).await
+        };
+        self.until(self.deadline(), talking).await
+    }
+}
+
+/// Says it again if the time has come.
+pub(super) async fn renew(shared: &Shared, write: &mut Outgoing) -> Result<(), Error> {
+    let now = shared.host.clock.now().mono;
+    let Some(renewal) = write.renewal.take_if(|renewal| renewal.at <= now) else {
+        return Ok(());
+    };
+    converse(shared, write, &renewal.identity).await
+}
+
+async fn converse(shared: &Shared, write: &mut Outgoing, identity: &Identity) -> Result<(), Error> {
+    let half_said = BreakOnDrop(shared);
+    let mut exclusive = Exclusive::new(shared, write);
+    let talked = Box::pin(authenticate(&mut exclusive, identity)).await;
+    std::mem::forget(half_said);
+    shared.options.metrics.authenticated(talked.is_ok());
+    match talked {
+        Ok(renewal) => {
+            write.renewal = renewal;
+            Ok(())
+        }
+        Err(error) => {
+            shared.end_with(&error.to_string(), &error);
+            Err(error)
+        }
+    }
+}
+
 /// Says it; when to say it again.
-pub(crate) async fn authenticate(
+async fn authenticate(
     connection: &mut Exclusive<'_>,
     identity: &Identity,
 ) -> Result<Option<Renewal>, Error> {
@@ -84,7 +126,7 @@ pub(crate) async fn authenticate(
         Refusal::Broker(reason) | Refusal::Client(reason) => identity.refused(&address, reason),
     };
     // Before anything is said: a source may take its time.
-    let conversation = begin(&identity.sasl, connection.host()).await;
+    let conversation = security::begin(&identity.sasl, connection.host()).await;
     let mut conversation = conversation.map_err(refuse)?;
     shake_hands(connection, identity).await?;
     let mut said = conversation.first();
@@ -105,25 +147,6 @@ pub(crate) async fn authenticate(
     }
     let reason = format!("the broker is not content after {ROUNDS_MAX} rounds");
     Err(identity.refused(&address, reason))
-}
-
-async fn begin(sasl: &Sasl, host: &Host) -> Result<Conversation, Refusal> {
-    let scram = |hash, credentials| {
-        let mut nonce = [0; NONCE_BYTES];
-        host.rng.fill(&mut nonce);
-        Conversation::scram(hash, credentials, STANDARD.encode(nonce))
-    };
-    match &sasl.0 {
-        Mechanism::Plain(credentials) => Conversation::plain(credentials),
-        Mechanism::ScramSha256(credentials) => Ok(scram(Hash::Sha256, credentials)),
-        Mechanism::ScramSha512(credentials) => Ok(scram(Hash::Sha512, credentials)),
-        Mechanism::OAuthBearer(source) => {
-            let token = source.token().await;
-            let token =
-                token.map_err(|reason| Refusal::Client(format!("there is no token: {reason}")))?;
-            Conversation::oauth_bearer(&token)
-        }
-    }
 }
 
 async fn shake_hands(connection: &mut Exclusive<'_>, identity: &Identity) -> Result<(), Error> {
@@ -201,7 +224,7 @@ async fn ask<R: Request>(
     version: i16,
 ) -> Result<Answer<R>, Error> {
     let body = messages::encode(request, version)?;
-    let body = connection.call(call_of(R::API, version), body).await?;
+    let body = connection.call(Call::of(R::API, version), body).await?;
     Ok(Answer::new(connection.address().to_owned(), version, body))
 }
 
