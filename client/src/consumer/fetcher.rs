@@ -16,7 +16,7 @@ use super::session::Session;
 use super::{fetching, locating};
 use crate::Client;
 use crate::cluster::{Cluster, Follower, Metadata, Use, Workers, follow, lock};
-use crate::group::{self, Group};
+use crate::group::Group;
 
 /// What a consumer's handle and its tasks share.
 #[derive(Debug)]
@@ -52,11 +52,13 @@ impl Shared {
         let following = follow(shared.cluster.clone(), Arc::clone(&shared));
         let host = shared.cluster.host();
         shared.workers.spawn(host, "consumer's leaders", following);
-        if shared.group.is_some() {
-            let membership = group::attend(Arc::clone(&shared));
-            shared.workers.spawn(host, "consumer's group", membership);
-        }
         shared
+    }
+
+    /// Takes part in the group that it is a member of.
+    pub(super) fn attend(&self, membership: impl Future<Output = ()> + Send + 'static) {
+        let host = self.cluster.host();
+        self.workers.spawn(host, "consumer's group", membership);
     }
 
     pub(super) fn end(&self) {
@@ -176,7 +178,11 @@ async fn carry_out(shared: &Shared, client: &Client, session: &mut Session, plan
         shared.told(locating::check(client, &plan.check).await);
     }
     if !plan.fetch.is_empty() {
-        let outcomes = fetching::fetch(shared, client, session, &plan).await;
+        let by = fetching::By {
+            cluster: &shared.cluster,
+            options: &shared.options,
+        };
+        let outcomes = fetching::fetch(by, client, session, &plan).await;
         shared.core().fetch_ended(plan.bytes_max);
         shared.told(outcomes);
     }

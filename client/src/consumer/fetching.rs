@@ -15,21 +15,28 @@ use millrace_protocol::responses::FetchResponse;
 use millrace_protocol::responses::fetch::PartitionData;
 
 use super::core::{Part, Plan};
-use super::fetcher::Shared;
 use super::locating::{Told, again_or_failed, all, refused};
-use super::options::Isolation;
+use super::options::{ConsumerOptions, Isolation};
 use super::reading::{Key, Outcome};
 use super::records::{Aborted, Raw, Records};
 use super::session::{Ask, Session, is_of_session};
+use crate::cluster::Cluster;
 use crate::topics::milliseconds;
 use crate::{Answer, Client, Error};
 
 /// From this version on requests name topics by their ids (KIP-516).
 const TOPIC_IDS_FROM: i16 = 13;
 
+/// What a fetch goes by.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) options: &'a ConsumerOptions,
+}
+
 /// Asks a broker for records.
 pub(super) async fn fetch(
-    shared: &Shared,
+    by: By<'_>,
     client: &Client,
     session: &mut Session,
     plan: &Plan,
@@ -49,9 +56,9 @@ pub(super) async fn fetch(
         forgotten = ask.forgotten.len(),
         "fetching"
     );
-    let request = request(shared, plan, &ask, version >= TOPIC_IDS_FROM);
+    let request = request(by.options, plan, &ask, version >= TOPIC_IDS_FROM);
     let told = match client.call(&request).await {
-        Ok(answer) => hear(shared, &answer, session, &ask, parts),
+        Ok(answer) => hear(by, &answer, session, &ask, parts),
         Err(error) => Err(error),
     };
     told.unwrap_or_else(|error| {
@@ -60,8 +67,7 @@ pub(super) async fn fetch(
     })
 }
 
-fn request(shared: &Shared, plan: &Plan, ask: &Ask, by_id: bool) -> FetchRequest {
-    let options = &shared.options;
+fn request(options: &ConsumerOptions, plan: &Plan, ask: &Ask, by_id: bool) -> FetchRequest {
     let bytes = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
     let of_partition = |part: &&Part<i64>| {
         let mut partition = FetchPartition::default();
@@ -108,7 +114,7 @@ fn forgotten_of(partitions: &[&(Key, TopicId)]) -> ForgottenTopic {
 
 /// What an answer says of each question, and of the session.
 fn hear(
-    shared: &Shared,
+    by: By<'_>,
     answer: &Answer<FetchRequest>,
     session: &mut Session,
     ask: &Ask,
@@ -123,7 +129,7 @@ fn hear(
         return Ok(parts.iter().map(again).collect());
     }
     crate::client::refuse(view.error_code, || "a fetch".to_owned())?;
-    let (told, has_strays) = outcomes(shared, answer, &view, parts);
+    let (told, has_strays) = outcomes(by, answer, &view, parts);
     if has_strays {
         // It goes by something else than was asked for.
         session.lost();
@@ -133,7 +139,7 @@ fn hear(
 
 /// What an answer says of each question, and whether it says something of others.
 fn outcomes(
-    shared: &Shared,
+    by: By<'_>,
     answer: &Answer<FetchRequest>,
     view: &FetchResponse<'_>,
     parts: &[Part<i64>],
@@ -157,7 +163,7 @@ fn outcomes(
                 has_strays = true;
                 continue;
             };
-            let outcome = outcome(shared, answer, part, &data);
+            let outcome = outcome(by, answer, part, &data);
             outcomes.push((part.key.clone(), part.turn, outcome));
         }
     }
@@ -170,7 +176,7 @@ fn outcomes(
 }
 
 fn outcome(
-    shared: &Shared,
+    by: By<'_>,
     answer: &Answer<FetchRequest>,
     part: &Part<i64>,
     data: &PartitionData<'_>,
@@ -186,7 +192,7 @@ fn outcome(
     }
     let records = data.records.unwrap_or_default();
     if data.preferred_read_replica >= 0 && records.is_empty() {
-        return prefers(shared, data.preferred_read_replica);
+        return prefers(by.cluster, data.preferred_read_replica);
     }
     let aborted = || {
         let listed = data.aborted_transactions.into_iter().flatten();
@@ -196,7 +202,7 @@ fn outcome(
         });
         aborted.collect()
     };
-    let committed_only = shared.options.isolation == Isolation::ReadCommitted;
+    let committed_only = by.options.isolation == Isolation::ReadCommitted;
     let end = if committed_only && data.last_stable_offset >= 0 {
         data.last_stable_offset
     } else {
@@ -209,7 +215,7 @@ fn outcome(
         high_watermark: end,
         records: answer.share(records),
         aborted: committed_only.then(aborted),
-        check_crcs: shared.options.check_crcs,
+        check_crcs: by.options.check_crcs,
     };
     match Records::read(raw) {
         Ok(Some(fetched)) => Outcome::Fetched(fetched),
@@ -222,8 +228,7 @@ fn outcome(
 }
 
 /// Another broker is nearer: for as long as what is known of the cluster stays good (KIP-392).
-fn prefers(shared: &Shared, broker: i32) -> Outcome {
-    let cluster = &shared.cluster;
+fn prefers(cluster: &Cluster, broker: i32) -> Outcome {
     if cluster.metadata().brokers.contains_key(&broker) {
         let now = cluster.host().clock.now().mono;
         return Outcome::Prefers(broker, now + cluster.options().metadata_age_max);

@@ -58,6 +58,7 @@ impl Consumer {
         group.check()?;
         let group = Some(Group::new(group));
         let shared = Shared::start(cluster.clone(), options, group);
+        shared.attend(group::attend(Arc::clone(&shared)));
         Ok(Self(Arc::new(Handle(shared))))
     }
 

@@ -12,7 +12,7 @@ use super::batch::Content;
 use super::delivery::{Delivery, Fate};
 use super::lane::{Entry, Lane, Next, Rules, Sending, Verdict};
 use super::partitioner::{Sticky, of_key};
-use super::reports::Queue;
+use super::queue::Queue;
 use crate::cluster::{Metadata, TopicPartitions};
 use crate::{Error, ProducerIdentity};
 

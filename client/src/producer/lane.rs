@@ -27,7 +27,7 @@ use millrace_protocol::records::{BatchBuilder, HEADER_LEN, Header, Options, sequ
 
 use super::batch::{Content, Queued, Stamp};
 use super::delivery::{Delivery, Fate};
-use super::reports::{Queue, Told};
+use super::queue::{Queue, Told};
 use super::split;
 use crate::{Error, ProducerIdentity};
 

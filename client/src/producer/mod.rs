@@ -11,6 +11,7 @@ mod delivery;
 mod lane;
 mod options;
 mod partitioner;
+mod queue;
 mod record;
 mod reports;
 mod request;
@@ -30,8 +31,8 @@ use crate::{Acks, Error};
 pub use delivery::{Delivered, Delivery};
 use lane::{BATCH_BYTES_MIN, Entry, Rules};
 pub use options::ProducerOptions;
+use queue::Queue;
 pub use record::Record;
-use reports::Queue;
 pub use reports::{Report, Reports};
 use sender::Shared;
 

@@ -4,19 +4,18 @@
 //! in which their fates were known. What wasn't read yet holds the records' room in the producer's
 //! buffer, so that what waits here is bounded by it; nothing is held once the stream was dropped.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use super::Delivered;
+use super::queue::{Queue, Told};
 use super::sender::Shared;
 use crate::Error;
-use crate::cluster::lock;
 
 /// What became of one record.
 #[derive(Clone, Debug)]
@@ -25,63 +24,6 @@ pub struct Report {
     pub tag: u64,
     /// Where it was stored, or why it was given up.
     pub result: Result<Delivered, Error>,
-}
-
-/// The records of one batch.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
-    pub(super) tags: Vec<u64>,
-    /// The first record's offset, if it is known.
-    pub(super) result: Result<Option<i64>, Error>,
-    /// What they hold of the buffer.
-    pub(super) bytes: usize,
-}
-
-/// Where lanes leave what is to be reported.
-#[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    told: VecDeque<Told>,
-    waker: Option<Waker>,
-    /// Nothing more comes.
-    ended: bool,
-    /// Nobody reads it.
-    dropped: bool,
-}
-
-impl Queue {
-    /// Leaves a batch. Gives it back if nobody reads it.
-    pub(super) fn push(&self, told: Told) -> Result<(), Told> {
-        let mut state = lock(&self.0);
-        if state.dropped {
-            return Err(told);
-        }
-        state.told.push_back(told);
-        wake(&mut state);
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn drain(&self) -> Vec<Told> {
-        lock(&self.0).told.drain(..).collect()
-    }
-
-    /// Nothing more comes.
-    pub(super) fn end(&self) {
-        let mut state = lock(&self.0);
-        state.ended = true;
-        wake(&mut state);
-    }
-}
-
-fn wake(state: &mut State) {
-    if let Some(waker) = state.waker.take() {
-        waker.wake();
-    }
 }
 
 /// What becomes of a producer's records, as a stream beside the [`Delivery`](crate::Delivery) of each:
@@ -146,15 +88,7 @@ impl Stream for Reports {
             if let Some(report) = self.at_hand() {
                 return Poll::Ready(Some(report));
             }
-            let next = {
-                let mut state = lock(&self.queue.0);
-                let next = state.told.pop_front();
-                if next.is_none() && !state.ended {
-                    state.waker = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-                next
-            };
+            let next = ready!(self.queue.poll_next(context));
             if next.is_none() {
                 self.ended = true;
                 return Poll::Ready(None);
@@ -172,11 +106,7 @@ impl FusedStream for Reports {
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        let left = {
-            let mut state = lock(&self.queue.0);
-            state.dropped = true;
-            std::mem::take(&mut state.told)
-        };
+        let left = self.queue.close();
         let current = self.current.take().map(|(told, _)| told);
         let bytes = left.into_iter().chain(current).map(|told| told.bytes);
         self.give_back(bytes.sum());
@@ -186,7 +116,7 @@ impl Drop for Reports {
 impl fmt::Debug for Reports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reports")
-            .field("waiting", &lock(&self.queue.0).told.len())
+            .field("waiting", &self.queue.len())
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
