@@ -7,7 +7,7 @@ use millrace_protocol::messages::StrBytes;
 use millrace_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use tracing::level_filters::LevelFilter;
 
-use super::config_resources::{Change, refusal};
+use super::config_kinds::{Change, refusal};
 use crate::context::{RequestContext, shown};
 use crate::loggers::{LoggerChange, ROOT_LOGGER};
 

@@ -21,7 +21,7 @@ use millrace_protocol::requests::describe_configs::DescribeConfigsResource;
 
 use super::answers::Texts;
 use super::broker_loggers;
-use super::config_resources::{Kind, check_broker, refusal};
+use super::config_kinds::{Kind, check_broker, refusal};
 use super::{Pace, fixed, read, reply, slice};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};

@@ -9,7 +9,7 @@ use millrace_protocol::messages::list_config_resources_response::ConfigResource;
 use millrace_protocol::messages::{ListConfigResourcesResponse, StrBytes};
 use millrace_protocol::requests::ListConfigResourcesRequest;
 
-use super::config_resources::Kind;
+use super::config_kinds::Kind;
 use super::{Pace, read, reply};
 use crate::context::{Operation, RequestContext, Resource};
 use crate::outcome::{Close, Outcome};

@@ -7,6 +7,7 @@ pub(crate) mod alter_replica_log_dirs;
 mod answers;
 pub(crate) mod api_versions;
 mod broker_loggers;
+mod config_kinds;
 mod config_resources;
 pub(crate) mod create_acls;
 pub(crate) mod create_delegation_token;
