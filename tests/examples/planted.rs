@@ -20,21 +20,21 @@ enum Planted {
     Lie(Lie),
 }
 
-/// The seeds of the gate that caught a bug last: tried first. What is not here is not caught by the
-/// simulation, and is left to the crash images.
+/// The seeds that caught a bug last, of the gate or right behind its last: tried first. What is not
+/// here is not caught by the simulation, and is left to the crash images.
 const KNOWN: &[(&str, u64)] = &[
-    ("StaleIndexTrusted", 1084),
+    ("StaleIndexTrusted", 1307),
     ("UnreadableLedgerTakenAsEmpty", 1016),
     ("NoClosingCommit", 1025),
     ("GoneDirectoryBelieved", 1022),
     ("BaseOffsetFlipAccepted", 1047),
     ("CutBelowMark", 1193),
-    ("CommitsShareBlock", 1046),
-    ("DescriptorClosedUnsettled", 1008),
+    ("CommitsShareBlock", 1075),
+    ("DescriptorClosedUnsettled", 1032),
     ("DuplicateAckedAtOnce", 1065),
     ("EmptyDirectoryTakenForNew", 1042),
     ("FrameBudgetDeadlock", 1057),
-    ("HalfReplyAfterShortRegion", 1008),
+    ("HalfReplyAfterShortRegion", 1013),
     ("OldDataUnderRecreatedName", 1125),
     ("PartitionRecreatedElsewhere", 1015),
     ("ConfigAckedBeforeCommit", 1139),
@@ -54,18 +54,18 @@ const KNOWN: &[(&str, u64)] = &[
     ("OldCopyServedAfterMove", 1007),
     ("LatestRecordDropped", 1024),
     ("TombstoneDroppedAtOnce", 1036),
-    ("FullMapTakenForWhole", 1097),
+    ("FullMapTakenForWhole", 1099),
     ("GroupDecidesOnCommitted", 1000),
     ("GroupReplyBeforeCommit", 1000),
-    ("UncommittedOffsetShown", 1016),
-    ("GroupTimerLostOnReload", 1028),
+    ("UncommittedOffsetShown", 1009),
+    ("GroupTimerLostOnReload", 1033),
     ("GenerationReused", 1000),
     ("FencedCommitAccepted", 1001),
     ("StaticMemberDoubled", 1006),
     ("OffsetExpiredInUse", 1009),
     ("GroupReplayDiffers", 1001),
     ("OffsetsOutliveTopic", 1009),
-    ("OffsetsInherited", 1014),
+    ("OffsetsInherited", 1033),
 ];
 
 impl Planted {
