@@ -31,7 +31,7 @@ pub use disk::{
     DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space, is_out_of_descriptors,
 };
 pub use memory::Memory;
-pub use net::{Connection, FileSlice, Listener, Net, Piece, ReadHalf, Rope, WriteHalf};
+pub use net::{Connection, FileSlice, Listener, Net, Piece, ReadHalf, Rope, Vouched, WriteHalf};
 pub use rng::Rng;
 pub use spawn::{Pool, Spawn, TaskHandle};
 

@@ -7,11 +7,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{BoxFuture, Completion, File};
 
 /// A range of a file, to be sent without passing through the process where the transport can.
@@ -24,6 +25,41 @@ pub struct FileSlice {
     /// How many bytes. A file that comes up short after its length was promised closes the
     /// connection.
     pub len: u64,
+    /// Once withdrawn nothing more of it is sent, and the send fails.
+    pub vouched: Vouched,
+}
+
+impl FileSlice {
+    /// Its bytes, fewer at the end of the file; an error where nobody vouches for them any more.
+    pub async fn read(&self) -> io::Result<Bytes> {
+        let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let bytes = self.file.read_at(self.offset, len).await?;
+        self.vouched.check()?;
+        Ok(bytes)
+    }
+}
+
+/// Whether somebody vouches for what files hold. Shared by their owner, who withdraws it when the
+/// machine may have lost bytes of them, and by everyone who sends from them: after a failed sync a
+/// read may find old bytes, or none, in place of what was written.
+#[derive(Clone, Debug, Default)]
+pub struct Vouched(Arc<AtomicBool>);
+
+impl Vouched {
+    /// Nobody vouches for them any more, for good.
+    pub fn withdraw(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// An error once that is so: to be asked after a read as well, whose bytes it speaks for.
+    pub fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            let why = "the log directory failed while records were read from it: what is left in \
+                       the page cache is not known to be what was written";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(())
+    }
 }
 
 /// One part of what a connection sends.

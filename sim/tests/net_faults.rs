@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use millrace_host::{Connection, FileSlice, Host, OpenMode, Piece, Pool};
+use millrace_host::{Connection, FileSlice, Host, OpenMode, Piece, Pool, Vouched};
 use millrace_sim::{
     DiskEffect, DiskFault, DiskOp, Drip, NetOptions, Sim, SimOptions, When, faults,
 };
@@ -269,6 +269,7 @@ fn a_region_that_fails_leaves_less_of_it_than_was_promised() {
                     file: Arc::clone(&file),
                     offset: 0,
                     len: 3000,
+                    vouched: Vouched::default(),
                 })
             };
             b.write.send(vec![region()]).await.unwrap();

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::files::create;
 use super::{Bench, Check, pattern};
-use crate::{Connection, FileSlice, Host, Listener, Piece, Pool, ReadHalf};
+use crate::{Connection, FileSlice, Host, Listener, Piece, Pool, ReadHalf, Vouched};
 
 pub(super) const CHECKS: &[Check] = &[
     ("bytes-arrive-in-order-both-ways", |b| {
@@ -33,6 +33,9 @@ pub(super) const CHECKS: &[Check] = &[
     }),
     ("a-short-file-ends-the-send", |b| {
         Box::pin(a_short_file_ends_the_send(b))
+    }),
+    ("what-nobody-vouches-for-is-not-sent", |b| {
+        Box::pin(what_nobody_vouches_for_is_not_sent(b))
     }),
     ("a-slow-reader-slows-the-sender", |b| {
         Box::pin(a_slow_reader_slows_the_sender(b))
@@ -191,6 +194,7 @@ async fn a_big_rope_arrives_whole(bench: Bench) {
             file: Arc::clone(&file),
             offset,
             len,
+            vouched: Vouched::default(),
         })
     };
     let memory = pattern(10, 3 << 20);
@@ -231,6 +235,7 @@ async fn a_short_file_ends_the_send(bench: Bench) {
         file,
         offset: 400,
         len: 601,
+        vouched: Vouched::default(),
     });
     let sent = client
         .write
@@ -242,6 +247,39 @@ async fn a_short_file_ends_the_send(bench: Bench) {
     );
     drop(client);
     assert!(read_to_end(&mut server.read).await.0 <= 602);
+}
+
+async fn what_nobody_vouches_for_is_not_sent(bench: Bench) {
+    // More than the sockets' buffers take.
+    const TOTAL: u64 = 48 << 20;
+    let (mut client, mut server) = pair(&bench.host).await;
+    let file = create(&bench.host, &bench.at("f"), b"");
+    file.set_len(TOTAL).expect("there is room");
+    let vouched = Vouched::default();
+    let slice = FileSlice {
+        file,
+        offset: 0,
+        len: TOTAL,
+        vouched: vouched.clone(),
+    };
+    let rope = vec![Piece::File(slice.clone()), bytes("never")];
+    let sending = Box::pin(async move {
+        let sent = client.write.send(rope).await;
+        let kind = sent.map_err(|error| error.kind());
+        assert_eq!(kind, Err(ErrorKind::InvalidData));
+    });
+    let sent = bench.host.spawn.spawn(Pool::Data, "sender", sending);
+    // It is under way, and nearly all of it is still to be read from the file.
+    read_exact(&mut server.read, 1).await;
+    vouched.withdraw();
+    let (got, _) = read_to_end(&mut server.read).await;
+    assert!((got as u64) < TOTAL - 1, "all of it was sent");
+    assert!(sent.join().await, "the sender is told");
+    let (mut client, mut server) = pair(&bench.host).await;
+    let rope = vec![bytes("head"), Piece::File(slice)];
+    assert!(client.write.send(rope).await.is_err());
+    drop(client);
+    assert!(read_to_end(&mut server.read).await.0 <= 4);
 }
 
 async fn a_slow_reader_slows_the_sender(bench: Bench) {

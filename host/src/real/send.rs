@@ -1,7 +1,8 @@
 //! Sending a rope over TCP: gathered writes for bytes, `sendfile` for file slices.
 //!
 //! A worker sends only file bytes that are resident; what is not goes through the cold pool, one
-//! chunk at a time, so that a slow device never holds a worker.
+//! chunk at a time, so that a slow device never holds a worker. A slice is vouched for before each
+//! chunk, and after the last one before anything that follows it leaves.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
@@ -108,14 +109,19 @@ async fn send_file(stream: &Arc<TcpStream>, pools: &Pools, slice: &FileSlice) ->
     let mut left = slice.len;
     while left > 0 {
         let count = left.min(CHUNK_BYTES);
-        // The socket first: with a slow reader, what is resident now may not be when it matters.
+        // The socket first: with a slow reader, what is resident or vouched for now may not be when
+        // it matters.
         stream.writable().await?;
+        slice.vouched.check()?;
         let sent = if resident(descriptor, offset, count) {
             try_send(stream, descriptor, offset, count)
         } else {
-            let (stream, file) = (Arc::clone(stream), Arc::clone(&slice.file));
+            let (stream, slice) = (Arc::clone(stream), slice.clone());
             let chunk = pools.cold.start(move || {
-                let descriptor = file.descriptor().ok_or(io::ErrorKind::Unsupported)?;
+                // It may have waited for long, and a page that a failed sync dropped comes here.
+                slice.vouched.check()?;
+                let descriptor = slice.file.descriptor();
+                let descriptor = descriptor.ok_or(io::ErrorKind::Unsupported)?;
                 try_send(&stream, descriptor, offset, count)
             });
             chunk.await
@@ -130,7 +136,7 @@ async fn send_file(stream: &Arc<TcpStream>, pools: &Pools, slice: &FileSlice) ->
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    slice.vouched.check()
 }
 
 fn try_send(
@@ -173,10 +179,11 @@ async fn send_copied(stream: &TcpStream, slice: &FileSlice) -> io::Result<()> {
         if bytes.is_empty() {
             return Err(short(slice));
         }
+        slice.vouched.check()?;
         done += bytes.len() as u64;
         send_bytes(stream, &[Piece::Bytes(bytes)], false).await?;
     }
-    Ok(())
+    slice.vouched.check()
 }
 
 fn short(slice: &FileSlice) -> io::Error {

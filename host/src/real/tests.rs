@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use rustix::fs::{Advice, fadvise};
 
 use super::{Options, RealHost, open_files, raise_open_files};
-use crate::{File, FileSlice, OpenMode, Piece, conformance};
+use crate::{File, FileSlice, OpenMode, Piece, Vouched, conformance};
 
 fn options() -> Options {
     Options {
@@ -68,6 +68,7 @@ async fn file_bytes_that_are_not_resident_are_sent_whole_by_the_cold_pool() {
         file: Arc::clone(&file),
         offset: 5,
         len: (3 << 20) - 5,
+        vouched: Vouched::default(),
     };
     let sender = async { server.write.send(vec![Piece::File(slice)]).await.unwrap() };
     let receiver = async {

@@ -282,10 +282,11 @@ impl SimWrite {
             if bytes.is_empty() {
                 return Err(cut_short(slice.file.path()));
             }
+            slice.vouched.check()?;
             done += bytes.len() as u64;
             self.send_bytes(bytes).await?;
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or_else(|| slice.vouched.check(), Err)
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use millrace_host::sync::{Arc, Mutex, lock};
-use millrace_host::{Disk, Host, LockGuard, TaskHandle};
+use millrace_host::{Disk, Host, LockGuard, TaskHandle, Vouched};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -240,6 +240,11 @@ impl LogDir {
     /// Why the directory takes no writes, if so: the first failure, or `stopped` after a clean stop.
     pub fn offline(&self) -> Option<Arc<str>> {
         self.shared.ended()
+    }
+
+    /// Withdrawn when it fails: what is read from its segments then counts for nothing.
+    pub(crate) fn vouched(&self) -> &Vouched {
+        &self.shared.vouched
     }
 
     /// Completes when the directory takes no writes any more, with what [`Self::offline`] says.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_host::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use millrace_host::sync::{Arc, Mutex, MutexGuard, Notify, Weak, lock};
-use millrace_host::{File, Host, LockGuard, Mono, Pool};
+use millrace_host::{File, Host, LockGuard, Mono, Pool, Vouched};
 use millrace_probe::{Branch, Bug, planted, reached};
 use tokio::sync::oneshot;
 
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     in_use: Arc<dyn File>,
     /// Of the directory, while it is open.
     lock: Weak<dyn LockGuard>,
+    /// Of what its segments hold: withdrawn when the directory fails.
+    pub(crate) vouched: Vouched,
     pub(super) unflushed: AtomicU64,
     unflushed_max: u64,
     /// Files that hold unsettled bytes.
@@ -116,6 +118,7 @@ impl Shared {
             ledger_files: parts.ledger_files,
             in_use: parts.in_use,
             lock: parts.lock,
+            vouched: Vouched::default(),
             unflushed: AtomicU64::new(0),
             unflushed_max: parts.unflushed_max,
             unsettled: AtomicUsize::new(0),
@@ -300,6 +303,8 @@ impl Shared {
         if gather.is_ended() {
             return None;
         }
+        // A failed sync may have dropped pages: no reply under way goes on with what is read now.
+        self.vouched.withdraw();
         gather.state = State::Ended(reason.into());
         tracing::error!(path = %self.path.display(), reason,
             "log directory is offline; nothing more is written to it");

@@ -319,7 +319,7 @@ impl<'a> Output<'a> {
             self.tail.largest = self.emptied;
         }
         self.tail.largest_known = true;
-        let segment = Segment::new(path.clone(), self.id, true, self.tail);
+        let segment = Segment::new(path.clone(), dir.vouched(), self.id, true, self.tail);
         segment.seal();
         Ok(segment)
     }

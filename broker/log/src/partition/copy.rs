@@ -192,7 +192,8 @@ impl LogCopy {
             bytes: 0,
             offset: source.base(),
         };
-        let segment = Segment::new(path, source.id(), source.holes(), Tail::new(end));
+        let vouched = self.partitions.dir.vouched();
+        let segment = Segment::new(path, vouched, source.id(), source.holes(), Tail::new(end));
         let log = segment.path(names::LOG);
         let disk = &self.partitions.host.disk;
         let made = disk.open(&log, OpenMode::CreateNew);

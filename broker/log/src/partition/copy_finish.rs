@@ -288,7 +288,8 @@ impl LogCopy {
                 let tail = copied
                     .segment
                     .tail(|tail| std::mem::replace(tail, Tail::new(end)));
-                Arc::new(Segment::new(own.clone(), id, holes, tail))
+                let vouched = self.partitions.dir.vouched();
+                Arc::new(Segment::new(own.clone(), vouched, id, holes, tail))
             })
             .collect();
         for segment in &segments[..segments.len().saturating_sub(1)] {

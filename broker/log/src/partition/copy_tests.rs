@@ -102,6 +102,30 @@ async fn a_copy_takes_the_logs_place_and_is_opened_clean_by_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_moved_log_is_vouched_for_by_the_directory_that_holds_it() {
+    let fixture = Fixture::new().await;
+    let mut log = fixture.open(small()).await.log;
+    append(&mut log, spec(0));
+    let region = async |reader: &LogReader| match reader.read(0, 1, 1 << 20, true).await.unwrap() {
+        Read::Region(region) => region.slice,
+        read @ (Read::Empty | Read::OutOfRange { .. }) => panic!("{read:?}"),
+    };
+    let reader = log.reader();
+    let before = region(&reader).await;
+    let target = other(&fixture, "other").await;
+    let mut copy = copy_all(&log, &target).await.unwrap();
+    let moved = finish(&log, &mut copy).await.unwrap();
+    let _old = log.hand_over(moved);
+    append(&mut log, spec(1));
+    let behind = region(&reader).await;
+    fixture.dir.fail("for this test");
+    assert!(before.read().await.is_err());
+    assert!(behind.read().await.is_ok());
+    target.dir.fail("for this test");
+    assert!(behind.read().await.is_err());
+}
+
+#[tokio::test]
 async fn cuts_and_the_log_start_are_carried_over() {
     let fixture = Fixture::new().await;
     let mut log = fixture.open(small()).await.log;

@@ -14,7 +14,7 @@ use millrace_sim::{DiskEffect, DiskFault, DiskOp, Sim, When, World};
 
 use super::log_tests::{read_all, try_append};
 use super::*;
-use crate::fixture::{INCARNATION, Seen, options};
+use crate::fixture::{INCARNATION, Seen, Silent, options};
 use crate::testing::{BatchSpec, batch, sole_producer};
 
 /// Who writes every record, with its offset as sequence.
@@ -258,6 +258,52 @@ impl DurabilitySink for Locked {
 }
 
 #[test]
+fn f1_no_reply_goes_on_with_what_a_failed_sync_left() {
+    let mut altered = 0;
+    for seed in 0..16 {
+        let sim = Sim::new(seed);
+        let host = sim.node("n");
+        sim.block_on(async {
+            let (dir, _) = LogDir::open(host.clone(), Path::new("/data"), options())
+                .await
+                .unwrap();
+            let partitions = Partitions::new(dir.clone(), host, PartitionOptions::default());
+            let sink = Arc::new(Silent);
+            let mut opened = partitions
+                .open(INCARNATION, "t", settings(), sink, &mut Seen::default())
+                .await
+                .unwrap();
+            try_append(&mut opened.log, BatchSpec::default()).unwrap();
+            let reader = opened.log.reader();
+            let read = reader.read(0, i64::MAX, 1 << 20, true).await.unwrap();
+            let Read::Region(ReadRegion { slice, .. }) = read else {
+                panic!("{read:?}");
+            };
+            let written = slice.read().await.unwrap();
+            sim.inject(
+                "n",
+                DiskFault {
+                    op: DiskOp::Sync,
+                    path_contains: ".log".into(),
+                    when: When::Always,
+                    effect: DiskEffect::Error,
+                },
+            );
+            opened.log.settle().await.unwrap_err();
+            assert!(dir.offline().is_some());
+            let left = slice.file.read_at(slice.offset, written.len()).await;
+            altered += u32::from(left.unwrap() != written);
+            let refused = slice.read().await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::InvalidData);
+        });
+    }
+    assert!(
+        altered > 0,
+        "a failed sync lost nothing in all these worlds"
+    );
+}
+
+#[test]
 fn a_write_that_cant_be_undone_tells_the_partitions_outside_their_locks() {
     let sim = Sim::new(1);
     let host = sim.node("n");
@@ -311,7 +357,7 @@ fn a_log_starts_no_further_than_producers_are_written_down() {
             .await
             .unwrap();
         let partitions = Partitions::new(dir, host.clone(), PartitionOptions::default());
-        let quiet = Arc::new(crate::fixture::Silent);
+        let quiet = Arc::new(Silent);
         let mut seen = Seen::default();
         let opened = partitions.open(INCARNATION, "t", settings(), quiet, &mut seen);
         let mut log = opened.await.unwrap().log;
@@ -360,7 +406,7 @@ fn a_removal_under_way_never_takes_what_was_made_since() {
             .await
             .unwrap();
         let partitions = Partitions::new(dir.clone(), host.clone(), PartitionOptions::default());
-        let quiet = || Arc::new(crate::fixture::Silent);
+        let quiet = || Arc::new(Silent);
         let mut old = partitions
             .open(INCARNATION, "t", settings(), quiet(), &mut Seen::default())
             .await
@@ -424,7 +470,7 @@ async fn finish(partitions: &Partitions, incarnation: Incarnation) {
 
 /// Makes the next topic of the name, as soon as it can be made.
 async fn make(sim: &Sim, partitions: &Partitions, incarnation: Incarnation) -> Opened {
-    let (quiet, mut seen) = (Arc::new(crate::fixture::Silent), Seen::default());
+    let (quiet, mut seen) = (Arc::new(Silent), Seen::default());
     let opened = partitions.open(incarnation, "t", settings(), quiet, &mut seen);
     let mut opened = opened.await.unwrap();
     while let Err(error) = try_append(&mut opened.log, BatchSpec::default()) {
@@ -584,7 +630,7 @@ fn a_directory_begun_on_a_full_disk_goes_with_its_topic() {
     let host = sim.node("n");
     sim.block_on(async {
         let (_dir, partitions) = running(&host).await;
-        let quiet = || Arc::new(crate::fixture::Silent);
+        let quiet = || Arc::new(Silent);
         let mut seen = Seen::default();
         let opening = partitions.open(INCARNATION, "t", settings(), quiet(), &mut seen);
         let mut opened = opening.await.unwrap();

@@ -177,7 +177,14 @@ impl CutWork {
             offset: self.to.offset,
         };
         let tail = rebuild::scan(&handles, old, end, self.reader.interval()).await?;
-        let fresh = Arc::new(Segment::new(self.path.clone(), old.id(), old.holes(), tail));
+        let fresh = Segment::new(
+            self.path.clone(),
+            old.vouched(),
+            old.id(),
+            old.holes(),
+            tail,
+        );
+        let fresh = Arc::new(fresh);
         let file = self.reader.open(old)?;
         fresh.attach(file.clone());
         self.reader.change(|list| {

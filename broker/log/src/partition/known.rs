@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millrace_host::Vouched;
+
 use super::LogSettings;
 use crate::ledger::{LedgerEntry, SegmentEntry};
 use crate::mark::Incarnation;
@@ -35,7 +37,11 @@ pub(super) fn log_start(entry: &LedgerEntry) -> i64 {
 }
 
 /// A sealed segment as the ledger knows it; `None` when it does not know its end.
-pub(super) fn sealed_segment(dir: &Arc<Path>, entry: &SegmentEntry) -> Option<Segment> {
+pub(super) fn sealed_segment(
+    dir: &Arc<Path>,
+    vouched: &Vouched,
+    entry: &SegmentEntry,
+) -> Option<Segment> {
     let sealed = entry.sealed?;
     let mut tail = Tail::new(End {
         bytes: sealed.bytes,
@@ -47,7 +53,7 @@ pub(super) fn sealed_segment(dir: &Arc<Path>, entry: &SegmentEntry) -> Option<Se
         last_offset: sealed.next_offset.saturating_sub(1),
     });
     tail.largest_known = sealed.max_timestamp_ms != TIMESTAMP_UNKNOWN;
-    let segment = Segment::new(dir.clone(), entry.id, entry.holes, tail);
+    let segment = Segment::new(dir.clone(), vouched, entry.id, entry.holes, tail);
     segment.seal();
     Some(segment)
 }

@@ -325,9 +325,10 @@ impl Partitions {
             return Ok(None);
         }
         reached(Branch::OpenedClean);
+        let vouched = self.dir.vouched();
         let mut segments = Vec::with_capacity(entry.segments.len());
         for segment in sealed {
-            let Some(segment) = sealed_segment(known.path, segment) else {
+            let Some(segment) = sealed_segment(known.path, vouched, segment) else {
                 return Ok(None);
             };
             segments.push(Arc::new(segment));
@@ -336,7 +337,8 @@ impl Partitions {
             bytes: close.bytes,
             offset: close.offset,
         };
-        let segment = Segment::new(known.path.clone(), active.id, active.holes, Tail::new(end));
+        let (path, tail) = (known.path.clone(), Tail::new(end));
+        let segment = Segment::new(path, vouched, active.id, active.holes, tail);
         let segment = Arc::new(segment);
         self.revive(&segment, Some(known.settings.index_interval_bytes))
             .await?;

@@ -181,6 +181,7 @@ impl LogReader {
                 file,
                 offset: first.position,
                 len,
+                vouched: segment.vouched().clone(),
             },
             first_offset: first.base_offset,
             first_size: first.size,

@@ -214,7 +214,8 @@ impl Sweep<'_> {
         }
         let len = self.files.get(&base).copied();
         if settled.is_some_and(|settled| settled.segment.base_offset > base)
-            && let Some(segment) = sealed_segment(self.known.path, entry)
+            && let Some(segment) =
+                sealed_segment(self.known.path, self.partitions.dir.vouched(), entry)
             && len == Some(segment.end().bytes)
         {
             reached(Branch::SealedSegmentTrusted);
@@ -260,7 +261,9 @@ impl Sweep<'_> {
         from: End,
     ) -> Result<Verified, Error> {
         let path = self.known.path.clone();
-        let segment = Arc::new(Segment::new(path.clone(), id, holes, Tail::new(from)));
+        let vouched = self.partitions.dir.vouched();
+        let segment = Segment::new(path.clone(), vouched, id, holes, Tail::new(from));
+        let segment = Arc::new(segment);
         let log = segment.path(names::LOG);
         let disk = &self.partitions.host.disk;
         let file = disk

@@ -191,7 +191,8 @@ impl PartitionLog {
             bytes: 0,
             offset: base,
         };
-        let segment = Arc::new(Segment::new(self.path.clone(), id, holes, Tail::new(end)));
+        let (path, vouched) = (self.path.clone(), self.dir.vouched());
+        let segment = Arc::new(Segment::new(path, vouched, id, holes, Tail::new(end)));
         segment.attach(create(disk.as_ref(), &segment.path(names::LOG))?);
         // Existence first (C4): the mark stands before any byte of the file in the same commit.
         let mark = Mark::Segment {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use millrace_host::sync::atomic::{AtomicBool, Ordering};
 use millrace_host::sync::{Arc, Mutex, lock};
-use millrace_host::{Disk, File, OpenMode};
+use millrace_host::{Disk, File, OpenMode, Vouched};
 
 use crate::mark::SegmentId;
 use index::Source;
@@ -39,6 +39,7 @@ pub(crate) struct Segment {
     pinned: AtomicBool,
     /// The end stands before a batch that recovery found bad: nothing behind it may be read.
     damaged: AtomicBool,
+    vouched: Vouched,
 }
 
 /// Open files, kept until the handle cache picks the segment.
@@ -71,7 +72,14 @@ impl Kind {
 
 impl Segment {
     /// A segment in `dir` that is known by its name; `tail` is what is known of its content.
-    pub(crate) fn new(dir: Arc<Path>, id: SegmentId, holes: bool, tail: Tail) -> Self {
+    /// Its log directory says whether that still holds.
+    pub(crate) fn new(
+        dir: Arc<Path>,
+        vouched: &Vouched,
+        id: SegmentId,
+        holes: bool,
+        tail: Tail,
+    ) -> Self {
         Self {
             id,
             holes,
@@ -81,6 +89,7 @@ impl Segment {
             sealed: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            vouched: vouched.clone(),
         }
     }
 
@@ -97,6 +106,11 @@ impl Segment {
     /// Whether offsets may be missing between its batches.
     pub(crate) fn holes(&self) -> bool {
         self.holes
+    }
+
+    /// Whether what is read from it is what was written.
+    pub(crate) fn vouched(&self) -> &Vouched {
+        &self.vouched
     }
 
     /// Where its whole batches end now.

@@ -134,11 +134,7 @@ impl Source<'_> {
             }
         };
         let slice = region.slice;
-        let len = usize::try_from(slice.len).map_err(|_| {
-            MetadataError::Damaged(format!("a batch of {} bytes stands at {from}", slice.len))
-        })?;
-        let read = slice.file.read_at(slice.offset, len).await;
-        let bytes = read.map_err(|error| {
+        let bytes = slice.read().await.map_err(|error| {
             MetadataError::Damaged(format!("{}: {error}", slice.file.path().display()))
         })?;
         // A region may end inside a batch; the next one begins there.

@@ -31,8 +31,7 @@ pub(super) async fn each_record(
             }
         };
         let slice = region.slice;
-        let len = usize::try_from(slice.len).map_err(|_| format!("a batch stands at {at}"))?;
-        let bytes = slice.file.read_at(slice.offset, len).await;
+        let bytes = slice.read().await;
         let bytes = bytes.map_err(|error| format!("{}: {error}", slice.file.path().display()))?;
         let before = at;
         // A region may end inside a batch; the next one begins there.

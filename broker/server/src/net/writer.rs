@@ -6,6 +6,7 @@
 //! replies for whose room others wait loses its connection.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -305,20 +306,40 @@ fn header(entry: &Entry, body_len: u64) -> Result<Bytes, Close> {
 
 /// What a send that failed means: the reply is there by half, and nothing may follow it.
 fn failed(error: &std::io::Error) -> Result<(), Close> {
-    let of_file =
-        error.kind() == std::io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(EIO);
+    let of_file = error.kind() == ErrorKind::UnexpectedEof || error.raw_os_error() == Some(EIO);
     if of_file && planted(Bug::HalfReplyAfterShortRegion) {
         return Ok(());
     }
     Err(gone(error))
 }
 
-/// A file region that came up short is our fault; anything else is the client or the machine.
+/// A file region that came up short, or for which nobody vouches any more, is our fault; anything
+/// else is the client or the machine.
 fn gone(error: &std::io::Error) -> Close {
-    let reason = if error.kind() == std::io::ErrorKind::UnexpectedEof {
+    let ours = [ErrorKind::UnexpectedEof, ErrorKind::InvalidData];
+    let reason = if ours.contains(&error.kind()) {
         CloseReason::Internal
     } else {
         CloseReason::PeerGone
     };
     Close::new(reason, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_that_cant_be_sent_is_our_fault() {
+        let vouched = millrace_host::Vouched::default();
+        assert!(vouched.check().is_ok());
+        vouched.withdraw();
+        let withdrawn = gone(&vouched.check().unwrap_err());
+        assert_eq!(withdrawn.reason, CloseReason::Internal);
+        assert!(withdrawn.detail.contains("log directory failed"));
+        let short = gone(&ErrorKind::UnexpectedEof.into());
+        assert_eq!(short.reason, CloseReason::Internal);
+        let left = gone(&ErrorKind::BrokenPipe.into());
+        assert_eq!(left.reason, CloseReason::PeerGone);
+    }
 }
