@@ -6,6 +6,7 @@
 //! deleted, synced and dropped from the caches before the next one begins, outside of every clock; a
 //! run whose records are not all there has no figure, and ends the comparison with an error.
 
+mod clients;
 mod durable;
 mod grown;
 mod lanes;
@@ -163,6 +164,7 @@ fn programs(
         own,
         millrace,
         peer,
+        librdkafka: None,
         dir: absolute(&dir)?,
     })
 }

@@ -6,17 +6,26 @@ use std::time::Duration;
 
 /// User and system time of a process, all its threads, ended ones included.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    ticks(&pid.to_string(), [11, 12])
+}
+
+/// The same of the processes that this one started and that have ended.
+pub(crate) fn children_cpu_time() -> io::Result<Duration> {
+    ticks("self", [13, 14])
+}
+
+/// The sum of two fields of `/proc/PID/stat` that count ticks, the first behind the command being 0.
+fn ticks(process: &str, fields: [usize; 2]) -> io::Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path)?;
     // The second field is the command in brackets and may hold blanks: fields count from its end.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = |index: usize| -> io::Result<u64> {
-        fields
-            .split_ascii_whitespace()
-            .nth(index)
-            .and_then(|field| field.parse().ok())
-            .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no field {index}")))
-    };
-    let ticks = ticks(11)? + ticks(12)?;
+    let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut ticks = 0;
+    for index in fields {
+        let field = behind.split_ascii_whitespace().nth(index);
+        let count = field.and_then(|field| field.parse::<u64>().ok());
+        ticks += count.ok_or_else(|| io::Error::other(format!("{path} has no field {index}")))?;
+    }
     let per_second = rustix::param::clock_ticks_per_second();
     Ok(Duration::from_nanos(
         ticks.saturating_mul(1_000_000_000 / per_second.max(1)),

@@ -1,6 +1,7 @@
 //! `millrace-bench`: a load generator over the wire, and the floor of the machine below it. Works
 //! against Millrace and Apache Kafka alike.
 
+mod client;
 mod compaction;
 mod compare;
 mod cpu;
@@ -46,6 +47,8 @@ enum Measure {
     Compare(compare::CompareArguments),
     /// Receives, checks, writes, syncs and sends the same bytes with no broker around them.
     Floor(floor::FloorArguments),
+    /// A client library at work, ours or another's: what a record takes of it.
+    Client(client::ClientArguments),
     /// Produces batches encoded beforehand, then reads all of them back and checks them.
     Load(load::LoadArguments),
     /// Compaction of two tables: how fast it goes, alone and beside producers, who must not notice.
@@ -93,6 +96,7 @@ fn run(measure: &Measure) -> Result<(), String> {
     let host = machine.host();
     match measure {
         Measure::Compare(arguments) => machine.block_on(compare::run(&host, arguments)),
+        Measure::Client(arguments) => machine.block_on(client::run(&host, arguments)),
         Measure::Floor(arguments) => floor::run(&*host.clock, arguments),
         Measure::Load(arguments) => machine.block_on(load::run(&host, arguments)),
         Measure::Warm(arguments) => warm::run(&*host.clock, arguments),

@@ -13,6 +13,7 @@ mod images;
 mod instructions;
 mod java;
 mod kills;
+mod librdkafka;
 mod mirror;
 mod package;
 mod packages;
@@ -60,6 +61,8 @@ enum Suite {
     Instructions(instructions::InstructionsArguments),
     /// Kills the broker again and again while producers write; every promise is checked.
     Kills(kills::KillsArguments),
+    /// librdkafka's own perf tool, built; prints where it is.
+    Librdkafka,
     /// `MirrorMaker` 2 from Apache Kafka to Millrace and back, with producers and groups that move.
     Mirror(mirror::MirrorArguments),
     /// The Debian package, built; with --smoke installed, started, stopped and removed here.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Suite::Images(arguments) => images::run(&arguments),
         Suite::Instructions(arguments) => instructions::run(&arguments),
         Suite::Kills(arguments) => kills::run(&arguments),
+        Suite::Librdkafka => librdkafka::run(),
         Suite::Mirror(arguments) => mirror::run(&arguments),
         Suite::Package(arguments) => package::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),

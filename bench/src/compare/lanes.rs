@@ -16,7 +16,8 @@ use crate::text;
 
 /// A column: who works, in which setting, by which command. In the command `{at}` stands for the
 /// broker's address and process, `{topic}` for a topic of this run alone, `{address}`, `{data}` and
-/// `{command}` for what they say, `{dir}` for the file system that brokers use.
+/// `{command}` for what they say, `{dir}` for the file system that brokers use, `{peer}` and
+/// `{librdkafka}` for programs.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     kind: Kind,
@@ -322,6 +323,11 @@ impl Compare<'_> {
         for word in command.split_ascii_whitespace() {
             match (word, site) {
                 ("{dir}", _) => words.push(self.programs.dir.display().to_string()),
+                ("{peer}", _) => words.push(self.programs.peer.display().to_string()),
+                ("{librdkafka}", _) => {
+                    let program = self.programs.librdkafka.iter();
+                    words.extend(program.map(|program| program.display().to_string()));
+                }
                 ("{at}", Some(site)) => {
                     let (address, pid) = (site.address().to_string(), site.pid().to_string());
                     words.extend(["--bootstrap".to_owned(), address, "--pid".to_owned(), pid]);

@@ -38,6 +38,8 @@ pub(super) enum Scenario {
     /// Partitions and record sizes, at a fixed rate and at the greatest, as in the `OpenMessaging`
     /// benchmark.
     Omb,
+    /// Client libraries: what a record takes of each.
+    Clients,
     /// Consumer groups: joins, heartbeats, commits, a start with many offsets.
     Groups,
     /// Compaction: its speed, and what producers notice of it.
@@ -52,6 +54,7 @@ impl Scenario {
             Self::P10,
             Self::P12,
             Self::Omb,
+            Self::Clients,
             Self::Groups,
             Self::Compaction,
         ];
@@ -80,6 +83,7 @@ impl Compare<'_> {
             Scenario::P10 => self.many_partitions().await,
             Scenario::P12 => self.growth().await,
             Scenario::Omb => self.open_messaging().await,
+            Scenario::Clients => self.clients().await,
             Scenario::Groups => self.groups().await,
             Scenario::Compaction => self.compaction().await,
         }

@@ -51,6 +51,8 @@ pub(super) struct Programs {
     pub(super) millrace: PathBuf,
     /// The script that installs and runs Apache Kafka.
     pub(super) peer: PathBuf,
+    /// librdkafka's perf tool, once a scenario wanted it.
+    pub(super) librdkafka: Option<PathBuf>,
     /// On the file system that brokers use.
     pub(super) dir: PathBuf,
 }
