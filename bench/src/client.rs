@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use millrace_host::Host;
 
 use crate::cpu::cpu_time;
-use crate::report::{figure, per_second};
+use crate::report::figure;
 use crate::{load, text};
 
 /// How long a batch waits for more records, and how large it gets: the same for all.
@@ -52,6 +52,10 @@ pub(crate) struct ClientArguments {
     /// Bytes of each record's value.
     #[arg(long, default_value_t = 100)]
     record_bytes: usize,
+    /// Records a second, of a producer: latencies from sending to delivery. Without it as fast as they
+    /// go.
+    #[arg(long)]
+    rate: Option<u32>,
     /// The broker's process id: prints its CPU time too.
     #[arg(long)]
     pid: Option<u32>,
@@ -83,6 +87,8 @@ struct Done {
     records_per_second: f64,
     /// User and system time of its process.
     cpu: Duration,
+    /// Percentiles from sending to delivery, in milliseconds, at a fixed rate.
+    latencies: Vec<(&'static str, f64)>,
 }
 
 /// Runs one client and prints its figures.
@@ -91,6 +97,9 @@ pub(crate) async fn run(host: &Host, arguments: &ClientArguments) -> Result<(), 
     let (name, partitions) = (&arguments.topic, arguments.partitions);
     let topic = load::new_topic(&admin, name, partitions, &arguments.topic_configs).await?;
     let before: i64 = load::ends(host, &admin, &topic).await?.values().sum();
+    if arguments.work == Work::Consume && arguments.rate.is_some() {
+        return Err("--rate is for producers".to_owned());
+    }
     let wanted = i64::try_from(arguments.records).map_err(text)?;
     if arguments.work == Work::Consume && before < wanted {
         return Err(format!("{} has {before} records, not {wanted}", topic.name));
@@ -115,6 +124,9 @@ pub(crate) async fn run(host: &Host, arguments: &ClientArguments) -> Result<(), 
         format!("{:.0}", done.records_per_second),
         "/s",
     );
+    for (part, ms) in done.latencies {
+        figure(&format!("latency {part}"), format!("{ms:.3}"), "ms");
+    }
     let per_million =
         |cpu: Duration| format!("{:.3}", cpu.as_secs_f64() * 1e6 / records.max(1) as f64);
     figure("client cpu per million", per_million(done.cpu), "s");
@@ -123,12 +135,4 @@ pub(crate) async fn run(host: &Host, arguments: &ClientArguments) -> Result<(), 
         figure("broker cpu per million", per_million(spent), "s");
     }
     Ok(())
-}
-
-/// What a client came to that took so long for its records in this process.
-fn done(arguments: &ClientArguments, elapsed: Duration) -> Result<Done, String> {
-    Ok(Done {
-        records_per_second: per_second(arguments.records, elapsed),
-        cpu: cpu_time(std::process::id()).map_err(text)?,
-    })
 }

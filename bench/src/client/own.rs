@@ -3,15 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use millrace_client::{
     Acks, Cluster, ClusterOptions, Consumer, ConsumerOptions, OffsetOf, OffsetOrFind, Producer,
     ProducerOptions, Record, Records, Reset, Topic,
 };
-use millrace_host::{Host, Pool};
-use tokio::sync::oneshot;
+use millrace_host::{Clock, Host, Mono, Pool};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{BATCH_BYTES, ClientArguments, Done, LINGER_MS, Work, done};
-use crate::text;
+use super::{BATCH_BYTES, ClientArguments, Done, LINGER_MS, Work};
+use crate::cpu::cpu_time;
+use crate::report::{micros, new_histogram, per_second};
+use crate::{pace, text};
+
+/// Records that are due and not sent yet; with more the pace itself falls behind.
+const DUE_MAX: usize = 65_536;
+/// What is told of latencies.
+const PERCENTILES: [(&str, f64); 2] = [("p50", 0.5), ("p99", 0.99)];
 
 /// Does the work in one task, as one thread of an application would.
 pub(super) async fn run(
@@ -22,33 +30,93 @@ pub(super) async fn run(
     let bootstrap = [arguments.bootstrap.to_string()];
     let cluster = Cluster::connect(host, ClusterOptions::new(bootstrap)).await;
     let cluster = cluster.map_err(text)?;
-    let (host, own, topic) = (host.clone(), arguments.clone(), topic.clone());
+    let (own, topic) = (arguments.clone(), topic.clone());
     let (tell, told) = oneshot::channel();
     let clock = Arc::clone(&host.clock);
     let work = Box::pin(async move {
         let start = clock.now().mono;
-        let worked = match own.work {
-            Work::Produce => produce(&cluster, &own).await,
-            Work::Consume => consume(&cluster, &own, &topic).await,
+        let worked = match (own.work, own.rate) {
+            (Work::Produce, None) => produce(&cluster, &own).await,
+            (Work::Produce, Some(rate)) => at_rate(&cluster, &own, &clock, rate).await,
+            (Work::Consume, _) => consume(&cluster, &own, &topic).await,
         };
         let elapsed = clock.now().mono.since(start);
         // Whoever waits is there until it is told.
-        drop(tell.send(worked.map(|()| elapsed)));
+        drop(tell.send(worked.map(|latencies| (latencies, elapsed))));
     });
     drop(host.spawn.spawn(Pool::Data, "client", work));
-    let elapsed = told.await.map_err(text)?.map_err(text)?;
-    done(arguments, elapsed)
+    let (latencies, elapsed) = told.await.map_err(text)??;
+    Ok(Done {
+        records_per_second: per_second(arguments.records, elapsed),
+        cpu: cpu_time(std::process::id()).map_err(text)?,
+        latencies: PERCENTILES
+            .into_iter()
+            .filter(|_| !latencies.is_empty())
+            .map(|(part, quantile)| (part, latencies.value_at_quantile(quantile) as f64 / 1e3))
+            .collect(),
+    })
 }
 
-async fn produce(cluster: &Cluster, arguments: &ClientArguments) -> Result<(), String> {
-    let options = ProducerOptions {
+fn options() -> ProducerOptions {
+    ProducerOptions {
         acks: Acks::All,
         idempotent: true,
         linger: Duration::from_millis(LINGER_MS),
         batch_bytes: BATCH_BYTES,
         ..ProducerOptions::default()
+    }
+}
+
+/// Sends each record when it is due; from then on its latency counts, in microseconds.
+async fn at_rate(
+    cluster: &Cluster,
+    arguments: &ClientArguments,
+    clock: &Arc<dyn Clock>,
+    rate: u32,
+) -> Result<Histogram<u64>, String> {
+    let (producer, mut reports) = Producer::reporting(cluster, &options()).map_err(text)?;
+    let value = vec![b'v'; arguments.record_bytes];
+    let records = usize::try_from(arguments.records).map_err(text)?;
+    let (pacing, mut paced) = mpsc::channel(DUE_MAX);
+    let (start, pace_clock) = (clock.now().mono, Arc::clone(clock));
+    let interval = Duration::from_secs(1) / rate.max(1);
+    let pace = move || {
+        for number in 0..records {
+            let due = pace::due(start, interval, number);
+            pace::wait_until(&*pace_clock, due);
+            // Who sends has failed, and says why.
+            if pacing.blocking_send(due).is_err() {
+                return;
+            }
+        }
     };
-    let producer = Producer::new(cluster, &options).map_err(text)?;
+    std::thread::Builder::new()
+        .name("pace".to_owned())
+        .spawn(pace)
+        .map_err(text)?;
+    let send = async {
+        while let Some(due) = paced.recv().await {
+            let record = Record::to(&arguments.topic).value(&value).tag(due.0);
+            drop(producer.send(&record).await.map_err(text)?);
+        }
+        Ok(())
+    };
+    let hear = async {
+        let mut latencies = new_histogram()?;
+        for _ in 0..records {
+            let report = reports.next().await.ok_or("the producer is gone")?;
+            report.result.map_err(text)?;
+            let latency = clock.now().mono.since(Mono(report.tag));
+            latencies.saturating_record(micros(latency));
+        }
+        Ok(latencies)
+    };
+    let (sent, heard): (Result<(), String>, Result<_, String>) = tokio::join!(send, hear);
+    sent.and(heard)
+}
+
+async fn produce(cluster: &Cluster, arguments: &ClientArguments) -> Result<Histogram<u64>, String> {
+    let producer = Producer::new(cluster, &options()).map_err(text)?;
     let value = vec![b'v'; arguments.record_bytes];
     for _ in 0..arguments.records {
         let record = Record::to(&arguments.topic).value(&value);
@@ -56,14 +124,14 @@ async fn produce(cluster: &Cluster, arguments: &ClientArguments) -> Result<(), S
         drop(producer.send(&record).await.map_err(text)?);
     }
     producer.flush().await;
-    Ok(())
+    new_histogram()
 }
 
 async fn consume(
     cluster: &Cluster,
     arguments: &ClientArguments,
     topic: &Topic,
-) -> Result<(), String> {
+) -> Result<Histogram<u64>, String> {
     let options = ConsumerOptions {
         reset: Reset::Fail,
         ..ConsumerOptions::default()
@@ -83,7 +151,7 @@ async fn consume(
         read.map_err(text)?;
     }
     if bytes == records as usize * arguments.record_bytes {
-        Ok(())
+        new_histogram()
     } else {
         Err(format!(
             "no figure, {records} records of {bytes} bytes came: they are none of {} each",

@@ -1,5 +1,6 @@
 //! Perf tools of others: run to their end, what they print is their figure.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,6 +30,12 @@ pub(super) fn librdkafka(program: &Path, arguments: &ClientArguments) -> Result<
             .args(["-X", "auto.offset.reset=earliest"])
             .args(["-X", "check.crcs=true"]),
     };
+    let each = tempfile::NamedTempFile::new().map_err(text)?;
+    if let Some(rate) = arguments.rate {
+        // It busy-waits between two records, and looks for deliveries meanwhile.
+        tool.args(["-r", &rate.to_string(), "-l"]);
+        tool.arg("-A").arg(each.path());
+    }
     let (printed, cpu) = run(&mut tool)?;
     // The last line with a rate is that of the whole run.
     let words: Vec<&str> = printed.split_ascii_whitespace().collect();
@@ -37,19 +44,38 @@ pub(super) fn librdkafka(program: &Path, arguments: &ClientArguments) -> Result<
     Ok(Done {
         records_per_second: rate.ok_or_else(|| format!("{tool:?} told no rate: {printed}"))?,
         cpu,
+        latencies: percentiles(&fs::read_to_string(each.path()).map_err(text)?)?,
     })
+}
+
+/// Of a latency on each line, in microseconds.
+fn percentiles(each: &str) -> Result<Vec<(&'static str, f64)>, String> {
+    let all = each.lines().map(|line| line.trim().parse::<u64>());
+    let mut all = all.collect::<Result<Vec<u64>, _>>().map_err(text)?;
+    all.sort_unstable();
+    let of = |(part, per_mille): (&'static str, usize)| {
+        let at = all.len() * per_mille / 1000;
+        all.get(at).map(|us| (part, *us as f64 / 1e3))
+    };
+    Ok([("p50", 500), ("p99", 990)]
+        .into_iter()
+        .filter_map(of)
+        .collect())
 }
 
 /// Apache Kafka's perf tools, through the script that runs them.
 pub(super) fn java(script: &Path, arguments: &ClientArguments) -> Result<Done, String> {
     let bootstrap = arguments.bootstrap.to_string();
     let records = arguments.records.to_string();
+    let throughput = arguments
+        .rate
+        .map_or("-1".to_owned(), |rate| rate.to_string());
     let mut tool = Command::new(script);
     tool.arg("run");
     match arguments.work {
         Work::Produce => tool
             .args(["producer-perf-test", "--topic", &arguments.topic])
-            .args(["--num-records", &records, "--throughput", "-1"])
+            .args(["--num-records", &records, "--throughput", &throughput])
             .args(["--record-size", &arguments.record_bytes.to_string()])
             .arg("--producer-props")
             .arg(format!("bootstrap.servers={bootstrap}"))
@@ -69,7 +95,25 @@ pub(super) fn java(script: &Path, arguments: &ClientArguments) -> Result<Done, S
     Ok(Done {
         records_per_second: rate.ok_or_else(|| format!("{tool:?} told no rate: {printed}"))?,
         cpu,
+        latencies: if arguments.rate.is_some() {
+            told_latencies(&printed)
+        } else {
+            Vec::new()
+        },
     })
+}
+
+/// `..., 2 ms 50th, 4 ms 95th, 7 ms 99th, 9 ms 99.9th.`: the last are of the whole run.
+fn told_latencies(printed: &str) -> Vec<(&'static str, f64)> {
+    let words: Vec<&str> = printed.split_ascii_whitespace().collect();
+    let of = |(part, word): (&'static str, &str)| {
+        let told = words.windows(3).rev().find(|told| told[2] == word)?;
+        Some((part, told[0].parse().ok()?))
+    };
+    [("p50", "50th,"), ("p99", "99th,")]
+        .into_iter()
+        .filter_map(of)
+        .collect()
 }
 
 /// `1000000 records sent, 512820.5 records/sec (48.91 MB/sec), ...`: the last is of the whole run.
@@ -109,11 +153,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn percentiles_are_of_all_that_was_written() {
+        let each: Vec<String> = (1..=1000).rev().map(|us: u32| us.to_string()).collect();
+        assert_eq!(
+            percentiles(&each.join("\n")),
+            Ok(vec![("p50", 0.501), ("p99", 0.991)])
+        );
+        assert_eq!(percentiles(""), Ok(Vec::new()));
+        assert!(percentiles("soon\n").is_err());
+    }
+
+    #[test]
     fn rates_are_found_in_what_the_java_tools_print() {
         let sent = "50 records sent, 9.9 records/sec (0.01 MB/sec), 3.0 ms avg latency.\n\
                     100 records sent, 512820.5 records/sec (48.91 MB/sec), 1.0 ms avg latency\n";
         assert_eq!(sent_per_second(sent), Some(512_820.5));
         assert_eq!(sent_per_second("none"), None);
+        let told =
+            "9 ms 50th, 9 ms 99th, 9 ms 99.9th.\n2 ms 50th, 4 ms 95th, 7 ms 99th, 9 ms 99.9th.";
+        assert_eq!(told_latencies(told), [("p50", 2.0), ("p99", 7.0)]);
         let fetched = "start.time, end.time, fetch.MB.sec, fetch.nMsg.sec\na, b, 90.1, 940000.5\n";
         assert_eq!(fetched_per_second(fetched), Some(940_000.5));
         assert_eq!(fetched_per_second("WARNING: nothing\n"), None);

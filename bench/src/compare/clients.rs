@@ -53,7 +53,29 @@ impl Compare<'_> {
                 self.take_turns(&brokers, comparison).await?;
             }
         }
-        Ok(())
+        let rate = self.size.of(50_000, 50_000, 1000);
+        let seconds = self.size.of(20, 8, 1);
+        let of = format!(
+            "--topic {{topic}} --partitions 6 --record-bytes 100 --rate {rate} --records {}",
+            rate * seconds
+        );
+        let comparison = Comparison {
+            id: "clients-latency".to_owned(),
+            title: format!("clients produce {rate} records of 100 B a second, linger of 5 ms"),
+            lanes: lanes("produce", &of, others),
+            rows: vec![
+                Row::new("latency p99", "from sending to delivery, p99, ms").goal(
+                    2,
+                    Some(0),
+                    AtMost(1.0),
+                ),
+                Row::new("latency p50", "from sending to delivery, p50, ms"),
+                Row::new("records per second", "records a second"),
+            ],
+            place: Place::Kept,
+            settings: vec![AT_ONCE],
+        };
+        self.take_turns(&brokers, comparison).await
     }
 }
 

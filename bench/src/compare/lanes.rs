@@ -177,7 +177,7 @@ impl Compare<'_> {
 
     /// What a load warms with: a JVM compiles what it runs for a while.
     pub(super) fn warming(&self, shape: &str) -> String {
-        let records = self.size.of(3_000_000, 300_000, 1000);
+        let records = self.size.of(3_000_000, 1_000_000, 1000);
         format!("load {{at}} --topic {{topic}} {shape} --records {records}")
     }
 
