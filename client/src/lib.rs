@@ -95,3 +95,8 @@ pub use records::{
 pub use security::{Identity, Roots, Tls, TlsOptions};
 pub use security::{Sasl, Security, Token, TokenFuture, TokenSource};
 pub use topics::{NewTopic, Topic};
+
+/// The README's Rust, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
