@@ -26,6 +26,7 @@ impl Member {
         let begin = self.book.tick(session.life);
         let sent = session.now();
         let joining = self.joining();
+        let claimed = self.owned.clone();
         let Some(joined) = self.join(session, &joining).await? else {
             return Ok(Next::HangUp);
         };
@@ -60,7 +61,7 @@ impl Member {
             return self.linger(session, &seat).await;
         }
         let shares = self.shares(session, &seat, &joined);
-        let next = self.sync(session, seat, &shares).await?;
+        let next = self.sync(session, seat, &shares, &claimed).await?;
         if next == Next::On {
             self.arrive(session).await?;
         }
@@ -160,12 +161,13 @@ impl Member {
         shares.collect()
     }
 
-    /// Gets its part.
+    /// Gets its part. It said that it held what is `claimed`, which it may have lost since.
     async fn sync(
         &mut self,
         session: Session<'_>,
         seat: Seat,
         shares: &BTreeMap<String, Vec<u8>>,
+        claimed: &BTreeSet<Place>,
     ) -> Result<Next, Error> {
         let begin = self.book.tick(session.life);
         let sent = session.now();
@@ -197,8 +199,9 @@ impl Member {
             self.book.claims(&seat, &of, &self.owned, session.progress);
         }
         self.seat = Some(seat);
-        if self.plan.cooperative && !revoked.is_empty() {
-            // What was taken from it others get when it has said that it gave it up.
+        if self.plan.cooperative && !claimed.is_subset(&self.owned) {
+            // What was taken from it others get when it has said that it gave it up, also when it had
+            // lost it by itself meanwhile.
             return Ok(Next::Join);
         }
         let rest = Some((given, session.now()));
