@@ -117,14 +117,7 @@ pub(super) fn run(binary: &Path, files: &Path, plain: &str, doors: &[Door]) -> O
     passing(&shell, &at, &file)?;
     let (ssl, sasl, ca) = (at("ssl")?, at("sasl")?, file("ca.pem"));
     let list = ["topic", "list", "--timeout", "20s"];
-    let of_user = [
-        "-b",
-        &sasl,
-        "--sasl-mechanism",
-        "PLAIN",
-        "--sasl-username",
-        USER,
-    ];
+    let of_user = by_plain(&sasl);
     let cases: [Refusal<'_>; 7] = [
         (vec!["-b", &ssl, "--tls"], &[], (REFUSED, "no TLS with")),
         (vec!["-b", &ssl], &[], (REFUSED, "with TLS")),
@@ -146,6 +139,18 @@ pub(super) fn run(binary: &Path, files: &Path, plain: &str, doors: &[Door]) -> O
         shell.refused(&[&list[..], &options].concat(), variables, wanted)?;
     }
     Ok(())
+}
+
+/// To a listener as the user, by PLAIN; the password comes from elsewhere.
+fn by_plain(listener: &str) -> [&str; 6] {
+    [
+        "-b",
+        listener,
+        "--sasl-mechanism",
+        "PLAIN",
+        "--sasl-username",
+        USER,
+    ]
 }
 
 /// A record through each listener.
@@ -183,18 +188,7 @@ fn passing(
             ],
             &[],
         ),
-        (
-            "plain",
-            vec![
-                "-b",
-                &sasl,
-                "--sasl-mechanism",
-                "PLAIN",
-                "--sasl-username",
-                USER,
-            ],
-            &secret,
-        ),
+        ("plain", by_plain(&sasl).to_vec(), &secret),
         (
             "scram",
             vec![
