@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use millrace_host::Host;
 
 use crate::cpu::cpu_time;
-use crate::report::figure;
+use crate::report::{cpu_per_million, figure};
 use crate::{load, text};
 
 /// How long a batch waits for more records, and how large it gets: the same for all.
@@ -93,13 +93,13 @@ struct Done {
 
 /// Runs one client and prints its figures.
 pub(crate) async fn run(host: &Host, arguments: &ClientArguments) -> Result<(), String> {
+    if arguments.work == Work::Consume && arguments.rate.is_some() {
+        return Err("--rate is for producers".to_owned());
+    }
     let admin = load::connect(host, arguments.bootstrap, 1).await?;
     let (name, partitions) = (&arguments.topic, arguments.partitions);
     let topic = load::new_topic(&admin, name, partitions, &arguments.topic_configs).await?;
     let before: i64 = load::ends(host, &admin, &topic).await?.values().sum();
-    if arguments.work == Work::Consume && arguments.rate.is_some() {
-        return Err("--rate is for producers".to_owned());
-    }
     let wanted = i64::try_from(arguments.records).map_err(text)?;
     if arguments.work == Work::Consume && before < wanted {
         return Err(format!("{} has {before} records, not {wanted}", topic.name));
@@ -127,12 +127,9 @@ pub(crate) async fn run(host: &Host, arguments: &ClientArguments) -> Result<(), 
     for (part, ms) in done.latencies {
         figure(&format!("latency {part}"), format!("{ms:.3}"), "ms");
     }
-    let per_million =
-        |cpu: Duration| format!("{:.3}", cpu.as_secs_f64() * 1e6 / records.max(1) as f64);
-    figure("client cpu per million", per_million(done.cpu), "s");
+    cpu_per_million("client", done.cpu, records);
     if let (Some(before), Some(after)) = (broker, broker_after) {
-        let spent = after.saturating_sub(before);
-        figure("broker cpu per million", per_million(spent), "s");
+        cpu_per_million("broker", after.saturating_sub(before), records);
     }
     Ok(())
 }

@@ -172,9 +172,7 @@ fn programs(
 /// Builds the broker: as it ships where it is measured.
 fn build(target: &Path, size: Size) -> Result<PathBuf, String> {
     let profile = size.of("release", "release", "hunt");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(root());
+    let mut build = cargo();
     build.args([
         "build",
         "--locked",
@@ -186,6 +184,14 @@ fn build(target: &Path, size: Size) -> Result<PathBuf, String> {
     build.arg("--target-dir").arg(target);
     succeed(&mut build)?;
     Ok(target.join(profile).join("millrace"))
+}
+
+/// Cargo at the root of the repository, the one that this program was started by if there is one.
+fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root());
+    command
 }
 
 fn succeed(command: &mut Command) -> Result<(), String> {

@@ -22,7 +22,7 @@ use millrace_protocol::records::Codec;
 use self::pass::{Measured, Run};
 use crate::cpu::{cpu_time, resident_bytes};
 use crate::payload::{Payload, Shape};
-use crate::report::{figure, latencies, per_second};
+use crate::report::{cpu_per_million, figure, latencies, per_second};
 use crate::{readback, text};
 
 /// How long the partitions of a new topic may be without a leader.
@@ -185,12 +185,11 @@ pub(crate) async fn run(host: &Host, arguments: &LoadArguments) -> Result<(), St
     figure("records", records, "");
     figure("records read back", read, "all there");
     print(&measured, records, shape.record_bytes);
-    let per_million = |cpu: Duration| format!("{:.3}", cpu.as_secs_f64() * 1e6 / records as f64);
     if let Some(broker) = broker {
-        figure("broker cpu per million", per_million(broker), "s");
+        cpu_per_million("broker", broker, records);
     }
     if let Some(own) = own {
-        figure("client cpu per million", per_million(own), "s");
+        cpu_per_million("client", own, records);
     }
     if let Some((peak, now)) = memory {
         figure("broker peak resident", peak >> 20, "MiB");

@@ -32,6 +32,16 @@ pub(crate) fn figure(name: &str, value: impl Display, unit: &str) {
     line(&json!({ "figure": name, "value": value, "unit": unit }).to_string());
 }
 
+/// Prints the processor time of a `broker` or `client` for each million of what it did.
+pub(crate) fn cpu_per_million(whose: &str, cpu: Duration, count: u64) {
+    let each = cpu.as_secs_f64() * 1e6 / count.max(1) as f64;
+    figure(
+        &format!("{whose} cpu per million"),
+        format!("{each:.3}"),
+        "s",
+    );
+}
+
 /// Prints points of a curve, for plots only.
 pub(crate) fn curve(name: &str, (x, unit): (&str, &str), points: &[(f64, f64)]) {
     if JSON.load(Ordering::Relaxed) {

@@ -19,7 +19,7 @@ use crate::cpu::{cpu_time, resident_bytes};
 use crate::fetching::{Asking, Fetching};
 use crate::load::{self, AcksArgument};
 use crate::payload::{Payload, Shape};
-use crate::report::{OverTime, figure, latencies, micros, new_histogram};
+use crate::report::{OverTime, cpu_per_million, figure, latencies, micros, new_histogram};
 use crate::wire::{self, Receiver, Sender, connect};
 use crate::{pace, text};
 
@@ -190,10 +190,9 @@ fn measure(
     latencies("sent late", &late);
     seen.over_time.print("records per second");
     if let (Some(before), Some(after)) = (before, cpu()?) {
-        let all = plan.requests as f64 * plan.records as f64;
-        let each = after.saturating_sub(before).as_secs_f64() * 1e6 / all;
-        figure("broker cpu per million", format!("{each:.3}"), "s");
-        let share = after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64();
+        let spent = after.saturating_sub(before);
+        cpu_per_million("broker", spent, plan.requests as u64 * plan.records);
+        let share = spent.as_secs_f64() / elapsed.as_secs_f64();
         figure("broker cpu", format!("{share:.3}"), "cores");
     }
     if let Some(pid) = arguments.pid {

@@ -78,22 +78,9 @@ async fn at_rate(
     let value = vec![b'v'; arguments.record_bytes];
     let records = usize::try_from(arguments.records).map_err(text)?;
     let (pacing, mut paced) = mpsc::channel(DUE_MAX);
-    let (start, pace_clock) = (clock.now().mono, Arc::clone(clock));
-    let interval = Duration::from_secs(1) / rate.max(1);
-    let pace = move || {
-        for number in 0..records {
-            let due = pace::due(start, interval, number);
-            pace::wait_until(&*pace_clock, due);
-            // Who sends has failed, and says why.
-            if pacing.blocking_send(due).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("pace".to_owned())
-        .spawn(pace)
-        .map_err(text)?;
+    let (start, interval) = (clock.now().mono, Duration::from_secs(1) / rate.max(1));
+    let give = move |_, due| pacing.blocking_send(due).is_ok();
+    pace::start(clock, (start, interval), records, give)?;
     let send = async {
         while let Some(due) = paced.recv().await {
             let record = Record::to(&arguments.topic).value(&value).tag(due.0);

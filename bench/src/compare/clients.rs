@@ -1,12 +1,12 @@
 //! Client libraries: what a record takes of each, against either broker.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::lanes::{Comparison, Lane, Place};
 use super::table::Bound::{AtLeast, AtMost};
 use super::table::Row;
-use super::{Compare, Size, root};
+use super::{Compare, Size, cargo};
 
 /// Acknowledged from the page cache, so that the device is nobody's limit.
 const PAGE_CACHE: &str = "--topic-config durability=page-cache";
@@ -112,10 +112,8 @@ fn lanes(work: &str, of: &str, others: bool) -> Vec<Lane> {
 
 /// librdkafka's perf tool, built where it isn't.
 fn librdkafka() -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     build
-        .current_dir(root())
         .args(["xtask", "librdkafka"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());

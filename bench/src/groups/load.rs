@@ -18,7 +18,7 @@ use super::members::{make, until_coordinated};
 use super::wire::{self, Asked, Owner};
 use super::{prefix, seconds};
 use crate::idle_node::{Node, drop_caches, usage};
-use crate::report::{figure, per_second};
+use crate::report::{cpu_per_million, figure, per_second};
 use crate::text;
 
 /// A broker that is not up by then never will be.
@@ -173,8 +173,7 @@ impl Run<'_> {
         let rate = |count| format!("{:.0}", per_second(count, elapsed));
         figure("commits per second", rate(commits), "/s");
         figure("offsets per second", rate(offsets), "/s");
-        let each = cpu.as_secs_f64() * 1e6 / commits as f64;
-        figure("broker cpu per million", format!("{each:.3}"), "s");
+        cpu_per_million("broker", cpu, commits);
         Ok(())
     }
 

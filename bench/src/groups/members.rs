@@ -13,7 +13,7 @@ use super::board::Board;
 use super::member::{Done, Member, Phase, Shared, Told, group_id};
 use super::{Plan, percentiles, seconds, wire};
 use crate::cpu::{cpu_time, resident_bytes};
-use crate::report::{figure, per_second};
+use crate::report::{cpu_per_million, figure, per_second};
 use crate::text;
 
 /// Connections that are being made at once.
@@ -232,11 +232,10 @@ impl Run {
             }
             let share = spent.as_secs_f64() / stayed.as_secs_f64().max(1e-9) * 100.0;
             figure("broker cpu", format!("{share:.1}"), "% of a core");
-            let each = |count: u64| format!("{:.3}", spent.as_secs_f64() * 1e6 / count as f64);
             if commits > 0 {
-                figure("broker cpu per million", each(commits), "s");
+                cpu_per_million("broker", spent, commits);
             } else if !heartbeats.is_empty() {
-                figure("broker cpu per million", each(heartbeats.len()), "s");
+                cpu_per_million("broker", spent, heartbeats.len());
             }
         }
         if let Some(pid) = plan.pid {

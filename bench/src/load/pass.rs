@@ -107,25 +107,12 @@ impl Run {
             senders.push(sender);
             sources.push(Source::Due(Mutex::new(due)));
         }
-        let clock = Arc::clone(&self.host.clock);
-        let pacing = move || {
-            for (nth, number) in numbers.enumerate() {
-                let due = pace::due(start, interval, nth);
-                pace::wait_until(&*clock, due);
-                // A connection that failed ends the run, and says why.
-                if senders[nth % senders.len()]
-                    .blocking_send((number, due))
-                    .is_err()
-                {
-                    return;
-                }
-            }
+        let first = numbers.start;
+        let give = move |nth: usize, due| {
+            let sender = &senders[nth % senders.len()];
+            sender.blocking_send((first + nth, due)).is_ok()
         };
-        // It ends with its last number, or with the first connection that is gone.
-        std::thread::Builder::new()
-            .name("pace".to_owned())
-            .spawn(pacing)
-            .map_err(text)?;
+        pace::start(&self.host.clock, (start, interval), numbers.len(), give)?;
         Ok(sources)
     }
 }
