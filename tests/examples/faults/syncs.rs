@@ -103,7 +103,8 @@ pub(crate) async fn hung(stage: &Stage) -> Result<String, String> {
 }
 
 /// F16: a sync of the metadata's directory fails at some moment under load. The process ends with 1
-/// and says why; in the trace nothing is acknowledged behind the failure.
+/// and says why; in the trace nothing is acknowledged by what the failure spoilt, nor by anything that
+/// ended once the broker had said that the directory is offline.
 pub(crate) async fn eio(stage: &Stage) -> Result<String, String> {
     let trace = stage.place.join("trace");
     // Counted by each thread for itself: somewhere in the first second.

@@ -15,7 +15,12 @@ pub(super) struct Files {
     syncs: BTreeMap<String, Vec<(usize, usize)>>,
     /// Syncs that failed: of which path, and when.
     failed: Vec<(String, usize)>,
+    /// When the broker began to say that a log directory is offline.
+    offline: BTreeMap<String, usize>,
 }
+
+/// What a directory that goes offline leaves in its in-use file.
+const OFFLINE: &[u8] = b"failed=yes\n";
 
 impl Files {
     /// Reads all calls.
@@ -42,6 +47,10 @@ impl Files {
                     syncs.push((call.began, ended));
                 }
                 name if is_write(name) => {
+                    if last(&call.file) == ".lock" && call.bytes == OFFLINE {
+                        let directory = parent(&call.file).to_owned();
+                        files.offline.entry(directory).or_insert(call.began);
+                    }
                     files.written.entry(call.file.clone()).or_insert(ended);
                 }
                 _ => {}
@@ -50,18 +59,19 @@ impl Files {
         files
     }
 
-    /// The end of the first sync of `path` that began after `line`. Behind a failed one it counts for
-    /// nothing: of the same file when it ended later, since the kernel may have dropped what that one
-    /// was for; of the same log directory when it began later, since that is offline for good.
+    /// The end of the first sync of `path` that began after `line`. Behind a failed one of the same
+    /// file it counts for nothing, since the kernel may have dropped what that one was for. Of the
+    /// other files of the log directory those count that ended before the broker said that it is
+    /// offline: the thread that hears of the failure and the one that hears of a sync may be two.
     pub(super) fn synced_after(&self, path: &str, line: usize) -> Option<usize> {
         let syncs = self.syncs.get(path)?;
         let later = syncs.iter().filter(|(began, _)| *began > line);
-        let (began, ended) = *later.min_by_key(|(_, ended)| *ended)?;
-        let spoilt = |(failed, at): &(String, usize)| {
-            (failed == path && *at < ended)
-                || (log_directory(failed) == log_directory(path) && *at < began)
-        };
-        (!self.failed.iter().any(spoilt)).then_some(ended)
+        let (_, ended) = *later.min_by_key(|(_, ended)| *ended)?;
+        let of_same = |(failed, at): &(String, usize)| failed == path && *at < ended;
+        let spoilt = self.failed.iter().any(of_same);
+        let offline = self.offline.get(log_directory(path));
+        let too_late = offline.is_some_and(|said| *said < ended);
+        (!spoilt && !too_late).then_some(ended)
     }
 
     /// How many syncs failed.

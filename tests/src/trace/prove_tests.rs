@@ -273,6 +273,24 @@ fn a_sync_behind_a_failed_one_of_the_same_file_proves_nothing() {
 }
 
 #[test]
+fn a_failed_sync_of_another_file_spoils_nothing_until_the_directory_is_said_to_be_offline() {
+    let mut lines = trace(&commit(true, true), false);
+    let place = |lines: &[(&str, String)], name| lines.iter().position(|(n, _)| *n == name);
+    let at = place(&lines, "commit").unwrap();
+    let failed = "fdatasync(3</d/t-1/partition.metadata>) = -1 EIO (Input/output error)";
+    lines.insert(at, ("failed", failed.to_owned()));
+    let found = proof(&lines);
+    assert_eq!((found.failed_syncs, found.unproven.len()), (1, 0));
+    let said = ("said", written("/d/.lock", b"failed=yes\n", 102));
+    let mut late = lines.clone();
+    late.insert(place(&late, "answer").unwrap(), said.clone());
+    assert_eq!(proof(&late).unproven, Vec::<String>::new());
+    let at = place(&lines, "sync of the commit").unwrap();
+    lines.insert(at, said);
+    assert_eq!(proof(&lines).unproven.len(), 1);
+}
+
+#[test]
 fn bytes_that_differ_from_what_was_asked_prove_nothing() {
     let mut lines = trace(&commit(true, true), false);
     for (name, line) in &mut lines {
