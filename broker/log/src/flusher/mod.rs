@@ -12,6 +12,7 @@ mod reclaiming;
 pub(crate) mod settle;
 pub(crate) mod state;
 pub(crate) mod task;
+mod under_way;
 pub(crate) mod wall;
 
 use std::io::{self, IoSlice};

@@ -105,7 +105,7 @@ impl Flusher {
     /// Settles the longest unsettled while too many files are held open for it (S2).
     pub(super) fn bound_open_files(&mut self) {
         let max = self.unsettled_files_max;
-        let syncing = !self.syncs.is_empty();
+        let syncing = self.under_way.has_partitions();
         self.shared.with(|gather| {
             if gather.unsettled_files > max && !syncing && gather.sync_queue.is_empty() {
                 gather.want_sync_of_all();
@@ -115,7 +115,7 @@ impl Flusher {
 
     /// Part of a clean stop: `true` once everything is committed, settled and written down.
     pub(super) async fn finish(&mut self) -> Result<bool, Error> {
-        if !self.reclaim.is_idle() || !self.syncs.is_empty() || !self.is_drained() {
+        if !self.reclaim.is_idle() || self.under_way.has_partitions() || !self.is_drained() {
             return Ok(false);
         }
         self.write_down().await?;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use millrace_host::sync::lock;
-use millrace_host::{Alarm, BoxFuture, Mono};
+use millrace_host::{Alarm, Mono};
 use millrace_probe::{Branch, Bug, planted, reached};
 
 use crate::error::Error;
@@ -17,13 +17,12 @@ use crate::flusher::gather::{Fold, Notice, Round, State};
 use crate::flusher::reclaim::Reclaim;
 use crate::flusher::settle::Work;
 use crate::flusher::state::Shared;
+use crate::flusher::under_way::{Ended, UnderWay};
 use crate::flusher::wall::Believed;
 use crate::journal::commit::CommitId;
 use crate::journal::commit::{self, Header, Place};
 use crate::journal::file::{Commit, Journal};
 
-/// Syncs of partitions' files under way at the same time, at most.
-const SYNCS_MAX: usize = 32;
 /// Gather buffers larger than this are given back when the directory falls idle.
 const IDLE_BUFFER_MAX: usize = 256 * 1024;
 
@@ -41,10 +40,8 @@ enum Event {
     Work,
     /// The flush lag is over.
     Due,
-    /// The commit on its way is durable, or failed.
-    Committed(Result<(), Error>),
-    /// A partition's sync ended.
-    Synced(u32, Result<(), Error>),
+    /// A sync ended.
+    Ended(Ended),
     /// A step of giving a journal file back ended.
     Reclaimed(Result<(), Error>),
 }
@@ -57,8 +54,7 @@ pub(crate) struct Flusher {
     /// Bytes of the sealed round's entries that are in commits already.
     round_at: usize,
     header: Header,
-    commit: Option<BoxFuture<'static, Result<(), Error>>>,
-    pub(super) syncs: Vec<(u32, BoxFuture<'static, Result<(), Error>>)>,
+    pub(super) under_way: UnderWay,
     pub(super) reclaim: Reclaim,
     timer: Alarm,
     notices: Vec<Notice>,
@@ -116,8 +112,7 @@ impl Flusher {
             round: Round::default(),
             round_at: 0,
             header,
-            commit: None,
-            syncs: Vec::new(),
+            under_way: UnderWay::default(),
             reclaim,
             timer: Alarm::new(clock),
             notices: Vec::new(),
@@ -145,24 +140,23 @@ impl Flusher {
             self.bound_open_files();
             self.reclaim_step();
             self.start_syncs();
-            if self.commit.is_none() && !self.blocked {
+            if self.under_way.takes_commit() && !self.blocked {
                 self.start_commit()?;
             }
             if self.shared.ended().is_some() {
                 return Ok(());
             }
-            if self.commit.is_none() && self.is_stopping() && self.finish().await? {
+            if self.under_way.takes_commit() && self.is_stopping() && self.finish().await? {
                 return Ok(());
             }
             match self.next_event().await {
                 Event::Work | Event::Due => {}
-                Event::Committed(result) => {
-                    self.commit = None;
+                Event::Ended(Ended::Commit(result)) => {
                     heard(result)?;
                     self.shared.look()?;
                     self.committed();
                 }
-                Event::Synced(slot, result) => {
+                Event::Ended(Ended::Partition(slot, result)) => {
                     heard(result)?;
                     self.shared.look()?;
                     self.shared
@@ -193,7 +187,7 @@ impl Flusher {
 
     /// Starts what waits in the queue of partitions to sync.
     fn start_syncs(&mut self) {
-        while self.syncs.len() < SYNCS_MAX {
+        while self.under_way.takes_partition() {
             let started: Option<(u32, Work)> = {
                 let mut gather = lock(&self.shared.gather);
                 loop {
@@ -206,8 +200,8 @@ impl Flusher {
                 }
             };
             let Some((slot, work)) = started else { return };
-            self.syncs
-                .push((slot, work.start(self.shared.host.disk.as_ref())));
+            let sync = work.start(self.shared.host.disk.as_ref());
+            self.under_way.partition(slot, sync);
         }
     }
 
@@ -342,7 +336,7 @@ impl Flusher {
         let len = Header::padded_len(self.round.partitions.len(), len) as u64;
         counts.journal_bytes.fetch_add(len, Ordering::Relaxed);
         let file = self.journal.file();
-        self.commit = Some(Box::pin(async move {
+        self.under_way.commit(Box::pin(async move {
             if planted(Bug::AckBeforeSync) {
                 return Ok(());
             }
@@ -407,7 +401,7 @@ impl Flusher {
 
     /// When the task has to look again by itself.
     fn wake_time(&self) -> Option<Mono> {
-        if self.commit.is_some() || self.blocked {
+        if !self.under_way.takes_commit() || self.blocked {
             return None;
         }
         let closing = if self.unproven && !planted(Bug::NoClosingCommit) {
@@ -425,17 +419,8 @@ impl Flusher {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Some(commit) = &mut self.commit
-            && let Poll::Ready(result) = commit.as_mut().poll(cx)
-        {
-            return Poll::Ready(Event::Committed(result));
-        }
-        for index in 0..self.syncs.len() {
-            let polled = self.syncs[index].1.as_mut().poll(cx);
-            if let Poll::Ready(result) = polled {
-                let (slot, _) = self.syncs.swap_remove(index);
-                return Poll::Ready(Event::Synced(slot, result));
-            }
+        if let Poll::Ready(ended) = self.under_way.poll(cx) {
+            return Poll::Ready(Event::Ended(ended));
         }
         if let Poll::Ready(result) = self.reclaim.poll(cx) {
             return Poll::Ready(Event::Reclaimed(result));
@@ -444,8 +429,8 @@ impl Flusher {
             return Poll::Ready(Event::Due);
         }
         let mut gather = lock(&self.shared.gather);
-        let free = self.commit.is_none() && !self.blocked;
-        let startable = !gather.sync_queue.is_empty() && self.syncs.len() < SYNCS_MAX;
+        let free = self.under_way.takes_commit() && !self.blocked;
+        let startable = !gather.sync_queue.is_empty() && self.under_way.takes_partition();
         let untimed = gather.due.is_some() && !self.timer.is_set();
         let stop = !matches!(gather.state, State::Running) && !self.stop_seen;
         if startable || (free && (gather.urgent || untimed)) || stop || gather.is_ended() {
