@@ -169,7 +169,7 @@ fn fit_open_files(config: &mut BrokerConfig, open_files: u64) -> Result<(), Stri
     }
     // Each directory has as many segments open.
     let of_segment = SEGMENT_FILES * config.log.dirs.len() as u64;
-    let segments = u32::try_from(open_files / 4 / of_segment).unwrap_or(u32::MAX);
+    let segments = u32::try_from(open_files / 3 / of_segment).unwrap_or(u32::MAX);
     config.log.open_files_max = config.log.open_files_max.min(segments.max(1));
     let for_logs = u64::from(config.log.open_files_max) * of_segment;
     let room = open_files.saturating_sub(for_logs + OPEN_FILES_RESERVE);
@@ -188,7 +188,7 @@ fn fit_memory(config: BrokerConfig, memory: Option<u64>) -> Result<BrokerConfig,
         return Ok(config);
     }
     // What the limit on open files left.
-    fitted.log.open_files_max = config.log.open_files_max;
+    fitted.log.open_files_max = fitted.log.open_files_max.min(config.log.open_files_max);
     fitted.network.connections_max = config.network.connections_max;
     let lowered: Vec<_> = lowered
         .iter()
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(fit_memory(config.clone(), None).unwrap(), config);
         let fitted = fit_memory(config.clone(), Some(64 << 20)).unwrap();
         assert!(fitted.network.queued_bytes_max < config.network.queued_bytes_max);
-        assert_eq!(fitted.log.open_files_max, config.log.open_files_max);
+        assert!(fitted.log.open_files_max <= config.log.open_files_max);
         assert_eq!(
             fitted.network.connections_max,
             config.network.connections_max
@@ -233,10 +233,10 @@ mod tests {
             fit_open_files(&mut config, open_files)
                 .map(|()| (config.network.connections_max, config.log.open_files_max))
         };
-        assert_eq!(fitted(20_000), Ok((20_000 - 3 * 512 - 64, 512)));
-        assert_eq!(fitted(1024), Ok((1024 - 3 * 85 - 64, 85)));
-        assert_eq!(fitted(128), Ok((128 - 3 * 10 - 64, 10)));
-        assert_eq!(fitted(u64::MAX), Ok((u32::MAX >> 1, 512)));
+        assert_eq!(fitted(20_000), Ok((20_000 - 3 * 2222 - 64, 2222)));
+        assert_eq!(fitted(1024), Ok((1024 - 3 * 113 - 64, 113)));
+        assert_eq!(fitted(128), Ok((128 - 3 * 14 - 64, 14)));
+        assert_eq!(fitted(u64::MAX), Ok((u32::MAX >> 1, 16_384)));
         assert!(fitted(127).unwrap_err().contains("ulimit -n"));
     }
 
@@ -260,7 +260,7 @@ mod tests {
             "1 processor (by /g/cpu.max): 4 data threads",
             "120 MiB of memory (by /g/memory.max): 20 MiB for requests, 10 MiB for answers, 20 MiB \
              unflushed in each log directory",
-            "4096 open files (raised from 1024): 341 segments in each log directory, 3009 connections",
+            "4096 open files (raised from 1024): 455 segments in each log directory, 2667 connections",
         ];
         assert_eq!(machine.lines(&config), expected);
         let fields = machine.fields(&config);

@@ -89,8 +89,9 @@ pub(crate) const KEYS: &[Key] = &[
     Key::own(
         "log.open.files.max",
         Kind::Int,
-        "512",
-        "Most segment files kept open at once; files that are not settled stay open beyond it.",
+        "16384",
+        "Most segments kept open at once in a log directory, three files each; half of them may hold what \
+         is not settled before it is settled early. A start lowers it to what the process may open.",
     )
     .check(Check::AtLeast(16)),
     Key::kafka(

@@ -33,7 +33,7 @@ const fn share(key: &'static str, parts: u64, floor: u64) -> Share {
 
 /// Three quarters for requests, answers, unflushed bytes, sessions and producers together (the second
 /// and third are inside the first, journals are in the page cache): the rest is for buffers, indexes.
-const SHARES: [Share; 8] = [
+const SHARES: [Share; 9] = [
     share("queued.max.request.bytes", 6, 4 << 20),
     share("socket.request.max.bytes", 12, 2 << 20),
     share("connection.request.bytes.max", 12, 1 << 20),
@@ -45,6 +45,12 @@ const SHARES: [Share; 8] = [
     Share {
         per_directory: true,
         ..share("log.journal.file.bytes.max", 12, 1 << 20)
+    },
+    // The kernel keeps what it knows of three open files.
+    Share {
+        unit_bytes: 8 << 10,
+        per_directory: true,
+        ..share("log.open.files.max", 16, 256)
     },
     Share {
         unit_bytes: 500,

@@ -13,10 +13,17 @@ use millrace_host::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use millrace_host::sync::{Arc, Mutex, Weak, lock};
 use millrace_host::{Disk, File};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::segment::Segment;
 
-/// Most segments looked at by one call: the rest is left to the next ones.
-const ROUNDS_MAX: usize = 64;
+/// Of the limit, one part of this many may be segments that stay open until they roll.
+const UNTIL_ROLLED_PART: usize = 4;
+/// Most rounds of a call that opened a segment: the rest is left to the next ones.
+const ROUNDS_AT_OPENING: usize = 128;
+/// Of one that found it open: with more in use than the limit there is nothing to close, and every
+/// append would look in vain.
+const ROUNDS_AT_USE: usize = 4;
 
 /// Open segments of one log directory.
 #[derive(Debug)]
@@ -26,10 +33,15 @@ pub struct Handles {
     open: Mutex<VecDeque<Weak<Segment>>>,
     /// Length of `open`, to be looked at without its lock.
     count: AtomicUsize,
+    until_rolled: Arc<Semaphore>,
     indexes_rebuilt: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
 }
+
+/// Leave for one partition's active segment to stay open until it rolls, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct UntilRolled(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 /// How the set is used, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +63,18 @@ impl Handles {
             limit: limit.max(1),
             open: Mutex::new(VecDeque::new()),
             count: AtomicUsize::new(0),
+            until_rolled: Arc::new(Semaphore::new((limit / UNTIL_ROLLED_PART).max(1))),
             indexes_rebuilt: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
+    }
+
+    /// Leave for a partition of the page cache, whose segments are synced when they roll, to keep the
+    /// active one open until then; `None` when enough others do.
+    pub(crate) fn until_rolled(&self) -> Option<UntilRolled> {
+        let permit = Arc::clone(&self.until_rolled).try_acquire_owned();
+        permit.ok().map(UntilRolled)
     }
 
     /// The disk behind the cache.
@@ -95,7 +115,7 @@ impl Handles {
             self.admit(segment);
         } else if self.count.load(Ordering::Relaxed) > self.limit {
             // What could not be closed when it was too much may have settled since.
-            self.shrink(&mut lock(&self.open), segment);
+            self.shrink(&mut lock(&self.open), segment, ROUNDS_AT_USE);
         }
         Ok(file)
     }
@@ -104,13 +124,13 @@ impl Handles {
     pub(crate) fn admit(&self, segment: &Arc<Segment>) {
         let mut open = lock(&self.open);
         open.push_back(Arc::downgrade(segment));
-        self.shrink(&mut open, segment);
+        self.shrink(&mut open, segment, ROUNDS_AT_OPENING);
     }
 
     /// Closes segments, the oldest first, until the limit is met or all are in use.
-    fn shrink(&self, open: &mut VecDeque<Weak<Segment>>, except: &Arc<Segment>) {
+    fn shrink(&self, open: &mut VecDeque<Weak<Segment>>, except: &Arc<Segment>, most: usize) {
         // Each round closes one, forgets one that is gone, or takes a second chance away.
-        let mut rounds = open.len().min(ROUNDS_MAX) * 2;
+        let mut rounds = most.min(open.len() * 2);
         while open.len() > self.limit && rounds > 0 {
             rounds -= 1;
             let Some(oldest) = open.pop_front() else {

@@ -27,7 +27,7 @@ use crate::mark::Mark;
 const START_MARGIN: u64 = 1 << 20;
 
 /// At so many times the files that may hold unsettled bytes, appends wait until some are settled.
-const UNSETTLED_WAIT: usize = 4;
+const UNSETTLED_WAIT: usize = 2;
 
 /// An in-use file is far smaller than this.
 const IN_USE_LEN_MAX: usize = 4096;

@@ -40,7 +40,7 @@ use tokio::sync::OnceCell;
 use crate::dir::LogDir;
 use crate::error::Error;
 use crate::flusher::{Durable, FlushHandle};
-use crate::handles::Handles;
+use crate::handles::{Handles, UntilRolled};
 use crate::mark::{Durability, Incarnation, Mark, Position, SegmentId};
 use crate::segment::names;
 use crate::segment::tail::{End, Tail};
@@ -168,6 +168,8 @@ pub struct PartitionLog {
     active_since_ms: i64,
     written_back: u64,
     snapshots: Snapshots,
+    /// Of the page cache: the active segment may stay open.
+    until_rolled: Option<UntilRolled>,
 }
 
 impl PartitionLog {
@@ -278,6 +280,7 @@ impl PartitionLog {
         {
             self.flush.sync_later(&file, position);
         }
+        self.until_rolled = None;
         let settled = self.flush.settle();
         let snapshots = std::mem::take(&mut self.snapshots);
         let flush = self.flush.clone();

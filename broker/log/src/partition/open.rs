@@ -215,6 +215,7 @@ impl Partitions {
             active_since_ms: self.host.clock.now().wall_ms,
             written_back: 0,
             snapshots: Snapshots::default(),
+            until_rolled: None,
         }
     }
 

@@ -90,6 +90,7 @@ impl PartitionLog {
         let (Durability::Fsync, Some(active)) = (to, active) else {
             return Ok(Box::pin(std::future::ready(Ok(()))));
         };
+        self.until_rolled = None;
         let file = self.reader.open(&active)?;
         // The descriptor that wrote is the one that syncs: it tells of a write-back that failed.
         self.flush

@@ -345,11 +345,22 @@ impl PartitionLog {
     }
 
     /// Hands the written bytes to the flusher, as they stand in the file.
-    fn stage(&self, file: &Arc<dyn File>, segment: &Segment, append: &Append<'_>, position: u64) {
+    fn stage(
+        &mut self,
+        file: &Arc<dyn File>,
+        segment: &Segment,
+        append: &Append<'_>,
+        position: u64,
+    ) {
         if self.mode == Durability::PageCache {
-            segment.pin(true);
-            if append.urgent {
-                // `flush.messages` is reached: the reply waits for a sync.
+            if self.until_rolled.is_none() {
+                self.until_rolled = self.reader.handles().until_rolled();
+            }
+            let stays_open = self.until_rolled.is_some();
+            segment.pin(stays_open);
+            if append.urgent || !stays_open {
+                // `flush.messages` is reached, and the reply waits for a sync; or too many wait for
+                // theirs with a file open: this one may be closed behind it.
                 self.flush
                     .sync_later(file, super::position(segment.id(), segment.end()));
             }

@@ -268,17 +268,21 @@ fn an_append_from_a_size_on_is_synced_beside_the_journal() {
 #[test]
 fn open_segments_keep_as_many_descriptors_as_they_may() {
     const OPEN: &str = "millrace_segments_open{dir=\"/data\"}";
-    for (limit, most) in [("64", 64), ("16", 16)] {
+    let modes = ["fsync", "page-cache"];
+    for (limit, most, mode) in [("64", 64), ("16", 16)]
+        .into_iter()
+        .flat_map(|(limit, most)| modes.map(|mode| (limit, most, mode)))
+    {
         with(&[("log.open.files.max", limit)], async |mut node| {
             for at in 0..30 {
-                let topic = node.topic(&format!("t{at}"), &[]).await;
+                let topic = node.topic(&format!("t{at}"), &[("durability", mode)]).await;
                 assert_eq!(code(&mut node, &topic, batch(&["a"])).await, 0);
                 node.fetch(&topic, 0).await;
             }
             node.world.pause(Duration::from_mins(1)).await;
             let open = node.metric(OPEN);
-            assert!(open <= most, "{limit}: {open}");
-            assert!(open >= most.min(30), "{limit}: {open}");
+            assert!(open <= most, "{limit}, {mode}: {open}");
+            assert!(open >= most.min(30), "{limit}, {mode}: {open}");
         });
     }
 }
