@@ -4,11 +4,13 @@ use super::lanes::{Comparison, Lane, Place};
 use super::site::{Kind, Site};
 use super::table::Bound::AtMost;
 use super::table::{Column, Row};
-use super::throughput::{CPU, RATE, beside_rows, load};
+use super::throughput::{CPU, RATE, beside_rows, load, load_behind};
 use super::{Compare, Size};
 use crate::report::line;
 
-const SHAPE: &str = "--acks 1 --record-bytes 1024 --batch-bytes 16384";
+pub(super) const SHAPE: &str = "--acks 1 --record-bytes 1024 --batch-bytes 16384";
+/// In each of its batches.
+pub(super) const BATCH_RECORDS: usize = 16;
 /// As soon as there is something to compact, in place of 15 s later.
 const SOON: &str = "log.cleaner.backoff.ms=100";
 
@@ -62,7 +64,7 @@ impl Compare<'_> {
         let many = self.size.of(10_000, 10_000, 40);
         let of = |partitions: usize| {
             let shape = format!("{SHAPE} --connections 2 --partitions {partitions}");
-            load(&shape, records)
+            load_behind(many * BATCH_RECORDS, &shape, records)
         };
         self.growing("p12-partitions", "partitions", 1.5, [of(10), of(many)])
             .await?;

@@ -1,12 +1,13 @@
 //! The node as a whole: its memory, its starts, many partitions, groups, compaction.
 
 use super::Compare;
+use super::grown::{BATCH_RECORDS, SHAPE};
 use super::lanes::{Comparison, Lane, Place};
 use super::run::Beside;
 use super::site::{Kind, Site};
 use super::table::Bound::{AtLeast, AtMost};
 use super::table::{Column, Row};
-use super::throughput::{CPU, RATE, beside_rows, load};
+use super::throughput::{CPU, RATE, beside_rows, load, load_behind};
 use crate::report::line;
 
 /// What is written while a broker is killed.
@@ -236,8 +237,10 @@ impl Compare<'_> {
         }
         let records = self.size.of(1_000_000, 200_000, 2000);
         let active = self.size.of(1000, 1000, 20);
-        let shape = "--acks 1 --connections 2 --record-bytes 1024 --batch-bytes 16384";
-        let of = |partitions: usize| load(&format!("{shape} --partitions {partitions}"), records);
+        let of = |partitions: usize| {
+            let shape = format!("{SHAPE} --connections 2 --partitions {partitions}");
+            load_behind(active * BATCH_RECORDS, &shape, records)
+        };
         let mut rows = vec![
             Row::new(RATE, "records of 1 KiB a second").goal(1, Some(0), AtLeast(0.8)),
             Row::new(CPU, "broker CPU, s per million records"),

@@ -26,6 +26,12 @@ pub(super) fn load(shape: &str, records: usize) -> String {
     format!("load {{at}} --topic {{topic}} {shape} --records {records}")
 }
 
+/// The same, the clock starting behind its first so many records: a partition's first batch costs what no
+/// later one does.
+pub(super) fn load_behind(first_records: usize, shape: &str, records: usize) -> String {
+    format!("{} --warmup-records {first_records}", load(shape, records))
+}
+
 /// What the machine needs for batches of so many bytes on the wire.
 pub(super) fn floor(work: &str, batch_bytes: usize, record_bytes: usize, records: usize) -> String {
     let batches = (records * record_bytes).div_ceil(batch_bytes);

@@ -13,6 +13,7 @@ use super::board::Board;
 use super::member::{Done, Member, Phase, Shared, Told, group_id};
 use super::{Plan, percentiles, seconds, wire};
 use crate::cpu::{cpu_time, resident_bytes};
+use crate::load::ends;
 use crate::report::{cpu_per_million, figure, per_second};
 use crate::text;
 
@@ -97,7 +98,11 @@ pub(crate) async fn make(host: &Host, client: &Client, topic: &NewTopic) -> Resu
     let deadline = host.clock.now().mono + COORDINATOR_TIMEOUT;
     loop {
         let failed = match client.topic(&made.name).await {
-            Ok(known) if known == made => return Ok(made),
+            Ok(known) if known == made => {
+                // Named in the metadata, and not yet led everywhere.
+                ends(host, client, &made).await?;
+                return Ok(made);
+            }
             Ok(known) => format!("{known:?} in place of {made:?}"),
             Err(error) => error.to_string(),
         };
