@@ -67,7 +67,8 @@ fn options() -> ProducerOptions {
     }
 }
 
-/// Sends each record when it is due; from then on its latency counts, in microseconds.
+/// Sends each record when it is due; from then on its latency counts, in microseconds. The pace begins
+/// once the first is delivered: the others' tools begin theirs when the first has found its topic.
 async fn at_rate(
     cluster: &Cluster,
     arguments: &ClientArguments,
@@ -76,11 +77,23 @@ async fn at_rate(
 ) -> Result<Histogram<u64>, String> {
     let (producer, mut reports) = Producer::reporting(cluster, &options()).map_err(text)?;
     let value = vec![b'v'; arguments.record_bytes];
-    let records = usize::try_from(arguments.records).map_err(text)?;
+    let paced_records = usize::try_from(arguments.records.saturating_sub(1)).map_err(text)?;
+    let first = clock.now().mono;
+    let record = Record::to(&arguments.topic).value(&value).tag(first.0);
+    drop(producer.send(&record).await.map_err(text)?);
+    let mut latencies = new_histogram()?;
+    let mut hear = async || {
+        let report = reports.next().await.ok_or("the producer is gone")?;
+        report.result.map_err(text)?;
+        let latency = clock.now().mono.since(Mono(report.tag));
+        latencies.saturating_record(micros(latency));
+        Ok::<(), String>(())
+    };
+    hear().await?;
     let (pacing, mut paced) = mpsc::channel(DUE_MAX);
     let (start, interval) = (clock.now().mono, Duration::from_secs(1) / rate.max(1));
     let give = move |_, due| pacing.blocking_send(due).is_ok();
-    pace::start(clock, (start, interval), records, give)?;
+    pace::start(clock, (start, interval), paced_records, give)?;
     let send = async {
         while let Some(due) = paced.recv().await {
             let record = Record::to(&arguments.topic).value(&value).tag(due.0);
@@ -88,18 +101,14 @@ async fn at_rate(
         }
         Ok(())
     };
-    let hear = async {
-        let mut latencies = new_histogram()?;
-        for _ in 0..records {
-            let report = reports.next().await.ok_or("the producer is gone")?;
-            report.result.map_err(text)?;
-            let latency = clock.now().mono.since(Mono(report.tag));
-            latencies.saturating_record(micros(latency));
+    let all = async {
+        for _ in 0..paced_records {
+            hear().await?;
         }
-        Ok(latencies)
+        Ok(())
     };
-    let (sent, heard): (Result<(), String>, Result<_, String>) = tokio::join!(send, hear);
-    sent.and(heard)
+    let (sent, heard): (Result<(), String>, Result<(), String>) = tokio::join!(send, all);
+    sent.and(heard).map(|()| latencies)
 }
 
 async fn produce(cluster: &Cluster, arguments: &ClientArguments) -> Result<Histogram<u64>, String> {
