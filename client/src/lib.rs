@@ -70,9 +70,11 @@ mod security;
 mod topics;
 
 pub use admin::{
-    ActiveProducer, Admin, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic,
+    Acl, AclFilter, AclNames, AclOperation, AclPattern, AclPermission, AclResource, ActiveProducer,
+    Admin, ConfigChange, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic, DelegationToken,
     Described, DescribedBroker, Election, Feature, FeatureUpdate, GroupMember, GroupSummary,
-    ListedGroup, ListedOffset, LogDir, Outcomes, Quorum, QuorumReplica, Reassignment, ReplicaSize,
+    ListedGroup, ListedOffset, LogDir, NewDelegationToken, Outcomes, Principal, Quorum,
+    QuorumReplica, Reassignment, ReplicaSize,
 };
 pub use answer::Answer;
 pub use client::{Client, ClientOptions, Pending};

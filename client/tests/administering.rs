@@ -8,10 +8,11 @@ mod node;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use millrace_client::{
-    Admin, Cluster, ConfigChange, ConfigResource, ConfigSource, Election, Error, Isolation,
-    ListedOffset, NewTopic, OffsetAndMetadata, OffsetOf, Producer, ProducerOptions, Record,
-    TopicPartition,
+    Acl, AclFilter, AclOperation, AclResource, Admin, Cluster, ConfigChange, ConfigResource,
+    ConfigSource, Election, Error, Isolation, ListedOffset, NewDelegationToken, NewTopic,
+    OffsetAndMetadata, OffsetOf, Producer, ProducerOptions, Record, TopicPartition,
 };
 use millrace_host::Pool;
 use millrace_protocol::error_code::ErrorCode;
@@ -316,4 +317,44 @@ where
             Err(error) => assert!(error.is_retriable(), "{error}"),
         }
     }
+}
+
+/// A node of ours has no authorizer and knows nobody: it says so, in Kafka's words.
+#[test]
+fn access_control_is_refused_where_there_is_none() {
+    run(9, |_, host, broker| async move {
+        let admin = Admin::new(&cluster(&host).await);
+        let acls = ["one", "other"]
+            .map(|name| Acl::allow("User:alice", AclOperation::Read, AclResource::Topic, name));
+        let made = admin.create_acls(&acls).await.unwrap();
+        assert_eq!(made.len(), 2);
+        assert!(
+            acls.iter()
+                .all(|acl| code(&made[acl]) == ErrorCode::SecurityDisabled)
+        );
+        let described = admin.describe_acls(&AclFilter::default()).await;
+        assert_eq!(code(&described), ErrorCode::SecurityDisabled);
+        let filter = AclFilter::default();
+        let deleted = admin
+            .delete_acls(std::slice::from_ref(&filter))
+            .await
+            .unwrap();
+        assert_eq!(code(&deleted[&filter]), ErrorCode::SecurityDisabled);
+
+        let refused = ErrorCode::DelegationTokenRequestNotAllowed;
+        let new = NewDelegationToken::default();
+        let token = admin.create_delegation_token(&new).await;
+        assert_eq!(code(&token), refused);
+        assert_eq!(code(&admin.describe_delegation_tokens(None).await), refused);
+        let hmac = Bytes::from_static(b"nobody's");
+        assert_eq!(
+            code(&admin.renew_delegation_token(&hmac, None).await),
+            refused
+        );
+        assert_eq!(
+            code(&admin.expire_delegation_token(&hmac, None).await),
+            refused
+        );
+        drop(broker);
+    });
 }

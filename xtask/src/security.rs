@@ -1,6 +1,6 @@
 //! `cargo xtask security`: Apache Kafka with listeners that want TLS, client certificates, each SASL
 //! mechanism, or a session renewed every few seconds, and against them our client crate
-//! (`tests/examples/security`) and the `millrace` command line.
+//! (`tests/examples/security`), its access control lists and tokens too, and the `millrace` command line.
 //!
 //! What always holds: each way in is tried with what lets in and with what does not; no password stands
 //! on a command line of ours.
@@ -117,6 +117,10 @@ fn kafka(doors: &[Door], files: &Path) -> Result<Site, String> {
         "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
         "listener.name.scram_only.sasl.enabled.mechanisms=SCRAM-SHA-512".to_owned(),
         format!("listener.name.renewed.connections.max.reauth.ms={SESSION_MS}"),
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
+        format!("super.users=User:ANONYMOUS;User:{USER}"),
+        "allow.everyone.if.no.acl.found=true".to_owned(),
+        "delegation.token.secret.key=a-secret-of-this-suite".to_owned(),
     ];
     for name in ["expired", "elsewhere"] {
         settings.push(format!("listener.name.{name}.ssl.keystore.type=PEM"));

@@ -1,4 +1,5 @@
-//! Administering a cluster: topics, configurations, groups and their offsets, brokers and replicas.
+//! Administering a cluster: topics, configurations, groups and their offsets, brokers and replicas, access
+//! control lists and delegation tokens.
 //!
 //! What always holds: a request goes to whom it belongs (the controller, a partition's leader, a
 //! group's coordinator, each broker), and a batch to each of them at once; each thing asked for has an
@@ -6,6 +7,7 @@
 //! over; what may have taken effect without an answer is asked again only where asking twice changes
 //! nothing.
 
+mod acls;
 mod advice;
 mod brokers;
 mod configs;
@@ -13,11 +15,13 @@ mod groups;
 mod offsets;
 mod replicas;
 mod route;
+mod tokens;
 mod topics;
 
 use std::collections::BTreeMap;
 
 use crate::{Cluster, Error, TopicPartition};
+pub use acls::{Acl, AclFilter, AclNames, AclOperation, AclPattern, AclPermission, AclResource};
 pub use brokers::{
     Described, DescribedBroker, Feature, FeatureUpdate, LogDir, Quorum, QuorumReplica, ReplicaSize,
 };
@@ -25,6 +29,7 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub use groups::{GroupMember, GroupSummary, ListedGroup};
 pub use offsets::ListedOffset;
 pub use replicas::{ActiveProducer, Election, Reassignment};
+pub use tokens::{DelegationToken, NewDelegationToken, Principal};
 pub use topics::CreatedTopic;
 
 /// What became of each thing that was asked for.

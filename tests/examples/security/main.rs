@@ -3,6 +3,7 @@
 //! Apache Kafka with such listeners and runs it.
 
 mod certificates;
+mod entitled;
 mod passing;
 mod refusals;
 mod token;
@@ -21,6 +22,9 @@ use millrace_host::real::{Options, RealHost};
 
 /// Longer than anything takes that doesn't hang.
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// Pause between two looks at what is to come.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Who is known to the broker, by the suite that starts it.
 const USER: &str = "alice";
@@ -48,7 +52,8 @@ fn run() -> Result<(), String> {
             let stage = Stage::new(machine.host(), Path::new(directory), listeners)?;
             machine.block_on(async {
                 passing::all(&stage).await?;
-                refusals::all(&stage).await
+                refusals::all(&stage).await?;
+                entitled::all(&stage).await
             })
         }
         _ => Err("certificates DIRECTORY, or run DIRECTORY NAME=ADDRESS...".to_owned()),
@@ -99,6 +104,21 @@ impl Stage {
             done = work => Ok(done),
             () = self.host.clock.sleep_until(deadline) => Err(format!("nothing within {LIMIT:?}")),
         }
+    }
+
+    /// Waits until `look` finds what is to come.
+    async fn comes<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> Result<T, String> {
+        let until = async {
+            loop {
+                if let Some(found) = look().await {
+                    return found;
+                }
+                let again = self.host.clock.now().mono + LOOK_EVERY;
+                self.host.clock.sleep_until(again).await;
+            }
+        };
+        let found = self.within(until).await;
+        found.map_err(|late| format!("{what}: {late}"))
     }
 
     /// TLS that trusts the authority of this file.
