@@ -121,6 +121,33 @@ async fn until(world: &World, what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
+fn brokers_with_nothing_new_do_not_hold_up_another() {
+    for holder in 0..4 {
+        let led = |leader| {
+            let values = if leader == holder { 0..3 } else { 0..0 };
+            Part {
+                leader,
+                ..part(values)
+            }
+        };
+        run(4, (0..4).map(led).collect(), async |world, cluster, _| {
+            // Two requests have room.
+            let options = ConsumerOptions {
+                fetch_bytes_max: 1 << 20,
+                prefetch_bytes_max: 2 << 20,
+                ..with(Reset::Fail)
+            };
+            let consumer = consumer(&cluster, 4, options).await;
+            let minute = world.pause(Duration::from_mins(1));
+            tokio::select! {
+                taken = read(&consumer, 3) => assert_eq!(taken[&holder], straight(0..3)),
+                () = minute => panic!("nothing of broker {holder} within a minute"),
+            }
+        });
+    }
+}
+
+#[test]
 fn a_session_names_only_what_changed() {
     let parts = vec![part(0..3), part(0..0), part(0..0)];
     run(1, parts, async |world, cluster, shared| {

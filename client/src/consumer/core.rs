@@ -1,8 +1,9 @@
 //! All partitions that a consumer reads: what to ask which broker, and what the application gets next.
 //!
 //! What always holds: pure; what it says is done by `fetcher`. What waits for the application and what
-//! was asked for stay within the bytes for fetching ahead, but for a batch that is larger than that.
-//! Partitions take turns, with the brokers and with the application.
+//! was asked for stay within the bytes for fetching ahead, but for a batch that is larger than that. Each
+//! broker has a share of them, so that none that has nothing to say holds up another. Partitions take turns,
+//! with the brokers and with the application.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     ready_bytes: usize,
     /// Bytes that were asked for.
     asked_bytes: usize,
+    /// A broker wasn't asked for records, since there was no room for them.
+    is_short: bool,
     /// The application.
     pub(crate) asking: Asking,
     /// What the consumer is in its group.
@@ -68,6 +71,8 @@ pub(crate) enum Start {
 enum NotNow {
     /// It may be later, at this time if nothing else happens.
     Until(Option<Mono>),
+    /// There is no room for what it may give.
+    NoRoom,
     /// Another one is to be asked.
     By(i32),
 }
@@ -82,7 +87,7 @@ fn to_ask(reading: &Reading, now: Mono, broker: i32, has_room: bool) -> Result<W
     match asked {
         Some(asked) if asked != broker => Err(NotNow::By(asked)),
         None => Err(NotNow::Until(None)),
-        Some(_) if matches!(want, Want::Records(_)) && !has_room => Err(NotNow::Until(None)),
+        Some(_) if matches!(want, Want::Records(_)) && !has_room => Err(NotNow::NoRoom),
         Some(_) => Ok(want),
     }
 }
@@ -148,6 +153,7 @@ impl Core {
             turn: 0,
             ready_bytes: 0,
             asked_bytes: 0,
+            is_short: false,
             asking: Asking::new(now),
             membership: None,
             held: false,
@@ -311,14 +317,30 @@ impl Core {
             .any(|reading| reading.is_asked_of(broker) && !reading.paused)
     }
 
+    /// Bytes that a broker may be asked for now. Its share is there for it whatever others are asked for:
+    /// who has nothing new holds its room until a request's wait is over, and then has it again.
+    fn room(&self, now: Mono, broker: i32, options: &ConsumerOptions) -> usize {
+        let (mut brokers, mut here) = (BTreeSet::from([broker]), 0);
+        for reading in self.readings.values() {
+            let source = reading.source(now);
+            if source == Some(broker) {
+                here += reading.ready_bytes();
+            }
+            brokers.extend(source.filter(|_| !reading.paused));
+        }
+        let share = (options.prefetch_bytes_max / brokers.len()).max(1);
+        let used = self.ready_bytes + self.asked_bytes;
+        let left = options.prefetch_bytes_max.saturating_sub(used);
+        let room = share.saturating_sub(here).min(left);
+        room.min(options.fetch_bytes_max)
+    }
+
     /// What to ask a broker now. All of it counts as asked.
     pub(super) fn plan(&mut self, now: Mono, broker: i32, options: &ConsumerOptions) -> Plan {
-        let mut plan = Plan::default();
-        let used = self.ready_bytes + self.asked_bytes;
-        plan.bytes_max = options
-            .prefetch_bytes_max
-            .saturating_sub(used)
-            .min(options.fetch_bytes_max);
+        let mut plan = Plan {
+            bytes_max: self.room(now, broker, options),
+            ..Plan::default()
+        };
         for (key, reading) in &mut self.readings {
             if !reading.is_asked_of(broker) {
                 continue;
@@ -331,6 +353,7 @@ impl Core {
                 Err(NotNow::Until(later)) => {
                     plan.next_at = plan.next_at.into_iter().chain(later).min();
                 }
+                Err(NotNow::NoRoom) => self.is_short = true,
                 Err(NotNow::By(other)) => {
                     plan.wakes.insert(other);
                 }
@@ -347,9 +370,10 @@ impl Core {
         plan
     }
 
-    /// A request for that many bytes has ended.
-    pub(super) fn fetch_ended(&mut self, bytes_max: usize) {
+    /// A request for that many bytes has ended. Whether a broker waits for room.
+    pub(super) fn fetch_ended(&mut self, bytes_max: usize) -> bool {
         self.asked_bytes -= bytes_max;
+        std::mem::take(&mut self.is_short)
     }
 
     /// Failed attempts in a row.

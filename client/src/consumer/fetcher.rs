@@ -183,7 +183,10 @@ async fn carry_out(shared: &Shared, client: &Client, session: &mut Session, plan
             options: &shared.options,
         };
         let outcomes = fetching::fetch(by, client, session, &plan).await;
-        shared.core().fetch_ended(plan.bytes_max);
+        let is_short = shared.core().fetch_ended(plan.bytes_max);
         shared.told(outcomes);
+        if is_short {
+            shared.wake();
+        }
     }
 }
