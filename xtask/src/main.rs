@@ -3,6 +3,7 @@
 
 mod binaries;
 mod brokers;
+mod client;
 mod clients;
 mod compaction;
 mod connect;
@@ -43,6 +44,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
+    /// The client crate's own scenarios against Millrace and Apache Kafka, one node and three.
+    Client(client::ClientArguments),
     /// Clients that others wrote against the broker: codecs, contents, dumps.
     Clients(clients::ClientsArguments),
     /// The same history compacted by Millrace and by Apache Kafka: what is left must be the same.
@@ -94,6 +97,7 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
+        Suite::Client(arguments) => client::run(&arguments),
         Suite::Clients(arguments) => clients::run(&arguments),
         Suite::Compaction => compaction::run(),
         Suite::Differential(arguments) => differential::run(&arguments),

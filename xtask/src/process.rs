@@ -148,6 +148,16 @@ impl Watched {
         self.signal("TERM")
     }
 
+    /// Sends SIGSTOP.
+    pub(crate) fn pause(&self) -> Result<(), String> {
+        self.signal("STOP")
+    }
+
+    /// Sends SIGCONT.
+    pub(crate) fn resume(&self) -> Result<(), String> {
+        self.signal("CONT")
+    }
+
     /// Waits for the end of the program.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let deadline = now() + limit;

@@ -72,7 +72,7 @@ impl Served {
         recorder: Option<&mut Recorder>,
     ) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let port = free_port()?;
+        let port = free_port(1)?;
         let address = format!("127.0.0.1:{port}");
         let paths = directories.iter().map(|name| directory.path().join(name));
         let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
@@ -188,9 +188,9 @@ impl Drop for Served {
     }
 }
 
-/// A port that is free now, and that of Kafka's controller with it. Not one that the system gives to
-/// whoever connects: while a broker is away a client could get its port.
-fn free_port() -> Result<u16, String> {
+/// The first of so many ports in a row that are free now, and those of Kafka's controllers with them. Not
+/// of those that the system gives to whoever connects: while a broker is away a client could get its port.
+pub(crate) fn free_port(nodes: u16) -> Result<u16, String> {
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 20_000;
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
@@ -198,9 +198,12 @@ fn free_port() -> Result<u16, String> {
     for nth in 0..256_u32 {
         let port = FIRST + begin.wrapping_add(nth * 7) % PORTS;
         let port = u16::try_from(port).expect("30,000 is a port");
-        if is_free(port) && is_free(port + CONTROLLER_PORT_ABOVE) {
+        let mut row = port..port + nodes;
+        if row.all(|port| is_free(port) && is_free(port + CONTROLLER_PORT_ABOVE)) {
             return Ok(port);
         }
     }
-    Err("no two free ports 100 apart in 256 tries".into())
+    Err(format!(
+        "no {nodes} free ports, and as many 100 above, in 256 tries"
+    ))
 }
