@@ -1,9 +1,10 @@
 //! The syncs that a flusher has under way: at most one commit's, and partitions' beside it.
 //!
-//! What always holds: a partition's sync is heard before a commit that ended meanwhile, so that no
-//! commit is told durable once a sync is known to have failed (F1); at most [`SYNCS_MAX`] partitions
-//! sync at a time.
+//! What always holds: of what ended at one look, a sync that failed is told first and the commit last, so
+//! that no commit is told durable once a sync is known to have failed (F1); each look tells of the commit,
+//! however many partitions sync; at most [`SYNCS_MAX`] of them do at a time.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use millrace_host::BoxFuture;
@@ -29,18 +30,22 @@ pub(super) enum Ended {
 pub(super) struct UnderWay {
     commit: Option<Sync>,
     partitions: Vec<(u32, Sync)>,
+    /// Ended at the last look, and not told yet: partitions', those that failed first.
+    heard: VecDeque<(u32, Result<(), Error>)>,
+    /// The same of the commit.
+    committed: Option<Result<(), Error>>,
 }
 
 impl UnderWay {
     /// The commit was written; the next waits until this has ended (J3).
     pub(super) fn commit(&mut self, sync: Sync) {
-        debug_assert!(self.commit.is_none(), "one commit at a time");
+        debug_assert!(self.takes_commit(), "one commit at a time");
         self.commit = Some(sync);
     }
 
-    /// No commit is on its way.
+    /// No commit is on its way; one whose end was not told yet still is.
     pub(super) fn takes_commit(&self) -> bool {
-        self.commit.is_none()
+        self.commit.is_none() && self.committed.is_none()
     }
 
     /// One more partition's files sync.
@@ -51,29 +56,49 @@ impl UnderWay {
 
     /// One more may.
     pub(super) fn takes_partition(&self) -> bool {
-        self.partitions.len() < SYNCS_MAX
+        self.partitions.len() + self.heard.len() < SYNCS_MAX
     }
 
     /// Some partition syncs.
     pub(super) fn has_partitions(&self) -> bool {
-        !self.partitions.is_empty()
+        !self.partitions.is_empty() || !self.heard.is_empty()
     }
 
     /// The next that ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        for index in 0..self.partitions.len() {
-            if let Poll::Ready(result) = self.partitions[index].1.as_mut().poll(cx) {
-                let (slot, _) = self.partitions.swap_remove(index);
-                return Poll::Ready(Ended::Partition(slot, result));
+        if self.heard.is_empty() && self.committed.is_none() {
+            self.look(cx);
+        }
+        if let Some((slot, result)) = self.heard.pop_front() {
+            return Poll::Ready(Ended::Partition(slot, result));
+        }
+        match self.committed.take() {
+            Some(result) => Poll::Ready(Ended::Commit(result)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Partitions before the commit: what is known when the commit is seen to have ended, is heard.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while index < self.partitions.len() {
+            let Poll::Ready(result) = self.partitions[index].1.as_mut().poll(cx) else {
+                index += 1;
+                continue;
+            };
+            let (slot, _) = self.partitions.swap_remove(index);
+            if result.is_err() {
+                self.heard.push_front((slot, result));
+            } else {
+                self.heard.push_back((slot, result));
             }
         }
         if let Some(commit) = &mut self.commit
             && let Poll::Ready(result) = commit.as_mut().poll(cx)
         {
             self.commit = None;
-            return Poll::Ready(Ended::Commit(result));
+            self.committed = Some(result);
         }
-        Poll::Pending
     }
 }
 
@@ -91,26 +116,45 @@ mod tests {
         Box::pin(ready(Err(Error::io("sync", Path::new("t-1"))(error))))
     }
 
-    /// Both had ended when the task came by: the order in which it asks decides.
+    /// All had ended when the task came by: the order in which it hears of them decides.
     #[test]
     fn a_sync_that_failed_is_heard_before_a_commit_that_succeeded() {
         let mut under_way = UnderWay::default();
         under_way.partition(3, Box::pin(pending()));
+        under_way.partition(5, Box::pin(ready(Ok(()))));
         under_way.partition(7, failed());
         under_way.commit(Box::pin(ready(Ok(()))));
         let mut cx = Context::from_waker(Waker::noop());
-        let first = under_way.poll(&mut cx);
-        assert!(
-            matches!(first, Poll::Ready(Ended::Partition(7, Err(_)))),
-            "{first:?}"
-        );
-        assert!(!under_way.takes_commit(), "its end was not told yet");
-        let second = under_way.poll(&mut cx);
-        assert!(
-            matches!(second, Poll::Ready(Ended::Commit(Ok(())))),
-            "{second:?}"
-        );
-        assert!(under_way.takes_commit() && under_way.has_partitions());
-        assert!(under_way.poll(&mut cx).is_pending());
+        let mut told = Vec::new();
+        while let Poll::Ready(ended) = under_way.poll(&mut cx) {
+            told.push(match ended {
+                Ended::Partition(slot, result) => (Some(slot), result.is_ok()),
+                Ended::Commit(result) => (None, result.is_ok()),
+            });
+            assert_eq!(
+                under_way.takes_commit(),
+                told.len() == 3,
+                "until it is told"
+            );
+        }
+        assert_eq!(told, [(Some(7), false), (Some(5), true), (None, true)]);
+        assert!(under_way.has_partitions());
+    }
+
+    /// Partitions that sync all the time don't keep a commit from being told.
+    #[test]
+    fn a_commit_is_told_however_many_partitions_sync() {
+        let mut under_way = UnderWay::default();
+        under_way.commit(Box::pin(ready(Ok(()))));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..=SYNCS_MAX {
+            while under_way.takes_partition() {
+                under_way.partition(1, Box::pin(ready(Ok(()))));
+            }
+            if let Poll::Ready(Ended::Commit(_)) = under_way.poll(&mut cx) {
+                return;
+            }
+        }
+        panic!("the commit is not told");
     }
 }
