@@ -16,7 +16,11 @@ use millrace_host::{
     Completion, DirEntry, Disk, EntryKind, File, FileMap, LockGuard, OpenMode, Space,
 };
 use shuttle::future::{spawn, yield_now};
+use shuttle::rand::{Rng, thread_rng};
 use tokio::sync::oneshot;
+
+/// A sync takes fewer turns of its task than this: of two that run side by side either may be the longer.
+const SYNC_TURNS_MAX: u32 = 8;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -298,6 +302,9 @@ impl File for MemoryFile {
         let (tell, told) = oneshot::channel();
         // It runs to its end, also when nobody waits for it any more.
         let _device = spawn(async move {
+            for _ in 0..thread_rng().gen_range(0..SYNC_TURNS_MAX) {
+                yield_now().await;
+            }
             if fails {
                 return tell.send(Err(io::Error::other("the device failed"))).ok();
             }

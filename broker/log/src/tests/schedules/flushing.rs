@@ -1,11 +1,13 @@
 //! Two partitions append, by the journal and directly, one of them is cut back meanwhile, and
 //! whoever waits for durability is told: everything, nothing too early, nothing of before the cut.
 
+use std::sync::Arc;
+
 use millrace_probe::{Bug, arm};
-use millrace_sim::schedules::shuttle::future::{block_on, spawn};
+use millrace_sim::schedules::shuttle::future::{block_on, spawn, yield_now};
 use millrace_sim::schedules::{Length, caught, explore};
 
-use super::node::{DIRECT_BYTES, Node};
+use super::node::{DIRECT_BYTES, Node, Partition};
 
 /// Larger than all of it: nothing rolls.
 const ONE_SEGMENT: u64 = 1 << 20;
@@ -52,6 +54,39 @@ fn appends_and_a_cut() {
     });
 }
 
+/// What follows a batch that is synced directly is small, and could be in the journal before it: each of
+/// them has somebody waiting.
+fn appends_behind_direct_ones() {
+    block_on(async {
+        let node = Node::start().await;
+        let one = node.open(0, ONE_SEGMENT).await;
+        let other = node.open(1, ONE_SEGMENT).await;
+        let waited_for = |partition: Arc<Partition>, direct: &'static [i64]| {
+            spawn(async move {
+                for mark in 1..=6 {
+                    let payload = if direct.contains(&mark) {
+                        DIRECT_BYTES as usize
+                    } else {
+                        10
+                    };
+                    partition.append(mark, payload).expect("nobody cuts it");
+                    partition.lock().flush_now();
+                    yield_now().await;
+                }
+            })
+        };
+        // The other's keep commits going.
+        for task in [
+            waited_for(one.clone(), &[2, 4]),
+            waited_for(other.clone(), &[]),
+        ] {
+            task.await.expect("no task is ended");
+        }
+        assert!(one.witness.all_flushed().await && other.witness.all_flushed().await);
+        node.stop().await.expect("the directory is sound");
+    });
+}
+
 /// Whoever has to wait for room goes on once there is some.
 fn appends_within_the_limit() {
     block_on(async {
@@ -84,6 +119,15 @@ fn what_is_told_as_flushed_is_durable_and_nothing_stays_untold() {
 }
 
 #[test]
+fn what_follows_a_direct_sync_is_not_told_before_it() {
+    explore(
+        "log.behind_direct",
+        Length::Long,
+        appends_behind_direct_ones,
+    );
+}
+
+#[test]
 fn who_waits_below_the_limit_of_unflushed_bytes_goes_on() {
     explore("log.limit", Length::Long, appends_within_the_limit);
 }
@@ -101,7 +145,11 @@ fn a_completion_from_before_a_cut_is_found() {
 #[test]
 fn a_suffix_acked_before_its_prefix_is_found() {
     let _armed = arm(Bug::SuffixAckedBeforePrefix);
-    caught("log.flushing", "SuffixAckedBeforePrefix", appends_and_a_cut);
+    caught(
+        "log.behind_direct",
+        "SuffixAckedBeforePrefix",
+        appends_behind_direct_ones,
+    );
 }
 
 #[test]
