@@ -169,6 +169,24 @@ impl Acl {
             permission: AclPermission::Allow,
         }
     }
+
+    /// One as a broker tells it: kind, name and pattern of what it is about; whom it concerns, and from
+    /// where; operation and permission.
+    fn told(
+        (resource, name, pattern): (i8, &str, i8),
+        (principal, host): (&str, &str),
+        (operation, permission): (i8, i8),
+    ) -> Self {
+        Self {
+            resource: AclResource::of(resource),
+            name: name.to_owned(),
+            pattern: AclPattern::of(pattern),
+            principal: principal.to_owned(),
+            host: host.to_owned(),
+            operation: AclOperation::of(operation),
+            permission: AclPermission::of(permission),
+        }
+    }
 }
 
 /// Which names a filter takes.
@@ -279,14 +297,14 @@ impl Admin {
             })?;
             let mut found = Vec::new();
             for resource in answer.resources {
-                found.extend(resource.acls.into_iter().map(|acl| Acl {
-                    resource: AclResource::of(resource.resource_type),
-                    name: resource.resource_name.to_owned(),
-                    pattern: AclPattern::of(resource.pattern_type),
-                    principal: acl.principal.to_owned(),
-                    host: acl.host.to_owned(),
-                    operation: AclOperation::of(acl.operation),
-                    permission: AclPermission::of(acl.permission_type),
+                let about = (
+                    resource.resource_type,
+                    resource.resource_name,
+                    resource.pattern_type,
+                );
+                found.extend(resource.acls.into_iter().map(|acl| {
+                    let says = (acl.operation, acl.permission_type);
+                    Acl::told(about, (acl.principal, acl.host), says)
                 }));
             }
             found.sort();
@@ -314,16 +332,9 @@ impl Admin {
                     let gone = told.matching_acls.into_iter().map(|acl| {
                         let what = || because("to delete an ACL".to_owned(), acl.error_message);
                         let outcome = refuse(acl.error_code, what);
-                        let acl = Acl {
-                            resource: AclResource::of(acl.resource_type),
-                            name: acl.resource_name.to_owned(),
-                            pattern: AclPattern::of(acl.pattern_type),
-                            principal: acl.principal.to_owned(),
-                            host: acl.host.to_owned(),
-                            operation: AclOperation::of(acl.operation),
-                            permission: AclPermission::of(acl.permission_type),
-                        };
-                        (acl, outcome)
+                        let about = (acl.resource_type, acl.resource_name, acl.pattern_type);
+                        let says = (acl.operation, acl.permission_type);
+                        (Acl::told(about, (acl.principal, acl.host), says), outcome)
                     });
                     gone.collect::<Outcomes<_, _>>()
                 });
