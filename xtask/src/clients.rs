@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-pub(crate) use broker::{Kind, Served, free_port};
+pub(crate) use broker::{Kind, Served, end, free_port, serve};
 use cell::Cell;
 use record::Recorder;
 use rows::{Client, ROWS, When};

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::brokers::peer;
-use crate::clients::free_port;
+use crate::clients::{end, free_port, serve};
 use crate::process::{Watched, println, succeed};
 
-/// A broker of ours listens within this.
-const START_LIMIT: Duration = Duration::from_mins(1);
 /// A broker that was asked to end is gone within this.
 const STOP_LIMIT: Duration = Duration::from_mins(1);
 /// Groups begin soon.
@@ -132,12 +130,7 @@ impl Nodes {
             format!("log.dirs={}", self.directory.path().join("data").display()),
         ];
         let settings = own.iter().map(String::as_str).chain(SETTINGS);
-        let settings: Vec<_> = settings.map(|setting| format!("--set {setting}")).collect();
-        let line = format!("{} serve {}", binary.display(), settings.join(" "));
-        let mut broker = Watched::quietly(&line, self.directory.path())?;
-        broker.wait_for_line("say that it listens", START_LIMIT, |line| {
-            line.starts_with("listening on ")
-        })?;
+        let broker = serve(binary, self.directory.path(), settings.map(str::to_owned))?;
         self.millrace = Some(broker);
         Ok(())
     }
@@ -181,15 +174,7 @@ impl Nodes {
         };
         // One that is paused hears nothing.
         broker.resume()?;
-        broker.terminate()?;
-        let status = broker.wait(STOP_LIMIT)?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(format!(
-            "the broker ended with {status} after SIGTERM; it must end with 0. It said last:\n{}",
-            broker.tail()
-        ))
+        end(broker, STOP_LIMIT)
     }
 }
 

@@ -119,13 +119,7 @@ impl Served {
         };
         let settings = SETTINGS.iter().map(|&row| row.to_owned());
         let settings = settings.chain(self.own.iter().cloned());
-        let settings: Vec<String> = settings.map(|row| format!("--set {row}")).collect();
-        let line = format!("{} serve {}", binary.display(), settings.join(" "));
-        let mut broker = Watched::quietly(&line, self.directory.path())?;
-        broker.wait_for_line("say that it listens", START_LIMIT, |line| {
-            line.starts_with("listening on ")
-        })?;
-        self.millrace = Some(broker);
+        self.millrace = Some(serve(binary, self.directory.path(), settings)?);
         Ok(())
     }
 
@@ -167,16 +161,7 @@ impl Served {
         let Some(broker) = &mut self.millrace else {
             return succeed(Command::new(peer()).args(["stop", &self.kafka()]));
         };
-        broker.terminate()?;
-        let status = broker.wait(STOP_LIMIT)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!(
-                "the broker ended with {status} after SIGTERM; it must end with 0. It said last:\n{}",
-                broker.tail()
-            ))
-        }
+        end(broker, STOP_LIMIT)
     }
 }
 
@@ -186,6 +171,34 @@ impl Drop for Served {
             eprintln!("xtask: {reason}");
         }
     }
+}
+
+/// A broker of ours in a directory, with these settings (`key=value`); comes back when it listens.
+pub(crate) fn serve(
+    binary: &Path,
+    directory: &Path,
+    settings: impl Iterator<Item = String>,
+) -> Result<Watched, String> {
+    let settings: Vec<String> = settings.map(|row| format!("--set {row}")).collect();
+    let line = format!("{} serve {}", binary.display(), settings.join(" "));
+    let mut broker = Watched::quietly(&line, directory)?;
+    broker.wait_for_line("say that it listens", START_LIMIT, |line| {
+        line.starts_with("listening on ")
+    })?;
+    Ok(broker)
+}
+
+/// Ends a broker of ours as an operator would.
+pub(crate) fn end(broker: &mut Watched, within: Duration) -> Outcome {
+    broker.terminate()?;
+    let status = broker.wait(within)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "the broker ended with {status} after SIGTERM; it must end with 0. It said last:\n{}",
+        broker.tail()
+    ))
 }
 
 /// The first of so many ports in a row that are free now, and those of Kafka's controllers with them. Not
