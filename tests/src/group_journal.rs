@@ -67,6 +67,23 @@ impl Journal {
         self.holds.extend(lost);
     }
 
+    /// It ended without a word to anybody: what it was given and hadn't committed comes again.
+    pub fn vanished(&mut self, life: u64) {
+        self.holds.retain(|(of, _), _| *of != life);
+    }
+
+    /// Of these ends, those up to which whoever owns the partition now was not given it: it was given to
+    /// somebody who may not have committed it, or its owner began there.
+    pub fn not_at_end(&self, ends: &BTreeMap<i32, i64>) -> BTreeMap<i32, i64> {
+        let at_end = |partition: i32, end: i64| {
+            let mut holds = self.holds.iter();
+            holds.any(|((_, of), hold)| *of == partition && *hold == Hold::Owned(Some(end)))
+        };
+        let ends = ends.iter().map(|(partition, end)| (*partition, *end));
+        ends.filter(|(partition, end)| !at_end(*partition, *end))
+            .collect()
+    }
+
     /// It was given these offsets, in this order.
     pub fn give(&mut self, life: u64, partition: i32, offsets: &[i64]) {
         let given = self.given.entry(partition).or_default();
@@ -146,6 +163,19 @@ mod tests {
         let ends = BTreeMap::from([(0, 4), (1, 2)]);
         assert_eq!(journal.judge(&ends), Vec::<String>::new());
         assert_eq!((journal.count(), journal.again()), (6, 1));
+    }
+
+    #[test]
+    fn what_a_vanished_life_was_given_is_not_at_its_end() {
+        let ends = BTreeMap::from([(0, 2)]);
+        let mut journal = Journal::default();
+        journal.assigned(1, "a", 1, &[0]);
+        journal.give(1, 0, &[0]);
+        assert_eq!(journal.not_at_end(&ends), ends);
+        journal.give(1, 0, &[1]);
+        assert_eq!(journal.not_at_end(&ends), BTreeMap::new());
+        journal.vanished(1);
+        assert_eq!((journal.not_at_end(&ends), journal.count()), (ends, 2));
     }
 
     #[test]

@@ -178,18 +178,54 @@ impl<'a> Load<'a> {
         let producers = producers().len();
         self.ends("the last delivery", producers).await?;
         let log = self.log().await?;
-        let records = log.len();
-        let given = self.stage.until("the group to have all", async || {
-            loaded.is_sound()?;
-            let count = lock(&loaded.journal).count();
-            Ok((count < records).then(|| format!("it has {count} of {records}")))
-        });
-        given.await?;
+        let mut ends = BTreeMap::new();
+        for (partition, offset) in log.keys() {
+            ends.insert(*partition, offset + 1);
+        }
+        self.group_has_all(log.len(), &ends).await?;
         loaded.members_end.store(true, Ordering::Release);
         loaded.ends.iter().for_each(Notify::notify_one);
         self.ends("the members' end", producers + MEMBERS).await?;
         loaded.is_sound()?;
-        self.judge_log(&log).await
+        self.judge_log(&log, &ends).await
+    }
+
+    /// Waits until the group was given all, and each partition's last records were given to its owner
+    /// or are committed: a life that vanished takes what it hadn't committed with it, and the group
+    /// begins there again once it is missed.
+    async fn group_has_all(&self, records: usize, ends: &BTreeMap<i32, i64>) -> Result<(), String> {
+        let loaded = &self.loaded;
+        let given = self.stage.until("the group to have all", async || {
+            loaded.is_sound()?;
+            let (count, mut behind) = {
+                let journal = lock(&loaded.journal);
+                (journal.count(), journal.not_at_end(ends))
+            };
+            if count < records {
+                return Ok(Some(format!("it has {count} of {records}")));
+            }
+            if !behind.is_empty() {
+                let committed = self.committed().await?;
+                behind.retain(|partition, end| committed.get(partition) != Some(end));
+            }
+            let first = behind.first_key_value();
+            Ok(first.map(|(partition, end)| {
+                format!("partition {partition} ends at {end}, and its owner isn't there")
+            }))
+        });
+        given.await
+    }
+
+    /// What the group has committed.
+    async fn committed(&self) -> Result<BTreeMap<i32, i64>, String> {
+        let group = self.loaded.group();
+        let admin = Admin::new(&self.cluster);
+        let committed = one(admin.committed_offsets(&[&group]).await).map_err(text)?;
+        let of_topic = committed.into_iter();
+        let of_topic = of_topic.filter(|(item, _)| *item.topic == *self.loaded.topic);
+        Ok(of_topic
+            .map(|(item, committed)| (item.partition, committed.offset))
+            .collect())
     }
 
     async fn ends(&self, what: &str, count: usize) -> Result<(), String> {
@@ -201,11 +237,7 @@ impl<'a> Load<'a> {
         ended.await
     }
 
-    async fn judge_log(&self, log: &Log) -> Result<String, String> {
-        let mut ends = BTreeMap::new();
-        for (partition, offset) in log.keys() {
-            ends.insert(*partition, offset + 1);
-        }
+    async fn judge_log(&self, log: &Log, ends: &BTreeMap<i32, i64>) -> Result<String, String> {
         let (broken, stored, given_up) = {
             let promises = lock(&self.loaded.promises);
             let mut broken = promises.judge(log);
@@ -214,19 +246,16 @@ impl<'a> Load<'a> {
         };
         let (of_group, again) = {
             let journal = lock(&self.loaded.journal);
-            (journal.judge(&ends), journal.again())
+            (journal.judge(ends), journal.again())
         };
         let broken: Vec<_> = broken.into_iter().chain(of_group).collect();
         if let Some(first) = broken.first() {
             return Err(format!("{} promises broken; first: {first}", broken.len()));
         }
-        let group = self.loaded.group();
-        let admin = Admin::new(&self.cluster);
-        let committed = one(admin.committed_offsets(&[&group]).await).map_err(text)?;
-        for (partition, end) in &ends {
-            let at = committed.get(&TopicPartition::new(self.loaded.topic.as_str(), *partition));
-            let at = at.map(|committed| committed.offset);
-            if at != Some(*end) {
+        let committed = self.committed().await?;
+        for (partition, end) in ends {
+            let at = committed.get(partition);
+            if at != Some(end) {
                 return Err(format!(
                     "partition {partition} ends at {end}; the group closed and had committed {at:?}"
                 ));

@@ -98,6 +98,9 @@ pub(crate) async fn attend(
         }
         if (life + member as u64) % 2 == 1 {
             consumer.close().await.map_err(text)?;
+        } else {
+            drop(consumer);
+            lock(&loaded.journal).vanished(number);
         }
     }
     Ok(())
