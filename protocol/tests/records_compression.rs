@@ -1,8 +1,12 @@
 //! Decompression of hostile streams: the cap holds while bytes come out, buffers follow what is really
 //! there, and every malformed stream is an error.
 
+use millrace_host::allocation::{Counting, peak};
 use millrace_protocol::records::compression::{Codec, CompressionError, Decompressor, compress};
 use proptest::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const MIB: usize = 1 << 20;
 const PACKED: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
@@ -13,11 +17,21 @@ fn packed(codec: Codec, content: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What both readers, the one in C and the one in Rust alone, make of it: the same.
 fn unpacked(codec: Codec, input: &[u8], cap: usize) -> Result<Vec<u8>, CompressionError> {
-    let mut out = Vec::new();
-    Decompressor::new()
-        .decompress(codec, input, cap, &mut out)
-        .map(|()| out)
+    let read = |mut by: Decompressor| {
+        let mut out = Vec::new();
+        by.decompress(codec, input, cap, &mut out).map(|()| out)
+    };
+    let (one, other) = (
+        read(Decompressor::new()),
+        read(Decompressor::in_rust_alone()),
+    );
+    assert_eq!(one.is_ok(), other.is_ok(), "{one:?} and {other:?}");
+    if let (Ok(one), Ok(other)) = (&one, &other) {
+        assert!(one == other, "{codec:?}: the readers don't agree");
+    }
+    one
 }
 
 /// Reads `input` to its end or error and counts what came out.
@@ -298,14 +312,15 @@ fn zstd_windows_are_limited_before_memory_is_taken() {
         );
     }
     for log in [28, 31, 41] {
-        let mut decompressor = Decompressor::new();
-        let frame = zstd_frame(log, b"content");
-        let refused = decompressor.decompress(Codec::Zstd, &frame, MIB, &mut Vec::new());
-        assert!(
-            matches!(refused, Err(CompressionError::Unsupported { .. })),
-            "{log}: {refused:?}"
-        );
-        assert!(decompressor.kept_bytes() < MIB, "{log}");
+        for mut decompressor in [Decompressor::new(), Decompressor::in_rust_alone()] {
+            let frame = zstd_frame(log, b"content");
+            let refused = decompressor.decompress(Codec::Zstd, &frame, MIB, &mut Vec::new());
+            assert!(
+                matches!(refused, Err(CompressionError::Unsupported { .. })),
+                "{log}: {refused:?}"
+            );
+            assert!(decompressor.kept_bytes() < MIB, "{log}");
+        }
     }
     // The greatest window that is read is given back afterwards.
     let mut decompressor = Decompressor::new();
@@ -323,6 +338,56 @@ fn zstd_frames_may_follow_each_other_and_omit_their_size() {
     let bombs = packed(Codec::Zstd, &vec![0; 10_000]).repeat(10);
     let over = unpacked(Codec::Zstd, &bombs, 99_999);
     assert!(matches!(over, Err(CompressionError::TooLarge { .. })));
+    assert_eq!(
+        unpacked(Codec::Zstd, &bombs, 100_000).unwrap(),
+        vec![0; 100_000]
+    );
+    // A frame that is to be skipped gives nothing, wherever it lies.
+    let skipped = [&[0x5f, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"any"].concat();
+    let between = [&skipped[..], &two, &skipped].concat();
+    assert_eq!(unpacked(Codec::Zstd, &between, MIB).unwrap(), b"one two");
+    let cut = between[..between.len() - 1].to_vec();
+    for broken in [cut, Vec::new(), b"no frame at all".to_vec()] {
+        assert!(unpacked(Codec::Zstd, &broken, MIB).is_err(), "{broken:?}");
+    }
+}
+
+/// What refers far back is read under a cap that is far below the frame's window, and as far as the cap.
+#[test]
+fn zstd_is_read_in_rust_alone_with_a_window_of_the_cap() {
+    let far = noise(700_000);
+    let content = [&far[..], &far].concat();
+    for level in [1, 3, 9, 19] {
+        let mut one = Vec::new();
+        let mut encoder = zstd::stream::write::Encoder::new(&mut one, level).unwrap();
+        encoder.include_checksum(true).unwrap();
+        std::io::Write::write_all(&mut encoder, &content).unwrap();
+        encoder.finish().unwrap();
+        let read = unpacked(Codec::Zstd, &one, content.len()).unwrap();
+        assert!(read == content, "level {level}");
+        let over = unpacked(Codec::Zstd, &one, content.len() - 1);
+        assert!(matches!(over, Err(CompressionError::TooLarge { .. })));
+        let checksum = one.len() - 1;
+        one[checksum] ^= 1;
+        assert!(unpacked(Codec::Zstd, &one, MIB * 2).is_err());
+    }
+}
+
+#[test]
+fn zstd_is_read_in_rust_alone_in_memory_that_follows_the_cap() {
+    let bomb = packed(Codec::Zstd, &vec![0; 64 * MIB]);
+    // The window as it would be streamed, then the size in the header.
+    let mut streamed = Vec::new();
+    let mut encoder = zstd::stream::write::Encoder::new(&mut streamed, 19).unwrap();
+    std::io::Write::write_all(&mut encoder, &vec![0; 64 * MIB]).unwrap();
+    encoder.finish().unwrap();
+    for bomb in [bomb, streamed] {
+        let ((bytes, whole), held) =
+            peak(|| counted(&mut Decompressor::in_rust_alone(), Codec::Zstd, &bomb, MIB));
+        assert!(bytes <= MIB && !whole);
+        // A buffer that doubles is there twice while it does.
+        assert!(held < 4 * MIB, "{held} bytes");
+    }
 }
 
 proptest! {
@@ -339,8 +404,10 @@ proptest! {
             input[at] = byte;
         }
         let cap = content.len() / 2;
-        let (bytes, _) = counted(&mut Decompressor::new(), codec, &input, cap);
-        prop_assert!(bytes <= cap);
+        for mut by in [Decompressor::new(), Decompressor::in_rust_alone()] {
+            let (bytes, _) = counted(&mut by, codec, &input, cap);
+            prop_assert!(bytes <= cap);
+        }
     }
 
     #[test]
@@ -348,7 +415,9 @@ proptest! {
         input in proptest::collection::vec(any::<u8>(), 0..300),
         codec in 1_usize..5,
     ) {
-        let (bytes, _) = counted(&mut Decompressor::new(), Codec::ALL[codec], &input, 1000);
-        prop_assert!(bytes <= 1000);
+        for mut by in [Decompressor::new(), Decompressor::in_rust_alone()] {
+            let (bytes, _) = counted(&mut by, Codec::ALL[codec], &input, 1000);
+            prop_assert!(bytes <= 1000);
+        }
     }
 }

@@ -263,7 +263,7 @@ fn check(options: &ProducerOptions) -> Result<(), Error> {
     if options.request_bytes_max > options.buffer_bytes_max {
         return refuse("buffer_bytes_max can't hold one record of request_bytes_max");
     }
-    if !options.codec.is_built_in() {
+    if !options.codec.is_written() {
         return refuse("this program was built without the feature zstd: choose another codec");
     }
     // A semaphore's permits are taken by 32-bit numbers.

@@ -6,7 +6,11 @@ use std::io::Write;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::{Codec, snappy, zstandard};
+#[cfg(feature = "zstd")]
+use super::zstandard;
+#[cfg(not(feature = "zstd"))]
+use super::zstandard_in_rust as zstandard;
+use super::{Codec, snappy};
 
 /// Kafka's default of `compression.gzip.level` (-1 there means zlib's own default, 6).
 const GZIP_LEVEL: i32 = 6;
@@ -14,7 +18,8 @@ const GZIP_LEVEL: i32 = 6;
 /// Appends `input`, compressed, to `out`.
 ///
 /// `level` is the codec's own (gzip 0-9, zstd -131072 to 22), brought into range; `None` is Kafka's
-/// default. The codec must be one that [is built in](Codec::is_built_in). Snappy has no levels and the LZ4 encoder has one, so both ignore it.
+/// default. The codec must be one that [this build writes](Codec::is_written). Snappy has no levels and the
+/// LZ4 encoder has one, so both ignore it.
 pub fn compress(codec: Codec, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
     match codec {
         Codec::None => out.extend_from_slice(input),

@@ -3,9 +3,11 @@
 //! What holds: a stream never gives more than `cap` bytes; the buffer behind it is at most
 //! [`CHUNK_BYTES`] for gzip and zstd, one block for LZ4 (4 MiB) and xerial snappy, and the content
 //! (so the cap) for a raw snappy block, which can't be read in parts. Beyond that only the codecs' own
-//! windows: 32 KiB for gzip, see [`zstandard`](super::zstandard) for zstd.
+//! windows: 32 KiB for gzip; for zstd see `zstandard`, and `zstandard_in_rust` where that isn't built in.
 
-use super::{Codec, CompressionError, gzip, lz4, snappy, zstandard};
+#[cfg(feature = "zstd")]
+use super::zstandard;
+use super::{Codec, CompressionError, gzip, lz4, snappy, zstandard_in_rust};
 
 /// Content bytes handed out at a time by gzip and zstd.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -16,7 +18,10 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Decompressor {
     gzip: Option<Box<gzip::Inflater>>,
-    zstd: zstandard::Context,
+    /// None if zstd is to be read in Rust alone.
+    #[cfg(feature = "zstd")]
+    zstd: Option<zstandard::Context>,
+    zstd_in_rust: zstandard_in_rust::Context,
     block: Vec<u8>,
 }
 
@@ -30,15 +35,31 @@ impl Decompressor {
     /// A reader without contexts; each comes with the first stream that needs it.
     pub fn new() -> Self {
         Self {
+            #[cfg(feature = "zstd")]
+            zstd: Some(zstandard::Context::new()),
+            ..Self::in_rust_alone()
+        }
+    }
+
+    /// As [`new`](Self::new), and zstd is read as in a build without the feature of that name: to the
+    /// same bytes, at a fraction of the speed.
+    pub fn in_rust_alone() -> Self {
+        Self {
             gzip: None,
-            zstd: zstandard::Context::new(),
+            #[cfg(feature = "zstd")]
+            zstd: None,
+            zstd_in_rust: zstandard_in_rust::Context::default(),
             block: Vec::new(),
         }
     }
 
     /// Bytes held between streams (zstd context and block buffer; the gzip state is about 40 KiB).
     pub fn kept_bytes(&self) -> usize {
-        self.zstd.bytes() + self.block.capacity()
+        #[cfg(feature = "zstd")]
+        let context = self.zstd.as_ref().map_or(0, zstandard::Context::bytes);
+        #[cfg(not(feature = "zstd"))]
+        let context = 0;
+        context + self.block.capacity()
     }
 
     /// Starts to read `input`, of which at most `cap` bytes of content may come.
@@ -63,9 +84,14 @@ impl Decompressor {
             }
             Codec::Snappy => Kind::Snappy(snappy::Framing::Unknown),
             Codec::Lz4 => Kind::Lz4(lz4::Reader::Start),
+            #[cfg(feature = "zstd")]
+            Codec::Zstd if let Some(context) = &mut self.zstd => {
+                context.begin()?;
+                Kind::Zstd(context)
+            }
             Codec::Zstd => {
-                self.zstd.begin()?;
-                Kind::Zstd(&mut self.zstd)
+                self.zstd_in_rust.begin(cap);
+                Kind::ZstdInRust(&mut self.zstd_in_rust)
             }
         };
         Ok(Stream {
@@ -104,7 +130,9 @@ enum Kind<'a> {
     Gzip(&'a mut gzip::Inflater),
     Snappy(snappy::Framing),
     Lz4(lz4::Reader),
+    #[cfg(feature = "zstd")]
     Zstd(&'a mut zstandard::Context),
+    ZstdInRust(&'a mut zstandard_in_rust::Context),
 }
 
 /// The content of one compressed stream, chunk by chunk.
@@ -167,7 +195,12 @@ impl Stream<'_> {
                 self.block.resize(chunk, 0);
                 inflater.read(&mut self.rest, self.block)
             }
+            #[cfg(feature = "zstd")]
             Kind::Zstd(context) => {
+                self.block.resize(chunk, 0);
+                context.read(&mut self.rest, self.block)
+            }
+            Kind::ZstdInRust(context) => {
                 self.block.resize(chunk, 0);
                 context.read(&mut self.rest, self.block)
             }
@@ -192,8 +225,11 @@ impl Stream<'_> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        if let Kind::Zstd(context) = &mut self.kind {
-            context.end();
+        match &mut self.kind {
+            #[cfg(feature = "zstd")]
+            Kind::Zstd(context) => context.end(),
+            Kind::ZstdInRust(context) => context.end(),
+            Kind::Stored | Kind::Gzip(_) | Kind::Snappy(_) | Kind::Lz4(_) => {}
         }
     }
 }
