@@ -4,13 +4,16 @@ use std::fmt;
 
 use crate::BoxFuture;
 
-/// Which runtime a task belongs to (in simulation both are the one executor).
+/// Which runtime a task belongs to (in simulation all are the one executor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
     /// Connections, produce, fetch, flushers: workers that may block briefly in the page cache.
     Data,
     /// Consensus, timers, admin HTTP: never blocks on a file.
     Control,
+    /// Compaction: long work that nobody waits for. Its workers are few, and
+    /// stand back behind all others where processors are short.
+    Background,
 }
 
 /// A running task. Dropping the handle leaves the task running.

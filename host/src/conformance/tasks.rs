@@ -59,7 +59,7 @@ impl Drop for Dropped {
 }
 
 async fn a_task_runs_to_its_end(bench: Bench) {
-    for pool in [Pool::Data, Pool::Control] {
+    for pool in [Pool::Data, Pool::Control, Pool::Background] {
         let ended = Arc::new(AtomicU32::new(0));
         let counted = Dropped(Arc::clone(&ended));
         let clock = Arc::clone(&bench.host.clock);
@@ -121,7 +121,7 @@ async fn a_kill_drops_all_tasks_for_good(bench: Bench) {
         )
     };
     let tasks: Vec<_> = (0..20)
-        .map(|n| [Pool::Data, Pool::Control][n % 2])
+        .map(|n| [Pool::Data, Pool::Control, Pool::Background][n % 3])
         .map(spawn)
         .collect();
     host.spawn.kill();

@@ -1,6 +1,6 @@
 //! The real machine: Linux files and sockets, on tokio.
 //!
-//! Owns the two runtimes and the bounded pools of the product. What always holds: nothing here
+//! Owns the runtimes and the bounded pools of the product. What always holds: nothing here
 //! waits for a device on a runtime's worker but through the page cache, every pool and queue has
 //! a limit named in [`Options`], and threads are made when there is work for them, so that an
 //! idle process stays small.
@@ -19,6 +19,7 @@ mod net;
 mod pools;
 mod processors;
 mod rng;
+mod runtimes;
 mod send;
 mod signals;
 mod spawn;
@@ -32,7 +33,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 
 pub use facts::{Mounted, clock_source, mounted};
 pub use groups::{Giver, Share};
@@ -43,19 +44,21 @@ pub use signals::{Signal, Signals};
 
 use crate::Host;
 use pools::Pools;
-
-/// Stack of a runtime worker or pool thread, in bytes of address space; only what is touched is
-/// resident.
-const WORKER_STACK_BYTES: usize = 2 << 20;
+use runtimes::Runtimes;
+use spawn::Handles;
 
 /// Most workers of the Data runtime, however many processors there are.
 const DATA_WORKERS_MAX: usize = 256;
+/// Most workers of the Background runtime.
+const BACKGROUND_WORKERS_MAX: usize = 16;
 
 /// The named limits of the real host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Workers of the Data runtime. More than cores, since a worker may block in the page cache.
     pub data_workers: usize,
+    /// Workers of the Background runtime.
+    pub background_workers: usize,
     /// Threads for `sync` and `sync_dir`: how many syncs of one device may be on their way at once.
     pub sync_threads: usize,
     /// Threads for reads that wait for the device.
@@ -80,6 +83,7 @@ impl Options {
         let processors = usize::try_from(count).unwrap_or(usize::MAX);
         Self {
             data_workers: processors.saturating_mul(2).clamp(4, DATA_WORKERS_MAX),
+            background_workers: processors.clamp(1, BACKGROUND_WORKERS_MAX),
             sync_threads: 16,
             cold_read_threads: 16,
             directory_threads: 4,
@@ -106,39 +110,25 @@ pub struct MachineCounts {
     pub pool_full_waits: u64,
 }
 
-/// The machine of one process: two runtimes, the pools, and the [`Host`] made of them.
+/// The machine of one process: the runtimes, the pools, and the [`Host`] made of them.
 pub struct RealHost {
     host: Host,
     spawn: Arc<spawn::RealSpawn>,
     pools: Arc<Pools>,
     // `Some` until `stop` or drop takes them.
-    runtimes: Option<(Runtime, Runtime)>,
+    runtimes: Option<Runtimes>,
 }
 
 impl RealHost {
-    /// Starts the Data and the Control runtime. Pools start their threads when first used.
+    /// Starts the runtimes. Pools start their threads when first used.
     pub fn start(options: &Options) -> io::Result<Self> {
-        let data = Builder::new_multi_thread()
-            .worker_threads(options.data_workers.max(1))
-            .max_blocking_threads(1)
-            .thread_stack_size(WORKER_STACK_BYTES)
-            .thread_name("data")
-            .enable_all()
-            .build()?;
-        let control = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(1)
-            .thread_stack_size(WORKER_STACK_BYTES)
-            .thread_name("control")
-            .enable_all()
-            .build()?;
-        let parts = assemble(options, data.handle().clone(), control.handle().clone())?;
-        let (host, spawn, pools) = parts;
+        let runtimes = Runtimes::start(options)?;
+        let (host, spawn, pools) = assemble(options, runtimes.handles())?;
         Ok(Self {
             host,
             spawn,
             pools,
-            runtimes: Some((data, control)),
+            runtimes: Some(runtimes),
         })
     }
 
@@ -167,7 +157,7 @@ impl RealHost {
     /// Runs `future` on the calling thread until it is done. Not from inside a task.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.runtimes {
-            Some((_, control)) => control.block_on(future),
+            Some(runtimes) => runtimes.block_on(future),
             None => unreachable!("the runtimes are only taken by stop and drop"),
         }
     }
@@ -175,9 +165,8 @@ impl RealHost {
     /// Ends every task and waits up to `timeout` for the workers. Not from inside a task.
     pub fn stop(mut self, timeout: Duration) {
         self.host.spawn.kill();
-        if let Some((data, control)) = self.runtimes.take() {
-            data.shutdown_timeout(timeout);
-            control.shutdown_timeout(timeout);
+        if let Some(runtimes) = self.runtimes.take() {
+            runtimes.stop(timeout);
         }
     }
 }
@@ -185,9 +174,8 @@ impl RealHost {
 impl Drop for RealHost {
     /// Ends the tasks without waiting, so that it is safe inside a task of another runtime.
     fn drop(&mut self) {
-        if let Some((data, control)) = self.runtimes.take() {
-            data.shutdown_background();
-            control.shutdown_background();
+        if let Some(runtimes) = self.runtimes.take() {
+            runtimes.leave();
         }
     }
 }
@@ -199,19 +187,24 @@ impl fmt::Debug for RealHost {
 }
 
 /// A host on the tokio runtime this is called from (its net and time drivers must be enabled):
-/// both pools of tasks are that runtime. For tests and small tools.
+/// all pools of tasks are that runtime. For tests and small tools.
 pub fn host(options: &Options) -> io::Result<Host> {
     let runtime = Handle::try_current().map_err(io::Error::other)?;
-    Ok(assemble(options, runtime.clone(), runtime)?.0)
+    let handles = Handles {
+        data: runtime.clone(),
+        control: runtime.clone(),
+        background: runtime,
+    };
+    Ok(assemble(options, handles)?.0)
 }
 
 fn assemble(
     options: &Options,
-    data: Handle,
-    control: Handle,
+    handles: Handles,
 ) -> io::Result<(Host, Arc<spawn::RealSpawn>, Arc<Pools>)> {
     let pools = Arc::new(Pools::new(options));
-    let spawn = Arc::new(spawn::RealSpawn::new(data.clone(), control));
+    let data = handles.data.clone();
+    let spawn = Arc::new(spawn::RealSpawn::new(handles));
     let host = Host {
         disk: Arc::new(disk::RealDisk::new(Arc::clone(&pools))),
         net: Arc::new(net::RealNet::new(

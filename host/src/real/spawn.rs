@@ -1,4 +1,4 @@
-//! Tasks on the two runtimes, registered with their node so that they can be killed together.
+//! Tasks on the runtimes, registered with their node so that they can be killed together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,28 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{BoxFuture, Pool, Spawn, TaskHandle};
 
+/// A runtime for each pool of tasks.
+#[derive(Clone, Debug)]
+pub(super) struct Handles {
+    pub(super) data: Handle,
+    pub(super) control: Handle,
+    pub(super) background: Handle,
+}
+
+impl Handles {
+    fn of(&self, pool: Pool) -> &Handle {
+        match pool {
+            Pool::Data => &self.data,
+            Pool::Control => &self.control,
+            Pool::Background => &self.background,
+        }
+    }
+}
+
 /// The spawner of one node.
 #[derive(Debug)]
 pub(super) struct RealSpawn {
-    data: Handle,
-    control: Handle,
+    handles: Handles,
     tasks: Arc<Registry>,
     panics: Arc<AtomicU64>,
 }
@@ -40,10 +57,9 @@ impl Registry {
 }
 
 impl RealSpawn {
-    pub(super) fn new(data: Handle, control: Handle) -> Self {
+    pub(super) fn new(handles: Handles) -> Self {
         Self {
-            data,
-            control,
+            handles,
             tasks: Arc::default(),
             panics: Arc::default(),
         }
@@ -52,8 +68,7 @@ impl RealSpawn {
     /// The same runtimes, tasks of another node.
     pub(super) fn another_node(&self) -> Self {
         Self {
-            data: self.data.clone(),
-            control: self.control.clone(),
+            handles: self.handles.clone(),
             tasks: Arc::default(),
             panics: Arc::clone(&self.panics),
         }
@@ -92,12 +107,8 @@ impl Spawn for RealSpawn {
             panics: Arc::clone(&self.panics),
             _listed: listed,
         };
-        let runtime = match pool {
-            Pool::Data => &self.data,
-            Pool::Control => &self.control,
-        };
         // Without the lock: a runtime that has stopped drops the task here, and with it `Listed`.
-        let handle = runtime.spawn(guarded);
+        let handle = self.handles.of(pool).spawn(guarded);
         let mut tasks = self.tasks.tasks();
         if tasks.killed {
             handle.abort();

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use rustix::fs::{Advice, fadvise};
 
 use super::{Options, RealHost, open_files, raise_open_files};
-use crate::{File, FileSlice, OpenMode, Piece, Vouched, conformance};
+use crate::{File, FileSlice, OpenMode, Piece, Pool, Vouched, conformance};
 
 fn options() -> Options {
     Options {
@@ -36,6 +36,24 @@ async fn a_host_on_the_current_runtime_keeps_them_too() {
     let dir = tempfile::tempdir().unwrap();
     let host = super::host(&options()).unwrap();
     conformance::run_all(&host, dir.path()).await;
+}
+
+#[test]
+fn what_runs_in_the_background_stands_back_behind_all_else() {
+    let machine = RealHost::start(&options()).unwrap();
+    let place = |pool| {
+        let (told, heard) = std::sync::mpsc::sync_channel(1);
+        let task = async move {
+            let place = rustix::process::getpriority_process(None);
+            told.send(place.unwrap()).expect("the test listens");
+        };
+        drop(machine.host().spawn.spawn(pool, "look", Box::pin(task)));
+        heard.recv_timeout(Duration::from_secs(30)).unwrap()
+    };
+    let usual = place(Pool::Data);
+    assert_eq!(place(Pool::Control), usual);
+    assert!(place(Pool::Background) > usual);
+    machine.stop(Duration::from_secs(5));
 }
 
 /// Asks the kernel to drop the file's clean pages. Only advice: where it isn't followed the warm
@@ -89,9 +107,7 @@ fn killing_one_node_leaves_the_other() {
     let machine = RealHost::start(&options()).unwrap();
     let (one, other) = (machine.host(), machine.another_node());
     one.spawn.kill();
-    let task = other
-        .spawn
-        .spawn(crate::Pool::Data, "lives", Box::pin(async {}));
+    let task = other.spawn.spawn(Pool::Data, "lives", Box::pin(async {}));
     assert!(machine.block_on(task.join()));
 }
 

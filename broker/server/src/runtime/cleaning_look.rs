@@ -185,7 +185,7 @@ fn begin(
         let (node, dirty) = (Arc::clone(node), next.cleanable.dirty_bytes);
         let spawn = Arc::clone(&node.host.spawn);
         let round = async move { run_round(&node, next.open, &job, (dirty, wall_ms)).await };
-        drop(spawn.spawn(Pool::Data, "log compaction", Box::pin(round)));
+        drop(spawn.spawn(Pool::Background, "log compaction", Box::pin(round)));
     }
 }
 
