@@ -9,6 +9,7 @@ use std::sync::Arc;
 use millrace_host::{Mono, Rng};
 
 use super::batch::Content;
+use super::buffers::Buffers;
 use super::delivery::{Delivery, Fate};
 use super::lane::{Entry, Lane, Next, Rules, Sending, Verdict};
 use super::partitioner::{Sticky, of_key};
@@ -20,6 +21,7 @@ use crate::{Error, ProducerIdentity};
 #[derive(Debug)]
 pub(super) struct Core {
     rules: Rules,
+    buffers: Buffers,
     topics: BTreeMap<Arc<str>, Topic>,
     lanes: Vec<Slot>,
     /// Lanes that aren't empty.
@@ -91,9 +93,10 @@ pub(super) struct Plan {
 }
 
 impl Core {
-    pub(super) fn new(rules: Rules, reports: Option<Arc<Queue>>) -> Self {
+    pub(super) fn new(rules: Rules, buffer_bytes_max: usize, reports: Option<Arc<Queue>>) -> Self {
         Self {
             rules,
+            buffers: Buffers::new(rules.batch_bytes, buffer_bytes_max),
             topics: BTreeMap::new(),
             lanes: Vec::new(),
             busy: BTreeSet::new(),
@@ -109,8 +112,7 @@ impl Core {
     pub(super) fn place(
         &mut self,
         now: Mono,
-        topic: &str,
-        partition: Option<i32>,
+        (topic, partition): (&str, Option<i32>),
         entry: &Entry<'_>,
         rng: &dyn Rng,
     ) -> Result<Placed, Unplaced> {
@@ -138,7 +140,7 @@ impl Core {
         if slot.lane.is_empty() {
             self.busy.insert(lane);
         }
-        let appended = slot.lane.append(now, entry, &self.rules);
+        let appended = slot.lane.append(now, entry, &self.rules, &mut self.buffers);
         Ok(Placed {
             delivery: appended.delivery,
             wakes: slot.leader.filter(|_| appended.wakes),
@@ -294,9 +296,13 @@ impl Core {
         verdict: Verdict,
         retry_at: Mono,
     ) -> usize {
-        let freed = self.lanes[lane]
-            .lane
-            .answered(ticket, content, verdict, retry_at, &self.rules);
+        let lane_of = &mut self.lanes[lane].lane;
+        let freed = if let Verdict::Stored { base_offset } = verdict {
+            self.buffers.give_back(content);
+            lane_of.stored(ticket, base_offset)
+        } else {
+            lane_of.answered(ticket, content, verdict, retry_at, &self.rules)
+        };
         self.settle_busy(lane);
         freed
     }

@@ -26,6 +26,7 @@ use millrace_protocol::ids::ProducerEpoch;
 use millrace_protocol::records::{BatchBuilder, HEADER_LEN, Header, Options, sequence_after};
 
 use super::batch::{Content, Queued, Stamp};
+use super::buffers::{Buffers, Lent};
 use super::delivery::{Delivery, Fate};
 use super::queue::{Queue, Told};
 use super::split;
@@ -135,6 +136,8 @@ pub(super) struct Appended {
 #[derive(Debug)]
 struct Open {
     builder: Box<BatchBuilder>,
+    /// Its buffer was another batch's.
+    _lent: Option<Lent>,
     since: Mono,
     /// What its records took of the producer's buffer.
     bytes: usize,
@@ -148,6 +151,8 @@ pub(super) struct Lane {
     topic: Arc<str>,
     partition: i32,
     open: Option<Open>,
+    /// The last batch was closed since it was full: so will the next.
+    fills: bool,
     queue: VecDeque<Queued>,
     identity: Option<ProducerIdentity>,
     next_sequence: i32,
@@ -169,6 +174,7 @@ impl Lane {
             topic,
             partition,
             open: None,
+            fills: false,
             queue: VecDeque::new(),
             identity: None,
             next_sequence: 0,
@@ -198,7 +204,13 @@ impl Lane {
     }
 
     /// Takes a record in. It holds `entry.bytes_max()` of the producer's buffer until it is told.
-    pub(super) fn append(&mut self, now: Mono, entry: &Entry<'_>, rules: &Rules) -> Appended {
+    pub(super) fn append(
+        &mut self,
+        now: Mono,
+        entry: &Entry<'_>,
+        rules: &Rules,
+        buffers: &mut Buffers,
+    ) -> Appended {
         let bytes = entry.bytes_max();
         let full = |open: &Open| {
             open.builder.len() + bytes > rules.batch_bytes.min(rules.request_bytes_max)
@@ -206,13 +218,19 @@ impl Lane {
         let mut wakes = self.open.as_ref().is_some_and(full);
         if wakes {
             self.seal();
+            self.fills = true;
         }
-        let mut appended = self.push(now, entry, bytes, rules);
+        let lent = if self.open.is_none() && self.fills {
+            buffers.take()
+        } else {
+            None
+        };
+        let mut appended = self.push(now, entry, rules, lent);
         if appended.is_none() {
             // The batch can't take this timestamp or one more record: the next one can.
             self.seal();
             wakes = true;
-            appended = self.push(now, entry, bytes, rules);
+            appended = self.push(now, entry, rules, None);
         }
         let (delivery, records) =
             appended.expect("an empty batch takes any record of bounded size");
@@ -226,15 +244,20 @@ impl Lane {
         &mut self,
         now: Mono,
         entry: &Entry<'_>,
-        bytes: usize,
         rules: &Rules,
+        lent: Option<(Vec<u8>, Lent)>,
     ) -> Option<(Delivery, usize)> {
-        let open = self.open.get_or_insert_with(|| Open {
-            builder: Box::new(BatchBuilder::new(rules.batch)),
-            since: now,
-            bytes: 0,
-            fate: Fate::new(&self.topic, self.partition),
-            tags: Vec::new(),
+        let open = self.open.get_or_insert_with(|| {
+            let (buffer, lent) = lent.unzip();
+            let buffer = buffer.unwrap_or_default();
+            Open {
+                builder: Box::new(BatchBuilder::in_buffer(rules.batch, buffer)),
+                _lent: lent,
+                since: now,
+                bytes: 0,
+                fate: Fate::new(&self.topic, self.partition),
+                tags: Vec::new(),
+            }
         });
         let index = open.builder.record_count();
         let Entry {
@@ -245,7 +268,7 @@ impl Lane {
             tag,
         } = *entry;
         open.builder.push(timestamp_ms, key, value, headers).ok()?;
-        open.bytes += bytes;
+        open.bytes += entry.bytes_max();
         if self.reports.is_some() {
             open.tags.push(tag);
         }
@@ -263,8 +286,9 @@ impl Lane {
         let Some(mut open) = self.open.take() else {
             return;
         };
-        // Grown by doubling it takes up to twice what the buffer counts.
+        // Grown by doubling, or in another one's buffer, it takes more than what is counted of it.
         open.builder.shrink();
+        self.fills = false;
         let records = i32::try_from(open.builder.record_count());
         self.queue.push_back(Queued {
             ticket: self.next_ticket,
@@ -364,6 +388,18 @@ impl Lane {
         }
     }
 
+    /// Hears that a batch is stored. Gives the bytes that are free again.
+    pub(super) fn stored(&mut self, ticket: u64, base_offset: Option<i64>) -> usize {
+        let Some(at) = self.queue.iter().position(|batch| batch.ticket == ticket) else {
+            return 0;
+        };
+        self.failures = 0;
+        self.error = None;
+        let stamp = self.queue[at].stamp;
+        self.proven |= stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity);
+        self.tell(at, Ok(base_offset))
+    }
+
     /// Hears what became of an attempt; `content` comes back as it was sent. Gives the bytes that are
     /// free again.
     pub(super) fn answered(
@@ -378,13 +414,7 @@ impl Lane {
             return 0;
         };
         match verdict {
-            Verdict::Stored { base_offset } => {
-                self.failures = 0;
-                self.error = None;
-                let stamp = self.queue[at].stamp;
-                self.proven |= stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity);
-                self.tell(at, Ok(base_offset))
-            }
+            Verdict::Stored { base_offset } => self.stored(ticket, base_offset),
             Verdict::Refused(error) => self.refuse(at, error),
             Verdict::TooLarge(code) => {
                 if self.split(at, &content, rules).is_some() {

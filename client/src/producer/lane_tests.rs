@@ -157,6 +157,7 @@ struct InFlight {
 struct World {
     now: Mono,
     lane: Lane,
+    buffers: Buffers,
     broker: Broker,
     /// Sent on the connection, not carried out.
     requests: VecDeque<InFlight>,
@@ -188,6 +189,7 @@ impl World {
         Self {
             now: Mono::default() + Duration::from_secs(1),
             lane: Lane::new("t".into(), 0, reports.clone()),
+            buffers: Buffers::new(RULES.batch_bytes, 100 * RULES.batch_bytes),
             broker: Broker::default(),
             requests: VecDeque::new(),
             answers: VecDeque::new(),
@@ -258,7 +260,9 @@ impl World {
             tag: number,
         };
         self.held += entry.bytes_max();
-        let appended = self.lane.append(self.now, &entry, &RULES);
+        let appended = self
+            .lane
+            .append(self.now, &entry, &RULES, &mut self.buffers);
         self.deliveries.push(appended.delivery);
     }
 
@@ -322,9 +326,13 @@ impl World {
         verdict: Verdict,
     ) {
         let content = Content::Encoded { batch, stamp };
-        self.held -= self
-            .lane
-            .answered(ticket, content, verdict, self.now, &RULES);
+        self.held -= if let Verdict::Stored { base_offset } = verdict {
+            self.buffers.give_back(content);
+            self.lane.stored(ticket, base_offset)
+        } else {
+            self.lane
+                .answered(ticket, content, verdict, self.now, &RULES)
+        };
     }
 
     fn break_connection(&mut self) {
@@ -524,7 +532,9 @@ fn a_record_that_is_too_large_alone_is_named_and_the_others_go() {
             tag: 0,
         };
         world.held += entry.bytes_max();
-        let appended = world.lane.append(world.now, &entry, &RULES);
+        let appended = world
+            .lane
+            .append(world.now, &entry, &RULES, &mut world.buffers);
         world.deliveries.push(appended.delivery);
     }
     world.limit = 100;

@@ -6,6 +6,7 @@
 //! it may be stored. Records that wait take at most [`ProducerOptions::buffer_bytes_max`].
 
 mod batch;
+mod buffers;
 mod core;
 mod delivery;
 mod lane;
@@ -21,6 +22,7 @@ mod verdict;
 
 use std::sync::Arc;
 
+use millrace_host::Mono;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records;
 use tokio::sync::{SemaphorePermit, TryAcquireError};
@@ -118,7 +120,7 @@ impl Producer {
         };
         let shared = Shared::new(
             cluster.clone(),
-            Core::new(rules, reports),
+            Core::new(rules, options.buffer_bytes_max, reports),
             options.acks,
             options.delivery_timeout,
             options.buffer_bytes_max,
@@ -135,7 +137,7 @@ impl Producer {
     pub async fn send(&self, record: &Record<'_>) -> Result<Delivery, Error> {
         let shared = &self.0.shared;
         let now = shared.cluster.host().clock.now();
-        let entry = record.entry(now.wall_ms);
+        let (mut mono, entry) = (now.mono, record.entry(now.wall_ms));
         let bytes = entry.bytes_max();
         let limit = self.0.request_bytes_max;
         if bytes + BATCH_BYTES_MIN > limit {
@@ -148,12 +150,16 @@ impl Producer {
         let room = match shared.room.try_acquire_many(permits(bytes)) {
             Ok(room) => room,
             Err(TryAcquireError::Closed) => return Err(Error::Closed),
-            Err(TryAcquireError::NoPermits) => self.wait_for_room(record.topic, bytes).await?,
+            Err(TryAcquireError::NoPermits) => {
+                let room = self.wait_for_room(record.topic, bytes).await?;
+                mono = self.now();
+                room
+            }
         };
-        let delivery = match self.place(record, &entry) {
+        let delivery = match self.place(mono, record, &entry) {
             Err(Unplaced::UnknownTopic | Unplaced::NoPartition(_)) => {
                 self.learn(record.topic).await?;
-                self.place(record, &entry)
+                self.place(self.now(), record, &entry)
             }
             placed => placed,
         };
@@ -181,16 +187,22 @@ impl Producer {
         }
     }
 
-    fn place(&self, record: &Record<'_>, entry: &Entry<'_>) -> Result<Delivery, Unplaced> {
+    fn now(&self) -> Mono {
+        self.0.shared.cluster.host().clock.now().mono
+    }
+
+    /// `now` was read by whoever calls: reading clocks is a good part of what a small record takes.
+    fn place(
+        &self,
+        now: Mono,
+        record: &Record<'_>,
+        entry: &Entry<'_>,
+    ) -> Result<Delivery, Unplaced> {
         let shared = &self.0.shared;
-        let host = shared.cluster.host();
-        let placed = shared.core().place(
-            host.clock.now().mono,
-            record.topic,
-            record.partition,
-            entry,
-            &*host.rng,
-        )?;
+        let rng = &*shared.cluster.host().rng;
+        let mut core = shared.core();
+        let placed = core.place(now, (record.topic, record.partition), entry, rng)?;
+        drop(core);
         if let Some(broker) = placed.wakes {
             shared.wake(broker);
         }

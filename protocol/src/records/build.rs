@@ -72,9 +72,16 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// An empty batch.
     pub fn new(options: Options) -> Self {
+        Self::in_buffer(options, Vec::new())
+    }
+
+    /// An empty batch whose records are collected in this buffer; what is in it goes.
+    pub fn in_buffer(options: Options, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.resize(HEADER_LEN, 0);
         Self {
             options,
-            bytes: vec![0; HEADER_LEN],
+            bytes: buffer,
             base_timestamp: options.delete_horizon_ms,
             max_timestamp: i64::from(NONE),
             next_offset_delta: 0,
@@ -123,9 +130,11 @@ impl BatchBuilder {
         self.options.producer = producer;
     }
 
-    /// Gives back memory that was taken for more records than came.
+    /// Gives back memory that was taken for more records than came, if that is more than a quarter.
     pub fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+        if self.bytes.len() < self.bytes.capacity() / 4 * 3 {
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// Records so far.
