@@ -12,6 +12,17 @@ use millrace_protocol::responses::{self, Request};
 use crate::Error;
 
 /// The answer to a request of type `R`.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let answer = client.metadata(Some(&["orders"])).await?;
+/// // What is read are slices of the bytes that came.
+/// let topics = answer.read()?.topics;
+/// assert_eq!(topics.into_iter().next().and_then(|topic| topic.name), Some("orders"));
+/// # Ok(()) });
+/// ```
 pub struct Answer<R> {
     address: String,
     version: i16,

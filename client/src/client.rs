@@ -27,6 +27,16 @@ pub type ClientOptions = ConnectionOptions;
 
 /// A connection with the versions that its broker serves. Cheap to clone; closed with its last
 /// clone.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::NewTopic;
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let topic = client.create_topic(&NewTopic::new("bills", 2)).await?;
+/// assert_eq!(client.topic("bills").await?, topic);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Connection,
@@ -34,6 +44,20 @@ pub struct Client {
 }
 
 /// The answer to a request of type `R`, on its way.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// use millrace_protocol::messages::MetadataRequest;
+///
+/// let client = cluster.any_broker().await?;
+/// // Both are on their way before either is answered.
+/// let first = client.send(&MetadataRequest::default()).await?;
+/// let second = client.send(&MetadataRequest::default()).await?;
+/// let (first, second) = (first.wait().await?, second.wait().await?);
+/// assert_eq!(first.read()?.controller_id, second.read()?.controller_id);
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct Pending<R> {
     reply: PendingReply,

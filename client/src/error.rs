@@ -6,6 +6,19 @@ use millrace_protocol::messages::EncodeError;
 use crate::TopicPartition;
 
 /// Why a call did not give its answer.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Error;
+/// # world::run(async |cluster| {
+/// match cluster.topic("no such topic").await {
+///     Ok(_) => unreachable!("that is no topic's name"),
+///     Err(error) if error.is_retriable() => println!("may pass: {error}"),
+///     Err(Error::Broker { code, what }) => println!("{what}: {code:?}"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No connection could be made.
@@ -170,6 +183,18 @@ impl Error {
 }
 
 /// What stands between a client and a broker that were to speak TLS.
+///
+/// ```
+/// # use millrace_client::{Error, TlsProblem};
+/// fn advice(error: &Error) -> Option<&'static str> {
+///     match error {
+///         Error::Tls { problem: TlsProblem::Expired, .. } => Some("renew the broker's certificate"),
+///         Error::Tls { problem: TlsProblem::BrokerSpeaksPlain, .. } => Some("leave TLS out"),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(advice(&Error::Closed), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsProblem {
     /// The broker's certificate is no longer valid.

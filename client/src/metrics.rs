@@ -16,6 +16,14 @@ const APIS_MAX: usize = 128;
 const LATENCY_BUCKETS: usize = 28;
 
 /// Counts of all connections that were opened with it. Cheap to clone; the clones count at the same place.
+///
+/// ```
+/// # use millrace_client::ClusterOptions;
+/// let options = ClusterOptions::new(["localhost:9092"]);
+/// let metrics = options.connection.metrics.clone();
+/// // Connected with the options, all connections count here.
+/// assert_eq!(metrics.figures().connections, 0);
+/// ```
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Counters>);
 
@@ -62,6 +70,15 @@ struct OfApi {
 }
 
 /// The counts at one time. Everything counts from when the [`Metrics`] were made.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let figures = client.connection().options().metrics.figures();
+/// assert!(figures.connections > 0 && figures.received_bytes > 0);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
@@ -93,6 +110,17 @@ pub struct Figures {
 }
 
 /// The counts of one API.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let figures = client.connection().options().metrics.figures();
+/// for (api, of_api) in &figures.apis {
+///     println!("{api}: {} requests, half within {:?}", of_api.requests, of_api.latency.quantile(0.5));
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiFigures {
@@ -103,6 +131,12 @@ pub struct ApiFigures {
 }
 
 /// How long something took, each time.
+///
+/// ```
+/// # use millrace_client::Latency;
+/// let none = Latency::default();
+/// assert_eq!((none.count, none.quantile(0.99)), (0, None));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// How often.

@@ -4,6 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A partition, by its topic's name.
+///
+/// ```
+/// # use millrace_client::TopicPartition;
+/// let first = TopicPartition::new("orders", 0);
+/// assert_eq!(first.to_string(), "orders-0");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
     /// The topic.

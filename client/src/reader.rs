@@ -14,6 +14,25 @@ use crate::{Client, Error, FetchFrom, FetchOptions, OffsetOf, Topic};
 const EMPTY_FETCHES_MAX: u32 = 20;
 
 /// Reads a partition up to the end that it had when the reader was made.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{PartitionReader, Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let record = Record::to("orders").partition(0).value("two teapots");
+/// producer.send(&record).await?.wait().await?;
+///
+/// let orders = cluster.topic("orders").await?;
+/// let leader = orders.partitions[0].leader.expect("somebody leads it");
+/// let client = cluster.broker(leader, millrace_client::Use::Fetch).await?;
+/// let topic = client.topic("orders").await?;
+/// let mut reader = PartitionReader::new(&client, &topic, 0).await?;
+/// assert_eq!((reader.start(), reader.end()), (0, 1));
+/// assert_eq!(reader.next().await?.len(), 1);
+/// assert!(reader.next().await?.is_empty());
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct PartitionReader {
     client: Client,

@@ -20,6 +20,16 @@ use crate::topics::milliseconds;
 use crate::{Answer, Client, Error, Topic};
 
 /// When a batch counts as produced.
+///
+/// ```
+/// # use millrace_client::{Acks, ProducerOptions};
+/// let options = ProducerOptions {
+///     acks: Acks::Leader,
+///     idempotent: false,
+///     ..ProducerOptions::default()
+/// };
+/// assert_ne!(options.acks, ProducerOptions::default().acks);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acks {
     /// When it was sent: there is no answer.
@@ -42,6 +52,17 @@ impl Acks {
 }
 
 /// Where to ask [`Client::list_offset`] for.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::OffsetOf;
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// assert_eq!(client.list_offset(&topic, 0, OffsetOf::End).await?, Some(0));
+/// assert_eq!(client.list_offset(&topic, 0, OffsetOf::Time(1)).await?, None);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetOf {
     /// The first offset still there.
@@ -64,6 +85,21 @@ impl OffsetOf {
 }
 
 /// Where a batch was stored.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Acks;
+/// # world::run(async |cluster| {
+/// use millrace_protocol::records::{BatchBuilder, Options};
+///
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// let mut builder = BatchBuilder::new(Options::default());
+/// builder.push(0, None, Some(b"two teapots"), &[]).expect("it is small");
+/// let produced = client.produce(&topic, 0, Acks::All, builder.build()).await?;
+/// assert_eq!(produced.map(|produced| produced.base_offset), Some(0));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Produced {
     /// Offset of the batch's first record.
@@ -73,6 +109,21 @@ pub struct Produced {
 }
 
 /// The answer to one produced batch, on its way.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// use millrace_protocol::records::{BatchBuilder, Options};
+///
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// let mut builder = BatchBuilder::new(Options::default());
+/// builder.push(0, None, Some(b"two teapots"), &[]).expect("it is small");
+/// // The next may be sent before this one is answered.
+/// let pending = client.send_batch(&topic, 0, builder.build()).await?;
+/// assert_eq!(pending.wait().await?.base_offset, 0);
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct PendingProduce {
     pending: Pending<ProduceRequest>,
@@ -82,6 +133,26 @@ pub struct PendingProduce {
 }
 
 /// From where a fetch reads one partition.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{FetchFrom, FetchOptions};
+/// # world::run(async |cluster| {
+/// use std::time::Duration;
+///
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// let options = FetchOptions {
+///     max_wait: Duration::ZERO,
+///     min_bytes: 1,
+///     max_bytes: 1 << 20,
+///     partition_max_bytes: 1 << 20,
+/// };
+/// let from = FetchFrom { partition: 0, offset: 0 };
+/// let fetched = client.fetch(&topic, &[from], &options).await?;
+/// assert_eq!(fetched[0].partition, 0);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchFrom {
     /// The partition.
@@ -91,6 +162,26 @@ pub struct FetchFrom {
 }
 
 /// How much a fetch may bring and how long it may wait for it.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{FetchFrom, FetchOptions};
+/// # world::run(async |cluster| {
+/// use std::time::Duration;
+///
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// // Answered at once, however little there is.
+/// let options = FetchOptions {
+///     max_wait: Duration::ZERO,
+///     min_bytes: 1,
+///     max_bytes: 1 << 20,
+///     partition_max_bytes: 1 << 20,
+/// };
+/// let both = [0, 1].map(|partition| FetchFrom { partition, offset: 0 });
+/// assert_eq!(client.fetch(&topic, &both, &options).await?.len(), 2);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchOptions {
     /// How long the broker may wait for `min_bytes`; less than the request timeout.
@@ -115,6 +206,26 @@ impl Default for FetchOptions {
 }
 
 /// What a fetch brought of one partition.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{FetchFrom, FetchOptions};
+/// # world::run(async |cluster| {
+/// use std::time::Duration;
+///
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// let options = FetchOptions {
+///     max_wait: Duration::ZERO,
+///     min_bytes: 1,
+///     max_bytes: 1 << 20,
+///     partition_max_bytes: 1 << 20,
+/// };
+/// let from = FetchFrom { partition: 0, offset: 0 };
+/// let fetched = &client.fetch(&topic, &[from], &options).await?[0];
+/// assert_eq!((fetched.high_watermark, fetched.records.len()), (0, 0));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// The partition.
@@ -131,6 +242,15 @@ pub struct Fetched {
 }
 
 /// Names an idempotent producer.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let (one, other) = (client.init_producer_id().await?, client.init_producer_id().await?);
+/// assert_ne!(one.id, other.id);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerIdentity {
     /// Its id.

@@ -14,6 +14,15 @@ use crate::client::refuse;
 use crate::{Answer, Client, Error};
 
 /// A topic as a broker described it: what produce and fetch need to name it at any version.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let client = cluster.any_broker().await?;
+/// let topic = client.topic("orders").await?;
+/// assert_eq!((topic.name.as_str(), topic.partitions), ("orders", 3));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
     /// Its name.
@@ -25,6 +34,12 @@ pub struct Topic {
 }
 
 /// A topic to be made.
+///
+/// ```
+/// # use millrace_client::NewTopic;
+/// let table = NewTopic::new("prices", 6).with("cleanup.policy", "compact");
+/// assert_eq!(table.replication_factor, -1, "the brokers' default");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
     /// Its name.

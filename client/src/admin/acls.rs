@@ -48,6 +48,12 @@ macro_rules! coded {
 
 coded! {
     /// What an entry is about.
+    ///
+    /// ```
+    /// # use millrace_client::{Acl, AclOperation, AclResource};
+    /// let acl = Acl::allow("User:alice", AclOperation::Read, AclResource::Group, "billing");
+    /// assert_eq!(acl.resource, AclResource::Group);
+    /// ```
     AclResource {
         /// A topic.
         Topic = 2,
@@ -66,6 +72,12 @@ coded! {
 
 coded! {
     /// How an entry's name is meant.
+    ///
+    /// ```
+    /// # use millrace_client::{Acl, AclOperation, AclPattern, AclResource};
+    /// let mut acl = Acl::allow("User:alice", AclOperation::Read, AclResource::Topic, "orders-");
+    /// acl.pattern = AclPattern::Prefixed;
+    /// ```
     AclPattern {
         /// As it stands; `*` alone is every name.
         Literal = 3,
@@ -76,6 +88,12 @@ coded! {
 
 coded! {
     /// What somebody may do, or may not.
+    ///
+    /// ```
+    /// # use millrace_client::{Acl, AclOperation, AclResource};
+    /// let acl = Acl::allow("User:alice", AclOperation::Write, AclResource::Topic, "orders");
+    /// assert_eq!(acl.operation, AclOperation::Write);
+    /// ```
     AclOperation {
         /// Everything.
         All = 2,
@@ -110,6 +128,12 @@ coded! {
 
 coded! {
     /// Whether they may.
+    ///
+    /// ```
+    /// # use millrace_client::{Acl, AclOperation, AclPermission, AclResource};
+    /// let mut acl = Acl::allow("User:bob", AclOperation::Delete, AclResource::Topic, "orders");
+    /// acl.permission = AclPermission::Deny;
+    /// ```
     AclPermission {
         /// They may not, whatever else is allowed.
         Deny = 2,
@@ -190,6 +214,16 @@ impl Acl {
 }
 
 /// Which names a filter takes.
+///
+/// ```
+/// # use millrace_client::{AclFilter, AclNames, AclPattern};
+/// let prefix = AclFilter {
+///     name: Some("orders-".to_owned()),
+///     names: AclNames::Exactly(AclPattern::Prefixed),
+///     ..AclFilter::default()
+/// };
+/// assert_ne!(prefix.names, AclNames::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AclNames {
     /// Entries of this name, whatever their pattern.

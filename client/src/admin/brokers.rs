@@ -17,6 +17,16 @@ use crate::client::refuse;
 use crate::{Error, TopicPartition};
 
 /// A cluster.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let described = Admin::new(&cluster).describe_cluster().await?;
+/// assert_eq!(described.brokers.len(), 1);
+/// assert!(!described.cluster_id.is_empty());
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// Its id.
@@ -29,6 +39,17 @@ pub struct Described {
 }
 
 /// A broker.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let described = Admin::new(&cluster).describe_cluster().await?;
+/// for broker in described.brokers {
+///     println!("{} at {}:{}, fenced: {}", broker.id, broker.host, broker.port, broker.fenced);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedBroker {
     /// Its id.
@@ -45,6 +66,17 @@ pub struct DescribedBroker {
 }
 
 /// A directory with partitions' data.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// for dir in Admin::new(&cluster).describe_log_dirs().await? {
+///     println!("{} of broker {}: {:?} bytes free", dir.path, dir.broker, dir.usable_bytes);
+///     assert!(dir.failed.is_none());
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct LogDir {
     /// The broker that has it.
@@ -62,6 +94,18 @@ pub struct LogDir {
 }
 
 /// A replica in a log directory.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// for dir in Admin::new(&cluster).describe_log_dirs().await? {
+///     for replica in dir.replicas {
+///         println!("{} takes {} bytes", replica.partition, replica.bytes);
+///     }
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaSize {
     /// Of this partition.
@@ -75,6 +119,16 @@ pub struct ReplicaSize {
 }
 
 /// The quorum that holds the metadata.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let quorum = Admin::new(&cluster).describe_quorum().await?;
+/// assert_eq!(quorum.voters.len(), 1);
+/// assert_eq!(quorum.leader, Some(quorum.voters[0].id));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quorum {
     /// Its leader, if there is one.
@@ -90,6 +144,17 @@ pub struct Quorum {
 }
 
 /// A replica of the metadata.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let quorum = Admin::new(&cluster).describe_quorum().await?;
+/// for voter in quorum.voters {
+///     println!("{} has the metadata up to {:?}", voter.id, voter.log_end_offset);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuorumReplica {
     /// Its node.
@@ -101,6 +166,16 @@ pub struct QuorumReplica {
 }
 
 /// A feature with its levels.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let features = Admin::new(&cluster).describe_features().await?;
+/// let metadata = features.iter().find(|feature| feature.name == "metadata.version");
+/// println!("{metadata:?}");
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
     /// Its name.
@@ -112,6 +187,20 @@ pub struct Feature {
 }
 
 /// A feature to be changed.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, FeatureUpdate};
+/// # world::run(async |cluster| {
+/// let admin = Admin::new(&cluster);
+/// for feature in admin.describe_features().await? {
+///     // As it is: nothing to change, asked without doing it.
+///     let Some(level) = feature.finalized else { continue };
+///     let update = FeatureUpdate { name: feature.name, level, downgrade: false };
+///     admin.update_features(&[update], true).await?;
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureUpdate {
     /// Its name.

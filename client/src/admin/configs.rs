@@ -19,6 +19,18 @@ use crate::Error;
 use crate::client::refuse;
 
 /// What has a configuration.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, ConfigResource};
+/// # world::run(async |cluster| {
+/// let orders = ConfigResource::Topic("orders".to_owned());
+/// let all = Admin::new(&cluster).describe_configs(&[orders.clone()], None, false).await?;
+/// for entry in all[&orders].as_ref().map_err(Clone::clone)? {
+///     println!("{}={:?}", entry.name, entry.value);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigResource {
     /// A topic.
@@ -89,6 +101,18 @@ impl fmt::Display for ConfigResource {
 }
 
 /// Where a value comes from, the strongest first.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, ConfigResource, ConfigSource};
+/// # world::run(async |cluster| {
+/// let orders = ConfigResource::Topic("orders".to_owned());
+/// let all = Admin::new(&cluster).describe_configs(&[orders.clone()], None, false).await?;
+/// let entries = all[&orders].as_ref().map_err(Clone::clone)?;
+/// let of_topic = entries.iter().filter(|entry| entry.source == ConfigSource::Topic);
+/// assert_eq!(of_topic.count(), 0, "nobody has set anything");
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigSource {
     /// Set for this topic.
@@ -143,6 +167,19 @@ impl ConfigSource {
 }
 
 /// One key of a configuration.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, ConfigResource};
+/// # world::run(async |cluster| {
+/// let orders = ConfigResource::Topic("orders".to_owned());
+/// let keys: &[&str] = &["cleanup.policy"];
+/// let some = Admin::new(&cluster).describe_configs(&[orders.clone()], Some(keys), true).await?;
+/// let entry = &some[&orders].as_ref().map_err(Clone::clone)?[0];
+/// assert_eq!(entry.value.as_deref(), Some("delete"));
+/// println!("{}: {:?}", entry.name, entry.documentation);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigEntry {
     /// Its name.
@@ -160,6 +197,18 @@ pub struct ConfigEntry {
 }
 
 /// A change of one key.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, ConfigChange, ConfigResource};
+/// # world::run(async |cluster| {
+/// let orders = ConfigResource::Topic("orders".to_owned());
+/// let compacted = ConfigChange::Set("cleanup.policy".to_owned(), "compact".to_owned());
+/// let changes = [(orders.clone(), vec![compacted])].into();
+/// let changed = Admin::new(&cluster).alter_configs(&changes, false).await?;
+/// changed[&orders].clone()?;
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigChange {
     /// It has this value.

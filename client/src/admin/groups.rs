@@ -14,6 +14,16 @@ use crate::client::refuse;
 use crate::{Error, TopicPartition};
 
 /// A group, as it is listed.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// for group in Admin::new(&cluster).list_groups().await? {
+///     println!("{} is {}", group.group, group.state);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
     /// Its name.
@@ -29,6 +39,21 @@ pub struct ListedGroup {
 }
 
 /// A classic group with its members.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, Error};
+/// # world::run(async |cluster| {
+/// let described = Admin::new(&cluster).describe_groups(&["billing"]).await?;
+/// for (group, summary) in described {
+///     match summary {
+///         Ok(summary) => println!("{group} is {}", summary.state),
+///         Err(Error::Broker { code, .. }) => println!("{group}: {code:?}"),
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSummary {
     /// Its state, such as `Stable` or `Empty`.
@@ -42,6 +67,17 @@ pub struct GroupSummary {
 }
 
 /// A member of a group.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// let described = Admin::new(&cluster).describe_groups(&["billing"]).await?;
+/// for member in described.into_values().flatten().flat_map(|group| group.members) {
+///     println!("{} at {} reads {} partitions", member.id, member.host, member.partitions.len());
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupMember {
     /// Its id.

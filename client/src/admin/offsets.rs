@@ -21,6 +21,17 @@ use crate::group::offsets;
 use crate::{Error, Isolation, OffsetAndMetadata, OffsetOf, TopicPartition};
 
 /// An offset that a partition has.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, Isolation, OffsetOf, TopicPartition};
+/// # world::run(async |cluster| {
+/// let first = TopicPartition::new("orders", 0);
+/// let ends = [(first.clone(), OffsetOf::End)];
+/// let listed = Admin::new(&cluster).list_offsets(ends, Isolation::ReadUncommitted).await?;
+/// assert_eq!(listed[&first].clone()?.offset, Some(0));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedOffset {
     /// The offset; `None` when no record is that late.

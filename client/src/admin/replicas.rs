@@ -22,6 +22,19 @@ use crate::client::refuse;
 use crate::{Error, TopicPartition};
 
 /// Who may become a leader.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, Election, TopicPartition};
+/// # world::run(async |cluster| {
+/// let first = TopicPartition::new("orders", 0);
+/// let elected = Admin::new(&cluster).elect_leaders(Election::Preferred, Some(&[first])).await?;
+/// for (partition, outcome) in elected {
+///     // Where the preferred replica leads already there is nothing to elect.
+///     println!("{partition}: {outcome:?}");
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Election {
     /// The first replica, if it is in sync.
@@ -31,6 +44,16 @@ pub enum Election {
 }
 
 /// Where a partition's replicas are, while they move.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Admin;
+/// # world::run(async |cluster| {
+/// for (partition, moving) in Admin::new(&cluster).list_reassignments().await? {
+///     println!("{partition} is added to {:?}, removed from {:?}", moving.adding, moving.removing);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reassignment {
     /// Brokers with a replica.
@@ -42,6 +65,20 @@ pub struct Reassignment {
 }
 
 /// A producer that a partition knows.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, Producer, ProducerOptions, Record, TopicPartition};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let record = Record::to("orders").partition(0).value("two teapots");
+/// producer.send(&record).await?.wait().await?;
+///
+/// let first = TopicPartition::new("orders", 0);
+/// let known = Admin::new(&cluster).describe_producers([first.clone()]).await?;
+/// assert_eq!(known[&first].clone()?[0].last_sequence, 0);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveProducer {
     /// Its id.

@@ -22,6 +22,11 @@ use crate::client::refuse;
 const UNSET_MS: i64 = -1;
 
 /// Somebody, as a broker knows them.
+///
+/// ```
+/// # use millrace_client::Principal;
+/// assert_eq!(Principal::user("alice").name, "alice");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Principal {
     /// What kind, nearly always `User`.
@@ -77,6 +82,15 @@ pub struct NewDelegationToken {
 }
 
 /// A token. Its times are in milliseconds since 1970.
+///
+/// ```no_run
+/// # use millrace_client::{Admin, Cluster, Error};
+/// # async fn example(cluster: Cluster) -> Result<(), Error> {
+/// for token in Admin::new(&cluster).describe_delegation_tokens(None).await? {
+///     println!("{token:?}");
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct DelegationToken {
     /// Its name: the user's in SCRAM.

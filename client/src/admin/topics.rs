@@ -21,6 +21,16 @@ use crate::client::refuse;
 use crate::{Error, NewTopic, TopicPartition, TopicPartitions};
 
 /// A topic that was made, or would be.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Admin, NewTopic};
+/// # world::run(async |cluster| {
+/// let created = Admin::new(&cluster).create_topics(&[NewTopic::new("bills", 2)]).await?;
+/// let bills = created["bills"].clone()?;
+/// assert_eq!((bills.partitions, bills.replication_factor), (Some(2), Some(1)));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
     /// Its id; [`TopicId::ZERO`] when it was only checked, and from a broker that gives none.

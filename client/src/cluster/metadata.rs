@@ -13,6 +13,15 @@ use millrace_protocol::responses::MetadataResponse;
 use millrace_protocol::responses::metadata::{MetadataResponsePartition, MetadataResponseTopic};
 
 /// One broker of the cluster.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// for broker in cluster.metadata().brokers.values() {
+///     println!("{} at {}:{}, rack {:?}", broker.id, broker.host, broker.port, broker.rack);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Its id.
@@ -26,6 +35,16 @@ pub struct Broker {
 }
 
 /// One partition.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let orders = cluster.topic("orders").await?;
+/// for partition in &orders.partitions {
+///     println!("{} is led by {:?}, in sync: {:?}", partition.index, partition.leader, partition.in_sync);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Its number.
@@ -41,6 +60,15 @@ pub struct Partition {
 }
 
 /// One topic with its partitions.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// let orders = cluster.topic("orders").await?;
+/// assert_eq!(orders.partitions.len(), 3);
+/// assert!(orders.partition(3).is_none());
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPartitions {
     /// Its name.
@@ -63,6 +91,15 @@ impl TopicPartitions {
 }
 
 /// An image of the cluster.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// cluster.topic("orders").await?;
+/// let image = cluster.metadata();
+/// assert!(image.topics().any(|topic| &*topic.name == "orders"));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     /// Counts the answers that it was made of.

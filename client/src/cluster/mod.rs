@@ -37,6 +37,18 @@ const TOPIC_IDLE_MAX: Duration = Duration::from_mins(5);
 
 /// What a connection is for. A broker serves the requests of one connection one after the other
 /// (but for those to produce), so what may wait has a connection of its own.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Use;
+/// # world::run(async |cluster| {
+/// let orders = cluster.topic("orders").await?;
+/// let leader = orders.partitions[0].leader.expect("somebody leads it");
+/// // A connection of its own for what waits at the broker.
+/// let client = cluster.broker(leader, Use::Fetch).await?;
+/// assert!(client.connection().is_open());
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
     /// Whatever is answered at once.
@@ -51,6 +63,15 @@ pub enum Use {
 }
 
 /// A cluster. Cheap to clone; its connections close with the last clone.
+///
+/// ```no_run
+/// # use millrace_client::{Cluster, ClusterOptions, Error};
+/// # async fn example(host: &millrace_host::Host) -> Result<(), Error> {
+/// let cluster = Cluster::connect(host, ClusterOptions::new(["one:9092", "other:9092"])).await?;
+/// let orders = cluster.topic("orders").await?;
+/// println!("{} partitions, of cluster {:?}", orders.partitions.len(), cluster.metadata().cluster_id);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cluster(Arc<Inner>);
 

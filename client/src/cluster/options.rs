@@ -5,6 +5,15 @@ use std::time::Duration;
 use crate::ConnectionOptions;
 
 /// Where a cluster is and how patiently it is asked.
+///
+/// ```
+/// # use millrace_client::ClusterOptions;
+/// use std::time::Duration;
+///
+/// let mut options = ClusterOptions::new(["one:9092", "other:9092"]);
+/// options.connection.client_id = "billing".to_owned();
+/// options.metadata_age_max = Duration::from_secs(60);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// `host:port` of some brokers; one that answers is enough. Asked again when no known broker is

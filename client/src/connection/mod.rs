@@ -34,6 +34,18 @@ const FRAME_LENGTH_BYTES: usize = 4;
 const NO_ANSWER: i32 = -1;
 
 /// Limits of one connection.
+///
+/// ```
+/// # use millrace_client::ConnectionOptions;
+/// use std::time::Duration;
+///
+/// let options = ConnectionOptions {
+///     client_id: "billing".to_owned(),
+///     request_timeout: Duration::from_secs(10),
+///     ..ConnectionOptions::default()
+/// };
+/// assert!(options.connect_timeout <= options.request_timeout);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConnectionOptions {
     /// What the client calls itself; stands in the broker's logs and metrics.
@@ -68,6 +80,19 @@ impl Default for ConnectionOptions {
 }
 
 /// An API and the version one request speaks.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::Call;
+/// # world::run(async |cluster| {
+/// use millrace_protocol::messages::MetadataRequest;
+///
+/// let client = cluster.any_broker().await?;
+/// // The highest version that both sides know.
+/// let call = client.call_of::<MetadataRequest>()?;
+/// assert!(call.flexible);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Kafka's API key.
@@ -96,6 +121,19 @@ impl Call {
 }
 
 /// An open connection. Closed when the last clone is dropped.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// use millrace_protocol::messages::MetadataRequest;
+///
+/// let client = cluster.any_broker().await?;
+/// let (call, body) = client.encode(&MetadataRequest::default())?;
+/// // Bytes out, bytes in: what they mean is the client's.
+/// let answer = client.connection().call(call, body).await?;
+/// assert!(!answer.is_empty());
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -149,6 +187,19 @@ impl Drop for ReaderTask {
 }
 
 /// A request that was sent and whose answer is on its way. Keeps its connection open.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # world::run(async |cluster| {
+/// use millrace_protocol::messages::MetadataRequest;
+///
+/// let client = cluster.any_broker().await?;
+/// let (call, body) = client.encode(&MetadataRequest::default())?;
+/// let reply = client.connection().send(call, body).await?;
+/// // Something else may be sent meanwhile.
+/// assert!(!reply.wait().await?.is_empty());
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct PendingReply {
     connection: Connection,

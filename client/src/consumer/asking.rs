@@ -21,6 +21,19 @@ pub(crate) struct Asking {
 }
 
 /// What a consumer is in its group.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, GroupOptions};
+/// # world::run(async |cluster| {
+/// let group = GroupOptions::new("billing", ["orders"]);
+/// let member = Consumer::subscribe(&cluster, ConsumerOptions::default(), group)?;
+/// if let Some(membership) = member.membership() {
+///     println!("{} of generation {}", membership.member_id, membership.generation);
+/// }
+/// member.close().await?;
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// The id that the coordinator knows it by.

@@ -35,6 +35,26 @@ pub use stream::{ConsumedRecord, RecordStream, RecordsStream};
 
 /// A consumer, of partitions that it is told or of its share in a group. Cheap to clone; it ends with
 /// the last clone, in a group without saying so: [close](Consumer::close) it.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, OffsetOf, OffsetOrFind, Producer, ProducerOptions, Record, Records};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let record = Record::to("orders").partition(0).value("two teapots");
+/// producer.send(&record).await?.wait().await?;
+///
+/// let consumer = Consumer::new(&cluster, ConsumerOptions::default());
+/// let begin = OffsetOrFind::Find(OffsetOf::Start);
+/// consumer.assign([("orders", 0, begin)]).await?;
+/// let records = consumer.next().await?;
+/// let mut values = Vec::new();
+/// records.read_records(&mut Records::scratch(), |record| {
+///     values.push(record.value.map(<[u8]>::to_vec));
+/// })?;
+/// assert_eq!(values, [Some(b"two teapots".to_vec())]);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Consumer(Arc<Handle>);
 

@@ -3,6 +3,15 @@
 use std::time::Duration;
 
 /// What a consumer of transactional records sees.
+///
+/// ```
+/// # use millrace_client::{ConsumerOptions, Isolation};
+/// let options = ConsumerOptions {
+///     isolation: Isolation::ReadCommitted,
+///     ..ConsumerOptions::default()
+/// };
+/// assert_ne!(options.isolation, ConsumerOptions::default().isolation);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Everything, also of transactions that are open or were aborted.
@@ -20,6 +29,15 @@ impl Isolation {
 
 /// Where to go on when a position is no longer, or not yet, in the log. Of a log that was truncated, the
 /// two that reset go on where it became another one, if that is known (KIP-320).
+///
+/// ```
+/// # use millrace_client::{ConsumerOptions, Reset};
+/// let options = ConsumerOptions {
+///     reset: Reset::Earliest,
+///     ..ConsumerOptions::default()
+/// };
+/// assert_ne!(options.reset, ConsumerOptions::default().reset);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// At the first record there is.
@@ -31,6 +49,16 @@ pub enum Reset {
 }
 
 /// What a consumer does.
+///
+/// ```
+/// # use millrace_client::ConsumerOptions;
+/// let options = ConsumerOptions {
+///     prefetch_bytes_max: 8 * 1024 * 1024,
+///     rack: Some("eu-1a".to_owned()),
+///     ..ConsumerOptions::default()
+/// };
+/// assert!(options.check_crcs);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
     /// What it sees of transactions.

@@ -426,6 +426,17 @@ impl Reading {
 }
 
 /// Where to begin.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, OffsetOf, OffsetOrFind};
+/// # world::run(async |cluster| {
+/// let consumer = Consumer::new(&cluster, ConsumerOptions::default());
+/// let end = OffsetOrFind::Find(OffsetOf::End);
+/// consumer.assign([("orders", 0, OffsetOrFind::Offset(0)), ("orders", 1, end)]).await?;
+/// consumer.seek("orders", 0, end)?;
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetOrFind {
     /// At this offset.

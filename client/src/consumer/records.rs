@@ -18,6 +18,23 @@ use crate::Error;
 const INFLATED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Batches of one partition.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, OffsetOf, OffsetOrFind, Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let record = Record::to("orders").partition(0).value("two teapots");
+/// producer.send(&record).await?.wait().await?;
+/// let consumer = Consumer::new(&cluster, ConsumerOptions::default());
+/// let begin = OffsetOrFind::Find(OffsetOf::Start);
+/// consumer.assign([("orders", 0, begin)]).await?;
+///
+/// let records = consumer.next().await?;
+/// assert_eq!((records.topic(), records.partition(), records.next_offset()), ("orders", 0, 1));
+/// assert_eq!(records.batches()[0].header.record_count, 1);
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Records {
     pub(super) topic: Arc<str>,

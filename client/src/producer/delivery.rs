@@ -11,6 +11,17 @@ use tokio::sync::Notify;
 use crate::Error;
 
 /// Where a record was stored.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let record = Record::to("orders").partition(1).value("two teapots");
+/// let delivered = producer.send(&record).await?.wait().await?;
+/// assert_eq!((&*delivered.topic, delivered.partition, delivered.offset), ("orders", 1, Some(0)));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// Its topic.
@@ -25,6 +36,21 @@ pub struct Delivered {
 }
 
 /// A record on its way. Dropping it changes nothing for the record.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let producer = Producer::new(&cluster, &ProducerOptions::default())?;
+/// let mut deliveries = Vec::new();
+/// for value in ["two teapots", "a spoon"] {
+///     deliveries.push(producer.send(&Record::to("orders").value(value)).await?);
+/// }
+/// for delivery in deliveries {
+///     delivery.wait().await?;
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct Delivery {
     fate: Arc<Fate>,

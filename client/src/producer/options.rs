@@ -7,6 +7,20 @@ use millrace_protocol::records::Codec;
 use crate::Acks;
 
 /// What a producer does. The defaults lose and double nothing.
+///
+/// ```
+/// # use millrace_client::ProducerOptions;
+/// use std::time::Duration;
+///
+/// use millrace_protocol::records::Codec;
+///
+/// let options = ProducerOptions {
+///     codec: Codec::Lz4,
+///     linger: Duration::from_millis(20),
+///     ..ProducerOptions::default()
+/// };
+/// assert!(options.idempotent);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
     /// When a record counts as delivered.

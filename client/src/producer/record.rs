@@ -5,6 +5,17 @@ use millrace_protocol::records::Header;
 use super::lane::Entry;
 
 /// A record to be produced. Borrows what it is made of: the bytes are copied once, into their batch.
+///
+/// ```
+/// # use millrace_client::Record;
+/// use millrace_protocol::records::Header;
+///
+/// let headers = [Header { key: "shop".as_bytes(), value: Some(b"eu") }];
+/// let record = Record::to("orders").key("42").value("two teapots").headers(&headers);
+/// // A tombstone: a compacted topic forgets the key.
+/// let gone = Record::to("orders").key("42");
+/// assert!(record.value.is_some() && gone.value.is_none());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The topic.

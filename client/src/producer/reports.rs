@@ -18,6 +18,17 @@ use super::sender::Shared;
 use crate::Error;
 
 /// What became of one record.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let (producer, mut reports) = Producer::reporting(&cluster, &ProducerOptions::default())?;
+/// producer.send(&Record::to("orders").value("two teapots").tag(42)).await?;
+/// let report = reports.next().await.expect("the producer lives");
+/// assert_eq!((report.tag, report.result?.offset), (42, Some(0)));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     /// What the record was [tagged](crate::Record::tag) with.
@@ -32,6 +43,22 @@ pub struct Report {
 ///
 /// A record holds its room in the buffer until its report was read, so read them while you send.
 /// Dropping the stream gives all of that room back, and nothing is reported any more.
+///
+/// ```
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Producer, ProducerOptions, Record};
+/// # world::run(async |cluster| {
+/// let (producer, mut reports) = Producer::reporting(&cluster, &ProducerOptions::default())?;
+/// for number in 0..10 {
+///     producer.send(&Record::to("orders").partition(0).value("two teapots").tag(number)).await?;
+/// }
+/// producer.flush().await;
+/// drop(producer);
+/// while let Some(report) = reports.next().await {
+///     report.result?;
+/// }
+/// # Ok(()) });
+/// ```
 pub struct Reports {
     queue: Arc<Queue>,
     shared: Weak<Shared>,

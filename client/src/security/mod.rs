@@ -36,6 +36,15 @@ pub(crate) use tls_words::TlsFailure;
 const NONCE_BYTES: usize = 18;
 
 /// How a connection is protected. By default not at all: Kafka's `PLAINTEXT`.
+///
+/// ```
+/// # use millrace_client::{Sasl, Security};
+/// let security = Security {
+///     sasl: Some(Sasl::scram_sha_512("alice", "her password")),
+///     ..Security::default()
+/// };
+/// assert!(security.sasl.is_some());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Security {
     /// Encrypts, and sees that the broker is who it says: `SSL` and `SASL_SSL` listeners.

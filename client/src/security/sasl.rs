@@ -10,6 +10,14 @@ use std::sync::Arc;
 pub type TokenFuture = Pin<Box<dyn Future<Output = Result<Token, String>> + Send>>;
 
 /// A bearer token, as OAUTHBEARER sends it.
+///
+/// ```
+/// # use millrace_client::Token;
+/// let mut token = Token::new("eyJhbGciOi");
+/// token.extensions.push(("logicalCluster".to_owned(), "orders".to_owned()));
+/// // It is shown nowhere.
+/// assert!(!format!("{token:?}").contains("eyJ"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// The token itself: for Kafka's brokers a JWT in its compact form.
@@ -37,6 +45,12 @@ impl fmt::Debug for Token {
 /// Where tokens come from. Asked once for each connection, and again each time that a connection
 /// authenticates anew. A closure that returns a future of a token, or of the reason why there is none,
 /// is one.
+///
+/// ```
+/// # use millrace_client::{Sasl, Token};
+/// let sasl = Sasl::oauth_bearer(|| async { Ok(Token::new("asked of whoever issues them")) });
+/// assert_eq!(sasl.mechanism(), "OAUTHBEARER");
+/// ```
 pub trait TokenSource: Send + Sync {
     /// A token that is valid now.
     fn token(&self) -> TokenFuture;
@@ -53,6 +67,12 @@ where
 }
 
 /// A mechanism with what it needs to know (KIP-43, KIP-84, KIP-255). Cheap to clone.
+///
+/// ```
+/// # use millrace_client::{ClusterOptions, Sasl};
+/// let mut options = ClusterOptions::new(["broker.example.com:9093"]);
+/// options.connection.security.sasl = Some(Sasl::plain("alice", "her password"));
+/// ```
 #[derive(Clone)]
 pub struct Sasl(pub(crate) Mechanism);
 

@@ -26,6 +26,12 @@ use crate::TlsProblem;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Who signs the certificates of brokers.
+///
+/// ```
+/// # use millrace_client::Roots;
+/// let roots = Roots::File("ca.pem".into());
+/// assert_ne!(roots, Roots::default());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
     /// The authorities that this machine trusts.
@@ -36,6 +42,15 @@ pub enum Roots {
 }
 
 /// Who the client is, for brokers that ask by TLS (`ssl.client.auth`).
+///
+/// ```
+/// # use millrace_client::{Identity, TlsOptions};
+/// let options = TlsOptions {
+///     identity: Some(Identity { certificate: "alice.pem".into(), key: "alice.key".into() }),
+///     ..TlsOptions::default()
+/// };
+/// assert!(options.identity.is_some());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The client's certificate, followed by those between it and the authority (PEM).
@@ -45,6 +60,16 @@ pub struct Identity {
 }
 
 /// How TLS is spoken.
+///
+/// ```
+/// # use millrace_client::{Roots, TlsOptions};
+/// let options = TlsOptions {
+///     roots: Roots::File("ca.pem".into()),
+///     server_name: Some("broker.example.com".to_owned()),
+///     ..TlsOptions::default()
+/// };
+/// assert!(options.identity.is_none());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// Who signs the certificates of brokers.
@@ -56,6 +81,13 @@ pub struct TlsOptions {
 }
 
 /// TLS by some options. Cheap to clone; the clones share what was read, and sessions to resume.
+///
+/// ```
+/// # use millrace_client::{ClusterOptions, Tls, TlsOptions};
+/// let mut options = ClusterOptions::new(["broker.example.com:9093"]);
+/// // The machine's authorities, and no certificate of the client's.
+/// options.connection.security.tls = Some(Tls::new(TlsOptions::default()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<Inner>);
 

@@ -17,6 +17,16 @@ use super::protocol::{self, NO_GENERATION, Subscription};
 use crate::TopicPartition;
 
 /// A way to assign partitions. A group uses one that all of its members offer.
+///
+/// ```
+/// # use millrace_client::{Assignor, GroupOptions};
+/// let group = GroupOptions {
+///     // For a rolling change: all members offer both until every one offers the new one.
+///     assignors: vec![Assignor::CooperativeSticky, Assignor::Range],
+///     ..GroupOptions::new("billing", ["orders"])
+/// };
+/// assert_eq!(group.assignors.len(), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assignor {
     /// Each topic on its own: neighbouring partitions to a member, the first members one more. Racks
