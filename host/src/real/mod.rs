@@ -25,6 +25,7 @@ mod signals;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod trim;
 mod write_back;
 

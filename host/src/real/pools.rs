@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Options;
+use super::{Options, threads};
 use crate::Completion;
 
 /// Stack of a pool thread: system calls and their buffers on the heap, nothing deep.
@@ -219,11 +219,10 @@ impl ThreadPool {
 }
 
 fn start_thread(shared: Arc<Shared>) -> io::Result<()> {
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(shared.name.to_owned())
-        .stack_size(POOL_STACK_BYTES)
-        .spawn(move || work(&shared))
-        .map(drop)
+        .stack_size(POOL_STACK_BYTES);
+    threads::start(thread, move || work(&shared))
 }
 
 /// One thread's life: jobs until none came for the idle time.

@@ -9,17 +9,11 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::Options;
 use super::spawn::Handles;
+use super::{Options, threads};
 
 /// Stack of a worker, in bytes of address space; only what is touched is resident.
 const WORKER_STACK_BYTES: usize = 2 << 20;
-/// How much further back than the others the background's workers stand ([`nice(2)`]; the last place is
-/// 19): beside a busy thread of the others one gets about a tenth of a processor.
-///
-/// [`nice(2)`]: https://man7.org/linux/man-pages/man2/nice.2.html
-const BACKGROUND_NICE: i32 = 10;
-
 /// The runtimes.
 pub(super) struct Runtimes {
     data: Runtime,
@@ -39,12 +33,16 @@ impl Runtimes {
                 .enable_all();
             builder
         };
+        let data = runtime("data", options.data_workers).build()?;
+        let control = runtime("control", 1).build()?;
+        let usual = data.handle().clone();
+        let background = runtime("background", options.background_workers)
+            .on_thread_start(move || threads::stand_back(usual.clone()))
+            .build()?;
         Ok(Self {
-            data: runtime("data", options.data_workers).build()?,
-            control: runtime("control", 1).build()?,
-            background: runtime("background", options.background_workers)
-                .on_thread_start(stand_back)
-                .build()?,
+            data,
+            control,
+            background,
         })
     }
 
@@ -72,12 +70,5 @@ impl Runtimes {
         self.data.shutdown_background();
         self.background.shutdown_background();
         self.control.shutdown_background();
-    }
-}
-
-fn stand_back() {
-    // Of the calling thread alone, on Linux.
-    if let Err(error) = rustix::process::nice(BACKGROUND_NICE) {
-        tracing::warn!(%error, "compaction can't stand back behind other work");
     }
 }

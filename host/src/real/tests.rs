@@ -53,6 +53,18 @@ fn what_runs_in_the_background_stands_back_behind_all_else() {
     let usual = place(Pool::Data);
     assert_eq!(place(Pool::Control), usual);
     assert!(place(Pool::Background) > usual);
+
+    // But not what others use too: the threads that it is the first to need.
+    let pools = Arc::clone(&machine.pools);
+    let (told, heard) = std::sync::mpsc::sync_channel(1);
+    let task = async move {
+        let look = || Ok(rustix::process::getpriority_process(None)?);
+        let place = pools.directory.start(look).await;
+        told.send(place.unwrap()).expect("the test listens");
+    };
+    let spawn = machine.host().spawn;
+    drop(spawn.spawn(Pool::Background, "look", Box::pin(task)));
+    assert_eq!(heard.recv_timeout(Duration::from_secs(30)).unwrap(), usual);
     machine.stop(Duration::from_secs(5));
 }
 

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::threads;
 use crate::Memory;
 
 /// The process's allocator. One call at a time is under way.
@@ -33,7 +34,7 @@ impl Memory for RealMemory {
             is_busy.store(false, Ordering::Release);
         };
         let thread = std::thread::Builder::new().name("memory".to_owned());
-        if let Err(error) = thread.spawn(work) {
+        if let Err(error) = threads::start(thread, work) {
             self.is_busy.store(false, Ordering::Release);
             tracing::debug!(%error, "freed memory is kept");
         }
