@@ -5,6 +5,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
+use super::stream::Inflate;
 use super::{Codec, CompressionError};
 
 const TRUNCATED: CompressionError = CompressionError::Truncated(Codec::Gzip);
@@ -42,12 +43,23 @@ impl Inflater {
         self.members = 0;
     }
 
-    /// Inflates into `out` (not empty), taking from the front of `rest`; 0 at the end of the stream.
-    pub(super) fn read(
-        &mut self,
-        rest: &mut &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, CompressionError> {
+    fn end_member(&mut self, rest: &mut &[u8]) -> Result<(), CompressionError> {
+        let (trailer, after) = rest.split_first_chunk::<TRAILER_LEN>().ok_or(TRUNCATED)?;
+        let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
+        if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc.sum() {
+            return Err(malformed("member checksum differs"));
+        }
+        if u32::from_le_bytes([l0, l1, l2, l3]) != self.crc.amount() {
+            return Err(malformed("member length differs"));
+        }
+        *rest = after;
+        self.in_member = false;
+        Ok(())
+    }
+}
+
+impl Inflate for Inflater {
+    fn read(&mut self, rest: &mut &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
         loop {
             if !self.in_member {
                 if rest.is_empty() && self.members > 0 {
@@ -77,20 +89,6 @@ impl Inflater {
                 return Ok(given);
             }
         }
-    }
-
-    fn end_member(&mut self, rest: &mut &[u8]) -> Result<(), CompressionError> {
-        let (trailer, after) = rest.split_first_chunk::<TRAILER_LEN>().ok_or(TRUNCATED)?;
-        let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-        if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc.sum() {
-            return Err(malformed("member checksum differs"));
-        }
-        if u32::from_le_bytes([l0, l1, l2, l3]) != self.crc.amount() {
-            return Err(malformed("member length differs"));
-        }
-        *rest = after;
-        self.in_member = false;
-        Ok(())
     }
 }
 

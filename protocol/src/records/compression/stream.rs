@@ -5,6 +5,8 @@
 //! (so the cap) for a raw snappy block, which can't be read in parts. Beyond that only the codecs' own
 //! windows: 32 KiB for gzip; for zstd see `zstandard`, and `zstandard_in_rust` where that isn't built in.
 
+use std::fmt::Debug;
+
 #[cfg(feature = "zstd")]
 use super::zstandard;
 use super::{Codec, CompressionError, gzip, lz4, snappy, zstandard_in_rust};
@@ -80,18 +82,18 @@ impl Decompressor {
                     .gzip
                     .get_or_insert_with(|| Box::new(gzip::Inflater::new()));
                 inflater.begin();
-                Kind::Gzip(inflater)
+                Kind::Inflated(&mut **inflater)
             }
             Codec::Snappy => Kind::Snappy(snappy::Framing::Unknown),
             Codec::Lz4 => Kind::Lz4(lz4::Reader::Start),
             #[cfg(feature = "zstd")]
             Codec::Zstd if let Some(context) = &mut self.zstd => {
                 context.begin()?;
-                Kind::Zstd(context)
+                Kind::Inflated(context)
             }
             Codec::Zstd => {
                 self.zstd_in_rust.begin(cap);
-                Kind::ZstdInRust(&mut self.zstd_in_rust)
+                Kind::Inflated(&mut self.zstd_in_rust)
             }
         };
         Ok(Stream {
@@ -127,12 +129,18 @@ impl Decompressor {
 #[derive(Debug)]
 enum Kind<'a> {
     Stored,
-    Gzip(&'a mut gzip::Inflater),
+    Inflated(&'a mut (dyn Inflate + Send)),
     Snappy(snappy::Framing),
     Lz4(lz4::Reader),
-    #[cfg(feature = "zstd")]
-    Zstd(&'a mut zstandard::Context),
-    ZstdInRust(&'a mut zstandard_in_rust::Context),
+}
+
+/// What reads a stream in parts of any size.
+pub(super) trait Inflate: Debug {
+    /// Inflates into `out` (not empty), taking from the front of `rest`; 0 at the end of the stream.
+    fn read(&mut self, rest: &mut &[u8], out: &mut [u8]) -> Result<usize, CompressionError>;
+
+    /// Gives back what isn't worth keeping for the next stream.
+    fn end(&mut self) {}
 }
 
 /// The content of one compressed stream, chunk by chunk.
@@ -191,18 +199,9 @@ impl Stream<'_> {
                 self.rest = rest;
                 Ok(head.len())
             }
-            Kind::Gzip(inflater) => {
+            Kind::Inflated(inflater) => {
                 self.block.resize(chunk, 0);
                 inflater.read(&mut self.rest, self.block)
-            }
-            #[cfg(feature = "zstd")]
-            Kind::Zstd(context) => {
-                self.block.resize(chunk, 0);
-                context.read(&mut self.rest, self.block)
-            }
-            Kind::ZstdInRust(context) => {
-                self.block.resize(chunk, 0);
-                context.read(&mut self.rest, self.block)
             }
             Kind::Snappy(framing) => loop {
                 if !framing.next_block(&mut self.rest, self.block, self.room)? {
@@ -225,11 +224,8 @@ impl Stream<'_> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        match &mut self.kind {
-            #[cfg(feature = "zstd")]
-            Kind::Zstd(context) => context.end(),
-            Kind::ZstdInRust(context) => context.end(),
-            Kind::Stored | Kind::Gzip(_) | Kind::Snappy(_) | Kind::Lz4(_) => {}
+        if let Kind::Inflated(inflater) = &mut self.kind {
+            inflater.end();
         }
     }
 }

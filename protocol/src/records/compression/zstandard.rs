@@ -7,14 +7,14 @@
 
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
+use super::stream::Inflate;
+use super::zstandard_in_rust::{WINDOW_LOG_MAX, WINDOW_TOO_LARGE};
 use super::{Codec, CompressionError};
 
-/// Greatest window, as a power of two: the default limit of zstd's own readers.
-const WINDOW_LOG_MAX: u32 = 27;
 /// A context larger than this (level 19 needs 8 MiB of window) isn't kept.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// `ZSTD_error_frameParameter_windowTooLarge`; zstd returns errors as negated numbers.
-const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
+const ERROR_WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
 
 /// Kafka's default of `compression.zstd.level`.
 const LEVEL: i32 = 3;
@@ -79,20 +79,10 @@ impl Context {
         self.context = Some(context);
         Ok(())
     }
+}
 
-    /// Gives back a context that grew beyond what is worth keeping.
-    pub(super) fn end(&mut self) {
-        if self.bytes() > KEPT_BYTES_MAX {
-            self.context = None;
-        }
-    }
-
-    /// Decodes into `out` (not empty), taking from the front of `rest`; 0 at the end of the stream.
-    pub(super) fn read(
-        &mut self,
-        rest: &mut &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, CompressionError> {
+impl Inflate for Context {
+    fn read(&mut self, rest: &mut &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
         let Some(context) = &mut self.context else {
             return Err(CompressionError::Truncated(Codec::Zstd));
         };
@@ -116,14 +106,17 @@ impl Context {
             }
         }
     }
+
+    fn end(&mut self) {
+        if self.bytes() > KEPT_BYTES_MAX {
+            self.context = None;
+        }
+    }
 }
 
 fn error(code: usize) -> CompressionError {
-    if code == WINDOW_TOO_LARGE {
-        return CompressionError::Unsupported {
-            codec: Codec::Zstd,
-            what: "a window of more than 128 MiB",
-        };
+    if code == ERROR_WINDOW_TOO_LARGE {
+        return WINDOW_TOO_LARGE;
     }
     CompressionError::Malformed {
         codec: Codec::Zstd,

@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::stream::Inflate;
 use super::{Codec, CompressionError};
 
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
@@ -24,8 +25,8 @@ const SINGLE_SEGMENT: u8 = 0b0010_0000;
 const WINDOW_AT: usize = MAGIC.len() + 1;
 /// The least window there is, as a power of two; descriptors count from it, in eighths of a power.
 const WINDOW_LOG_MIN: u32 = 10;
-/// The greatest that is read, as with the feature: 128 MiB.
-const WINDOW_LOG_MAX: u32 = 27;
+/// The greatest that is read, here and by the feature's own code: the default limit of zstd's readers.
+pub(super) const WINDOW_LOG_MAX: u32 = 27;
 
 /// Appends `input` as a frame of raw blocks (RFC 8878, section 3.1.1): readable, and no smaller. Producers
 /// refuse the codec before it comes to this.
@@ -78,18 +79,10 @@ impl Context {
             ..Self::default()
         };
     }
+}
 
-    /// Gives back what the stream took.
-    pub(super) fn end(&mut self) {
-        self.frame = None;
-    }
-
-    /// Decodes into `out` (not empty), taking from the front of `rest`; 0 at the end of the stream.
-    pub(super) fn read(
-        &mut self,
-        rest: &mut &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, CompressionError> {
+impl Inflate for Context {
+    fn read(&mut self, rest: &mut &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
         loop {
             let Some(frame) = &mut self.frame else {
                 if rest.is_empty() && !self.is_fresh {
@@ -124,6 +117,10 @@ impl Context {
             }
             self.frame = None;
         }
+    }
+
+    fn end(&mut self) {
+        self.frame = None;
     }
 }
 
@@ -176,7 +173,8 @@ fn with_window_for(
     Ok(first)
 }
 
-const WINDOW_TOO_LARGE: CompressionError = CompressionError::Unsupported {
+/// Refuses any greater.
+pub(super) const WINDOW_TOO_LARGE: CompressionError = CompressionError::Unsupported {
     codec: Codec::Zstd,
     what: "a window of more than 128 MiB",
 };
