@@ -45,7 +45,8 @@
 //! ```
 //!
 //! Features, both on by default, are what needs a C compiler: `tls`, and `zstd` (without it that codec
-//! isn't written, and is read in Rust alone, slower). What happens to connections is told to `tracing` at the level `debug`.
+//! isn't written, and is read in Rust alone, slower). What happens to connections is told to `tracing` at
+//! the level `debug`.
 //!
 //! Stands on `protocol` and `host` only, so that the same code runs over real sockets and in the
 //! simulation. From the ground up: a pipelined [`Connection`]; typed calls to one broker

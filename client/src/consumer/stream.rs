@@ -23,17 +23,10 @@ use crate::Error;
 /// received. It ends when the consumer is closed.
 ///
 /// ```
-/// # use millrace_client::{Cluster, ClusterOptions, Consumer, ConsumerOptions, Error, OffsetOf,
-/// #     OffsetOrFind, Producer, ProducerOptions, Record, Records};
-/// # let sim = millrace_sim::Sim::new(1);
-/// # let world = sim.world();
-/// # sim.block_on(async {
-/// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
-/// #     ("admin.listener", "")];
-/// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
-/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
-/// # let host = world.node("client");
-/// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, OffsetOf, OffsetOrFind, Producer,
+/// #     ProducerOptions, Record, Records};
+/// # world::run(async |cluster| {
 /// # let producer = Producer::new(&cluster, &ProducerOptions::default())?;
 /// # producer.send(&Record::to("orders").partition(0).value("two teapots")).await?;
 /// # producer.flush().await;
@@ -47,8 +40,7 @@ use crate::Error;
 ///     })?;
 ///     consumer.close().await?;
 /// }
-/// # Ok::<_, Error>(())
-/// # }).expect("the example runs");
+/// # Ok(()) });
 /// ```
 pub struct RecordsStream {
     consumer: Consumer,
@@ -83,17 +75,10 @@ pub struct ConsumedRecord {
 /// for long. A batch that can't be read is told once, and the next one follows.
 ///
 /// ```
-/// # use millrace_client::{Cluster, ClusterOptions, Consumer, ConsumerOptions, Error, OffsetOf,
-/// #     OffsetOrFind, Producer, ProducerOptions, Record, Records};
-/// # let sim = millrace_sim::Sim::new(1);
-/// # let world = sim.world();
-/// # sim.block_on(async {
-/// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
-/// #     ("admin.listener", "")];
-/// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
-/// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
-/// # let host = world.node("client");
-/// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
+/// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+/// # use millrace_client::{Consumer, ConsumerOptions, OffsetOf, OffsetOrFind, Producer,
+/// #     ProducerOptions, Record, Records};
+/// # world::run(async |cluster| {
 /// # let producer = Producer::new(&cluster, &ProducerOptions::default())?;
 /// # for value in ["one", "two", "three"] {
 /// #     producer.send(&Record::to("orders").partition(0).value(value)).await?;
@@ -107,8 +92,7 @@ pub struct ConsumedRecord {
 ///     assert_eq!(record.offset, offset);
 ///     println!("{:?}: {:?}", record.key, record.value);
 /// }
-/// # Ok::<_, Error>(())
-/// # }).expect("the example runs");
+/// # Ok(()) });
 /// ```
 pub struct RecordStream {
     source: RecordsStream,

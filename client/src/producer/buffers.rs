@@ -82,9 +82,7 @@ mod tests {
     fn the_buffer_of_a_stored_batch_is_the_next_ones() {
         let mut buffers = Buffers::new(1000, 1 << 20);
         assert!(buffers.take().is_none());
-        let batch = stored(900);
-        let at = batch.bytes().map(|batch| batch.as_ptr());
-        buffers.give_back(batch);
+        buffers.give_back(stored(900));
         let (buffer, _lent) = buffers.take().unwrap();
         assert!(buffer.is_empty() && buffer.capacity() >= 1000);
         let again = stored(1000);
@@ -92,7 +90,6 @@ mod tests {
         buffers.give_back(again);
         let (buffer, _lent) = buffers.take().unwrap();
         assert_eq!(same, Some(buffer.as_ptr()), "a full one isn't moved");
-        assert!(at.is_some());
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Core {
     pub(super) fn place(
         &mut self,
         now: Mono,
-        (topic, partition): (&str, Option<i32>),
+        topic: &str,
+        partition: Option<i32>,
         entry: &Entry<'_>,
         rng: &dyn Rng,
     ) -> Result<Placed, Unplaced> {
@@ -297,12 +298,8 @@ impl Core {
         retry_at: Mono,
     ) -> usize {
         let lane_of = &mut self.lanes[lane].lane;
-        let freed = if let Verdict::Stored { base_offset } = verdict {
-            self.buffers.give_back(content);
-            lane_of.stored(ticket, base_offset)
-        } else {
-            lane_of.answered(ticket, content, verdict, retry_at, &self.rules)
-        };
+        let by = (&self.rules, &mut self.buffers);
+        let freed = lane_of.answered(ticket, content, verdict, retry_at, by);
         self.settle_busy(lane);
         freed
     }

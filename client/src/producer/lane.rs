@@ -225,12 +225,12 @@ impl Lane {
         } else {
             None
         };
-        let mut appended = self.push(now, entry, rules, lent);
+        let mut appended = self.push(now, entry, bytes, rules, lent);
         if appended.is_none() {
             // The batch can't take this timestamp or one more record: the next one can.
             self.seal();
             wakes = true;
-            appended = self.push(now, entry, rules, None);
+            appended = self.push(now, entry, bytes, rules, None);
         }
         let (delivery, records) =
             appended.expect("an empty batch takes any record of bounded size");
@@ -244,6 +244,7 @@ impl Lane {
         &mut self,
         now: Mono,
         entry: &Entry<'_>,
+        bytes: usize,
         rules: &Rules,
         lent: Option<(Vec<u8>, Lent)>,
     ) -> Option<(Delivery, usize)> {
@@ -268,7 +269,7 @@ impl Lane {
             tag,
         } = *entry;
         open.builder.push(timestamp_ms, key, value, headers).ok()?;
-        open.bytes += entry.bytes_max();
+        open.bytes += bytes;
         if self.reports.is_some() {
             open.tags.push(tag);
         }
@@ -388,18 +389,6 @@ impl Lane {
         }
     }
 
-    /// Hears that a batch is stored. Gives the bytes that are free again.
-    pub(super) fn stored(&mut self, ticket: u64, base_offset: Option<i64>) -> usize {
-        let Some(at) = self.queue.iter().position(|batch| batch.ticket == ticket) else {
-            return 0;
-        };
-        self.failures = 0;
-        self.error = None;
-        let stamp = self.queue[at].stamp;
-        self.proven |= stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity);
-        self.tell(at, Ok(base_offset))
-    }
-
     /// Hears what became of an attempt; `content` comes back as it was sent. Gives the bytes that are
     /// free again.
     pub(super) fn answered(
@@ -408,13 +397,20 @@ impl Lane {
         content: Content,
         verdict: Verdict,
         retry_at: Mono,
-        rules: &Rules,
+        (rules, buffers): (&Rules, &mut Buffers),
     ) -> usize {
         let Some(at) = self.queue.iter().position(|batch| batch.ticket == ticket) else {
             return 0;
         };
         match verdict {
-            Verdict::Stored { base_offset } => self.stored(ticket, base_offset),
+            Verdict::Stored { base_offset } => {
+                buffers.give_back(content);
+                self.failures = 0;
+                self.error = None;
+                let stamp = self.queue[at].stamp;
+                self.proven |= stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity);
+                self.tell(at, Ok(base_offset))
+            }
             Verdict::Refused(error) => self.refuse(at, error),
             Verdict::TooLarge(code) => {
                 if self.split(at, &content, rules).is_some() {

@@ -326,13 +326,8 @@ impl World {
         verdict: Verdict,
     ) {
         let content = Content::Encoded { batch, stamp };
-        self.held -= if let Verdict::Stored { base_offset } = verdict {
-            self.buffers.give_back(content);
-            self.lane.stored(ticket, base_offset)
-        } else {
-            self.lane
-                .answered(ticket, content, verdict, self.now, &RULES)
-        };
+        let by = (&RULES, &mut self.buffers);
+        self.held -= self.lane.answered(ticket, content, verdict, self.now, by);
     }
 
     fn break_connection(&mut self) {

@@ -64,16 +64,9 @@ impl Producer {
     /// error when the options contradict each other.
     ///
     /// ```
-    /// # use millrace_client::{Cluster, ClusterOptions, Error, Producer, ProducerOptions, Record};
-    /// # let sim = millrace_sim::Sim::new(1);
-    /// # let world = sim.world();
-    /// # sim.block_on(async {
-    /// # let config = [("listeners", "PLAINTEXT://127.0.0.1:9092"), ("log.dirs", "/data"),
-    /// #     ("admin.listener", "")];
-    /// # let config = millrace_config::BrokerConfig::from_pairs(config).expect("the example runs");
-    /// # let _broker = millrace_server::Broker::start(config, world.node("broker")).await.expect("the example runs");
-    /// # let host = world.node("client");
-    /// # let cluster = Cluster::connect(&host, ClusterOptions::new(["127.0.0.1:9092"])).await?;
+    /// # mod world { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documented/world.rs")); }
+    /// # use millrace_client::{Producer, ProducerOptions, Record};
+    /// # world::run(async |cluster| {
     /// let (producer, mut reports) = Producer::reporting(&cluster, &ProducerOptions::default())?;
     /// for number in 0..10 {
     ///     let record = Record::to("orders").partition(0).value("two teapots").tag(number);
@@ -86,8 +79,7 @@ impl Producer {
     /// }
     /// drop(producer);
     /// assert!(reports.next().await.is_none());
-    /// # Ok::<_, Error>(())
-    /// # }).expect("the example runs");
+    /// # Ok(()) });
     /// ```
     pub fn reporting(
         cluster: &Cluster,
@@ -201,7 +193,7 @@ impl Producer {
         let shared = &self.0.shared;
         let rng = &*shared.cluster.host().rng;
         let mut core = shared.core();
-        let placed = core.place(now, (record.topic, record.partition), entry, rng)?;
+        let placed = core.place(now, record.topic, record.partition, entry, rng)?;
         drop(core);
         if let Some(broker) = placed.wakes {
             shared.wake(broker);
