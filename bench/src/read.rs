@@ -121,7 +121,7 @@ pub(crate) async fn run(host: &Host, arguments: &ReadArguments) -> Result<(), St
     if !arguments.verify {
         plan.asking.verified = true;
         (plan.nanos_per_byte, plan.until) = (None, plan.start);
-        let got = plan.read()?;
+        let got = plan.read(plan.start)?;
         figure("records read again", got.records, "all right");
     }
     Ok(())
@@ -132,8 +132,9 @@ fn measure(plan: &Plan<'_>, arguments: &ReadArguments) -> Result<(), String> {
     let own = Some(std::process::id());
     let before = (cpu(arguments.pid)?, cpu(own)?);
     let got = std::thread::scope(|scope| {
-        let reader = |_| scope.spawn(|| plan.read());
-        let readers: Vec<_> = (0..arguments.readers.max(1)).map(reader).collect();
+        let count = arguments.readers.max(1);
+        let reader = |index| scope.spawn(move || plan.read(plan.turn(index, count)));
+        let readers: Vec<_> = (0..count).map(reader).collect();
         let mut all = Got::default();
         for reader in readers {
             let got = reader.join().map_err(|_| "a reader died".to_owned())??;
@@ -170,11 +171,20 @@ fn measure(plan: &Plan<'_>, arguments: &ReadArguments) -> Result<(), String> {
 }
 
 impl Plan<'_> {
-    /// Reads all of the topic, and again until the time is over.
-    fn read(&self) -> Result<Got, String> {
+    /// When a reader's pace begins. Readers at a rate take turns within the time that one answer lasts:
+    /// if all began at once, all would ask at once for ever, which strangers don't.
+    fn turn(&self, index: usize, readers: usize) -> Mono {
+        let answer = i64::from(self.asking.partition_bytes_max) * self.upto.len() as i64;
+        let answer = answer.min(i64::from(self.asking.bytes_max)) as f64;
+        let nanos = self.nanos_per_byte.unwrap_or(0.0) * answer * index as f64 / readers as f64;
+        self.start + Duration::from_nanos(nanos as u64)
+    }
+
+    /// Reads all of the topic, and again until the time is over; the pace begins at `start`.
+    fn read(&self, start: Mono) -> Result<Got, String> {
         let mut got = Got::default();
         loop {
-            self.pass(&mut got)?;
+            self.pass(start, &mut got)?;
             got.passes += 1;
             if self.clock.now().mono >= self.until {
                 return Ok(got);
@@ -182,13 +192,13 @@ impl Plan<'_> {
         }
     }
 
-    fn pass(&self, got: &mut Got) -> Result<(), String> {
+    fn pass(&self, start: Mono, got: &mut Got) -> Result<(), String> {
         let mut fetching = Fetching::new(self.client, self.topic, self.asking, self.from.clone())?;
         let mut empty = 0;
         while self.is_before_end(fetching.next()) {
             if let Some(nanos) = self.nanos_per_byte {
                 let due = Duration::from_nanos((got.bytes as f64 * nanos) as u64);
-                pace::wait_until(self.clock, self.start + due);
+                pace::wait_until(self.clock, start + due);
             }
             let mut records = 0;
             let bytes = fetching.fetch(&mut |batch| {

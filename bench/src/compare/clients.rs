@@ -6,10 +6,9 @@ use std::process::Stdio;
 use super::lanes::{Comparison, Lane, Place};
 use super::table::Bound::{AtLeast, AtMost};
 use super::table::Row;
+use super::throughput::PAGE_CACHE;
 use super::{Compare, Size, cargo};
 
-/// Acknowledged from the page cache, so that the device is nobody's limit.
-const PAGE_CACHE: &str = "--topic-config durability=page-cache";
 /// Who consumes is one member of a group of its own: it is not to wait for others.
 const AT_ONCE: &str = "group.initial.rebalance.delay.ms=0";
 

@@ -4,14 +4,13 @@ use super::Compare;
 use super::lanes::{Comparison, Lane, Place};
 use super::table::Bound::{AtLeast, AtMost};
 use super::table::Row;
-use super::throughput::{CPU, FLUSHED, RATE, beside_rows, floor, load};
+use super::throughput::{CPU, FLUSHED, PAGE_CACHE, RATE, beside_rows, floor, load};
 
 /// A hundred partitions, ten records in a batch.
 const HUNDRED: &str = "--acks all --partitions 100 --connections 4 --record-bytes 1024 \
                        --batch-records 10";
 const LARGE: &str = "--acks all --record-bytes 1024 --batch-bytes 1000000";
 const ONE: &str = "--acks all --record-bytes 1024 --batch-records 1 --depth 1 --blocking";
-const PAGE_CACHE: &str = "--topic-config durability=page-cache";
 
 impl Compare<'_> {
     pub(super) async fn hundred_partitions(&mut self) -> Result<(), String> {

@@ -4,9 +4,7 @@ use super::Compare;
 use super::lanes::{Comparison, Lane, Place};
 use super::table::Bound::AtMost;
 use super::table::Row;
-use super::throughput::{CPU, RATE, beside_rows, load};
-
-const PAGE_CACHE: &str = "--topic-config durability=page-cache";
+use super::throughput::{CPU, PAGE_CACHE, RATE, beside_rows, load};
 
 /// Rows of a run at a fixed rate; one synced batch on the bare machine stands for both latencies.
 fn rows() -> Vec<Row> {

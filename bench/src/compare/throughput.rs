@@ -14,7 +14,8 @@ const COMPRESSED: &str = "--acks 1 --record-bytes 1024 --batch-bytes 1000000 --r
 /// Six partitions and three connections.
 const SIX: &str = "--partitions 6 --connections 3 --record-bytes 1024 --batch-bytes 100000";
 
-const PAGE_CACHE: &str = "--topic-config durability=page-cache";
+/// Acknowledged from the page cache, as with Kafka: the device is nobody's limit.
+pub(super) const PAGE_CACHE: &str = "--topic-config durability=page-cache";
 /// Makes Kafka sync each batch before it answers.
 pub(super) const FLUSHED: &str = "--topic-config flush.messages=1";
 
