@@ -17,8 +17,9 @@ pub(crate) const OPEN_FILES_MIN: u64 = 128;
 /// The last descriptors, which no connection takes: for what is neither a connection nor a segment.
 const OPEN_FILES_RESERVE: u64 = 64;
 
-/// Descriptors of an open segment: the log and its two indexes.
-const SEGMENT_FILES: u64 = 3;
+/// Descriptors of an open segment: the log, and the metadata of a partition that is new or an index that
+/// is looked up while it grows.
+const SEGMENT_FILES: u64 = 2;
 
 /// Why a configuration can't be fitted to the machine.
 #[derive(Debug)]
@@ -233,9 +234,9 @@ mod tests {
             fit_open_files(&mut config, open_files)
                 .map(|()| (config.network.connections_max, config.log.open_files_max))
         };
-        assert_eq!(fitted(20_000), Ok((20_000 - 3 * 2222 - 64, 2222)));
-        assert_eq!(fitted(1024), Ok((1024 - 3 * 113 - 64, 113)));
-        assert_eq!(fitted(128), Ok((128 - 3 * 14 - 64, 14)));
+        assert_eq!(fitted(20_000), Ok((20_000 - 2 * 3333 - 64, 3333)));
+        assert_eq!(fitted(1024), Ok((1024 - 2 * 170 - 64, 170)));
+        assert_eq!(fitted(128), Ok((128 - 2 * 21 - 64, 21)));
         assert_eq!(fitted(u64::MAX), Ok((u32::MAX >> 1, 16_384)));
         assert!(fitted(127).unwrap_err().contains("ulimit -n"));
     }
@@ -260,7 +261,7 @@ mod tests {
             "1 processor (by /g/cpu.max): 4 data threads",
             "120 MiB of memory (by /g/memory.max): 20 MiB for requests, 10 MiB for answers, 20 MiB \
              unflushed in each log directory",
-            "4096 open files (raised from 1024): 455 segments in each log directory, 2667 connections",
+            "4096 open files (raised from 1024): 682 segments in each log directory, 2668 connections",
         ];
         assert_eq!(machine.lines(&config), expected);
         let fields = machine.fields(&config);

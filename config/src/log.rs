@@ -90,8 +90,10 @@ pub(crate) const KEYS: &[Key] = &[
         "log.open.files.max",
         Kind::Int,
         "16384",
-        "Most segments kept open at once in a log directory, three files each; half of them may hold what \
-         is not settled before it is settled early. A start lowers it to what the process may open.",
+        "Most segments kept open at once in a log directory, a file each, two while a partition is new or the \
+         index of a segment that grows is looked up. Half of them may hold what is not settled before it is \
+         settled early, half what a page-cache topic has not rolled. A start lowers it to what the process \
+         may open.",
     )
     .check(Check::AtLeast(16)),
     Key::kafka(

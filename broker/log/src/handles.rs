@@ -17,8 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::segment::Segment;
 
-/// Of the limit, one part of this many may be segments that stay open until they roll.
-const UNTIL_ROLLED_PART: usize = 4;
+/// Of the limit, one part of this many may be segments that stay open until they roll. What isn't leaves
+/// with a sync for each append.
+const UNTIL_ROLLED_PART: usize = 2;
 /// Most rounds of a call that opened a segment: the rest is left to the next ones.
 const ROUNDS_AT_OPENING: usize = 128;
 /// Of one that found it open: with more in use than the limit there is nothing to close, and every
@@ -55,8 +56,8 @@ pub struct HandleCounts {
 }
 
 impl Handles {
-    /// A cache that keeps at most `limit` segments open (each up to three descriptors) unless more
-    /// hold unsettled bytes.
+    /// A cache that keeps at most `limit` segments open unless more hold unsettled bytes. Each has a
+    /// descriptor, and a second one while an index that still grows is looked up or the partition is new.
     pub fn new(disk: Arc<dyn Disk>, limit: usize) -> Self {
         Self {
             disk,

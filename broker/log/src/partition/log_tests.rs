@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fixture::{Fixture, Seen};
+use crate::segment::Kind;
+use crate::segment::index::Source;
 use crate::testing::{BatchSpec, batch};
 
 pub(super) fn small() -> LogSettings {
@@ -738,6 +740,41 @@ async fn idle_segments_are_closed_past_the_limit_and_open_again() {
         assert_eq!(read_all(&reader, 500).await, stored);
         assert!(fixture.partitions.handles().open_segments() <= 2);
     }
+}
+
+/// So that partitions which are written and looked up are bounded by their log files.
+#[tokio::test]
+async fn looking_up_a_growing_index_keeps_no_descriptor() {
+    let fixture = Fixture::new().await;
+    let mut log = fixture.open(small()).await.log;
+    let disk = fixture.host.disk.as_ref();
+    for _ in 0..3 {
+        append(&mut log, BatchSpec::default());
+    }
+    let reader = log.reader();
+    let growing = Arc::clone(reader.list().active().unwrap());
+    growing.write_indexes(disk, true).unwrap();
+    let kinds = [Kind::Offsets, Kind::Times];
+    for kind in kinds {
+        let (source, _) = growing.index(disk, kind).unwrap().unwrap();
+        assert!(matches!(source, Source::File(_)), "{kind:?}");
+        assert_eq!(growing.descriptors(), 1, "{kind:?}");
+    }
+    while reader.list().all().len() < 2 {
+        append(&mut log, BatchSpec::default());
+    }
+    for kind in kinds {
+        growing.index(disk, kind).unwrap().unwrap();
+        assert_eq!(growing.descriptors(), 1, "{kind:?}, rolled");
+    }
+    // A segment whose names lead elsewhere keeps what it has.
+    for _ in 0..3 {
+        append(&mut log, BatchSpec::default());
+    }
+    let last = Arc::clone(reader.list().active().unwrap());
+    last.write_indexes(disk, true).unwrap();
+    assert!(last.retire(disk).unwrap());
+    assert_eq!(last.descriptors(), 3);
 }
 
 #[derive(Clone, Debug)]

@@ -83,7 +83,7 @@ pub struct Partitions {
 /// Limits of the partitions of one log directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionOptions {
-    /// How many segments may be open at once (each up to three descriptors), unless more hold
+    /// How many segments may be open at once (each up to two descriptors), unless more hold
     /// unsettled bytes.
     pub open_segments_max: usize,
     /// `log.cut.keep.bytes`: how much of what recovery cuts off is kept aside.

@@ -42,7 +42,7 @@ pub(crate) struct Segment {
     vouched: Vouched,
 }
 
-/// Open files, kept until the handle cache picks the segment.
+/// The open log file, a descriptor, and maps of its indexes, kept until the handle cache picks the segment.
 #[derive(Debug, Default)]
 struct Slots {
     log: Option<Arc<dyn File>>,
@@ -218,26 +218,31 @@ impl Segment {
             Kind::Offsets => offset_index::ENTRY_LEN as u64,
             Kind::Times => time_index::ENTRY_LEN as u64,
         };
+        let is_kept_open = self.is_retired();
         let mut slots = lock(&self.slots);
         let slot = match kind {
             Kind::Offsets => &mut slots.offsets,
             Kind::Times => &mut slots.times,
         };
-        if slot.is_none() {
+        let source = if let Some(source) = slot {
+            source.clone()
+        } else {
             let file = match disk.open(&self.path(kind.suffix()), OpenMode::Read) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
             // An empty file cannot be mapped.
-            *slot = Some(if self.is_sealed() && !file.is_empty()? {
+            let source = if self.is_sealed() && !file.is_empty()? {
                 Source::Map(file.map()?)
             } else {
                 Source::File(file)
-            });
-        }
-        let Some(source) = slot.clone() else {
-            return Ok(None);
+            };
+            // A map takes no descriptor; a file would, in each of the partitions that are written.
+            if is_kept_open || matches!(source, Source::Map(_)) {
+                *slot = Some(source.clone());
+            }
+            source
         };
         drop(slots);
         let len = match &source {
@@ -247,6 +252,15 @@ impl Segment {
         Ok(len
             .is_multiple_of(entry_len)
             .then_some((source, len / entry_len)))
+    }
+
+    /// Descriptors that it keeps.
+    #[cfg(test)]
+    pub(crate) fn descriptors(&self) -> usize {
+        let slots = lock(&self.slots);
+        let indexes = [&slots.offsets, &slots.times];
+        let is_file = |source: &&&Option<Source>| matches!(source, Some(Source::File(_)));
+        usize::from(slots.log.is_some()) + indexes.iter().filter(is_file).count()
     }
 
     /// Forgets open index files, after they were written anew.
