@@ -155,6 +155,11 @@ impl Site {
 }
 
 impl Running<'_> {
+    /// Millrace's process; Kafka's is its script's.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.millrace.as_ref().map(Watched::id)
+    }
+
     /// kill -9.
     pub(crate) fn kill(mut self) -> Result<(), String> {
         self.ended = true;

@@ -20,6 +20,7 @@ mod package;
 mod packages;
 mod planted;
 mod process;
+mod profile;
 mod readme;
 mod schedules;
 mod security;
@@ -72,6 +73,8 @@ enum Suite {
     Package(package::PackageArguments),
     /// Bugs planted in the product and lies told around it: the general runs must catch each.
     Planted(planted::PlantedArguments),
+    /// Where the broker's processor time goes under load, by perf, as flame graphs.
+    Profile(profile::ProfileArguments),
     /// Models of tasks that share something, by a million schedules that are chosen one by one.
     Schedules(schedules::SchedulesArguments),
     /// The client crate and the command line against Apache Kafka's listeners with TLS and SASL.
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Suite::Mirror(arguments) => mirror::run(&arguments),
         Suite::Package(arguments) => package::run(&arguments),
         Suite::Planted(arguments) => planted::run(&arguments),
+        Suite::Profile(arguments) => profile::run(&arguments),
         Suite::Readme => readme::run(),
         Suite::Schedules(arguments) => schedules::run(&arguments),
         Suite::Security(arguments) => security::run(&arguments),
