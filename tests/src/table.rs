@@ -10,12 +10,14 @@
 //! again, whatever compaction left of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_client::{
     Acks, Client, Error, FetchFrom, FetchOptions, NewTopic, ProducerIdentity, Topic,
 };
+use millrace_host::Clock;
 use millrace_protocol::error_code::ErrorCode;
 use millrace_protocol::records::{
     BatchBuilder, Codec, Header, Options, RecordError, Scratch, batches, record_iter,
@@ -42,7 +44,9 @@ const INFLATED_BYTES_MAX: usize = 1 << 20;
 const AGAIN: u64 = 6;
 /// What breaks when the broker does not know a producer's last batch (C5).
 const FORGOTTEN: &str = "table producer";
-/// What is left for the broker to compact before the last reading.
+/// Readings at the end: what the first may miss since it is slow, the second may not.
+const LAST_READINGS: usize = 2;
+/// What is left for the broker to compact before the last readings.
 const REST: Duration = Duration::from_secs(2);
 
 /// One who keeps a table.
@@ -133,13 +137,15 @@ impl Keeper {
             }
         }
         clock.sleep_until(clock.now().mono + REST).await;
-        let read = reach
-            .retry(|client| {
-                let topic = topic.clone();
-                async move { read(&client, &topic, 0).await }
-            })
-            .await?;
-        self.hold(&mut book, (0, &read), reach, progress);
+        for _ in 0..LAST_READINGS {
+            let read = reach
+                .retry(|client| {
+                    let (topic, clock) = (topic.clone(), Arc::clone(clock));
+                    async move { read((&client, &*clock), &topic, 0).await }
+                })
+                .await?;
+            self.hold(&mut book, (0, &read), reach, progress);
+        }
         Ok(())
     }
 
@@ -165,7 +171,7 @@ impl Keeper {
                 } else {
                     0
                 };
-                let read = read(client, topic, from).await?;
+                let read = read((client, &*reach.host.clock), topic, from).await?;
                 self.hold(book, (from, &read), reach, progress);
             } else {
                 let sent = self.sending((reach, draw), book, desk.as_ref());
@@ -324,6 +330,9 @@ struct Read {
     end: i64,
     /// It could not get on though there was more.
     stuck_at: Option<i64>,
+    /// From its first question to its last answer; 0 where one answer was all: what that shows was
+    /// there at one time.
+    lasted_ms: i64,
 }
 
 /// What is owed.
@@ -336,6 +345,8 @@ struct Book {
     at: BTreeMap<i64, Entry>,
     /// The last of each key.
     owed: BTreeMap<u64, i64>,
+    /// Of a key that is deleted: what deletes it, once a reading went by there without it.
+    gone: BTreeMap<u64, i64>,
     end: i64,
 }
 
@@ -370,7 +381,8 @@ impl Book {
     }
 
     /// Holds what was read from `from` on against what is owed. A tombstone may be gone `stays_ms`
-    /// after it was sent.
+    /// after it was sent; who takes as long for the way to it may have read what it deleted and miss it
+    /// then, which the next reading doesn't.
     fn hold(
         &mut self,
         (from, read): (i64, &Read),
@@ -402,10 +414,16 @@ impl Book {
             let entry = self.at[owed];
             let sent_ms = self.sent[entry.number as usize].1;
             let found = last.get(key).copied();
+            let was_gone = self.gone.get(key) == Some(owed);
+            let may_be_gone = entry.deletes && now_ms - sent_ms >= stays_ms;
+            if may_be_gone && found.is_none_or(|found| found < *owed) {
+                self.gone.insert(*key, *owed);
+            }
             match found {
                 Some(found) if found >= *owed => {}
-                None if entry.deletes && now_ms - sent_ms >= stays_ms => {}
+                None if may_be_gone => {}
                 None if self.may_be_deleted(*key, now_ms - stays_ms) => {}
+                Some(_) if may_be_gone && !was_gone && read.lasted_ms >= stays_ms.max(1) => {}
                 Some(found) if entry.deletes => {
                     let why = format!("key {key} was deleted at {owed}, and {found} is back");
                     return Err(("resurrected", why));
@@ -462,7 +480,11 @@ impl Book {
 }
 
 /// Reads the log from an offset to its end.
-async fn read(client: &Client, topic: &Topic, from: i64) -> Result<Read, Error> {
+async fn read(
+    (client, clock): (&Client, &dyn Clock),
+    topic: &Topic,
+    from: i64,
+) -> Result<Read, Error> {
     let options = FetchOptions {
         max_wait: Duration::ZERO,
         min_bytes: 0,
@@ -471,6 +493,8 @@ async fn read(client: &Client, topic: &Topic, from: i64) -> Result<Read, Error> 
     let mut found = Read::default();
     let mut at = from;
     let mut offsets = BTreeSet::new();
+    let begun = clock.now().mono;
+    let mut answers = 0;
     loop {
         let place = FetchFrom {
             partition: 0,
@@ -487,6 +511,11 @@ async fn read(client: &Client, topic: &Topic, from: i64) -> Result<Read, Error> 
             });
         }
         found.end = fetched.high_watermark;
+        answers += 1;
+        if answers > 1 {
+            let lasted = clock.now().mono.since(begun).as_millis();
+            found.lasted_ms = i64::try_from(lasted).unwrap_or(i64::MAX);
+        }
         let before = at;
         for batch in batches(fetched.records).map_while(Result::ok) {
             let Ok(records) = entries(&batch) else {
@@ -560,6 +589,7 @@ mod tests {
             entries: entries.collect(),
             end: book.end,
             stuck_at: None,
+            lasted_ms: 99,
         };
         book.hold((0, &read), now_ms, 100).map_err(|(rule, _)| rule)
     }
@@ -583,6 +613,22 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_slowly_may_miss_a_tombstone_once() {
+        let mut book = book(&[(1, false), (1, true)]);
+        let slowly = |entry| Read {
+            entries: vec![(0, entry)],
+            end: 2,
+            stuck_at: None,
+            lasted_ms: 100,
+        };
+        let slow = slowly(book.at[&0]);
+        let rule = |held: Result<(), Broken>| held.map_err(|(rule, _)| rule);
+        assert_eq!(rule(book.hold((0, &slow), 99, 100)), Err("resurrected"));
+        assert_eq!(rule(book.hold((0, &slow), 100, 100)), Ok(()));
+        assert_eq!(rule(book.hold((0, &slow), 900, 100)), Err("resurrected"));
+    }
+
+    #[test]
     fn what_was_not_answered_may_have_deleted_a_key_and_be_gone() {
         let mut book = book(&[(1, false)]);
         book.send(1, true, 50);
@@ -599,6 +645,7 @@ mod tests {
             entries: entries.to_vec(),
             end,
             stuck_at: None,
+            lasted_ms: 0,
         };
         let first = book.at[&0];
         let shown = read(&[(0, first), (4, late)], 5);
